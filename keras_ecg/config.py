@@ -1,0 +1,249 @@
+"""The schema and the defaults: frozen dataclasses. A YAML file says only what differs, and why.
+
+    config = load_config("configs/mitdb.yaml", overrides=["training.epochs=3"])
+    config.beats.half_window_samples
+
+An unknown key, or a value of another type, is an error that names the nearest key.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+
+from keras_ecg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where recordings come from and where what is made of them goes."""
+
+    name: str = "mitdb"
+    data_dir: str = "mit-bih-arrhythmia-database-1.0.0"
+    hdf5_dir: str = "preprocessed_data_h5_raw"
+    tfrecord_dir: str = "tfrecord_data_batched"
+    runs_dir: str = "Research_Runs"
+    records: tuple[str, ...] = ()  # empty: every record of data_dir
+
+
+@dataclass(frozen=True)
+class Beats:
+    """How a beat is cut out of a recording."""
+
+    lead: str = "MLII"
+    fallback_leads: tuple[str, ...] = ("II", "V5", "V2", "V1", "V4", "ECG1", "ECG")  # 102 and 104 have no MLII
+    sampling_rate_hz: float = 360.0
+    half_window_samples: int = 93  # 187 samples, 0.52 s: P wave to T wave
+    bandpass_hz: tuple[float, ...] = ()  # e.g. [0.5, 40]; empty keeps the raw signal raw
+    edge: Literal["pad", "drop"] = "pad"  # beats nearer to an end than half a window
+    wavelet: str = "morl"
+    scales: int = 32  # 1 to 32: 292 to 9.1 Hz at 360 Hz
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """How consecutive beats become one training example."""
+
+    length: int = 3
+    label_beat: Literal["middle", "last"] = "middle"
+    chunk_size: int = 256  # sequences in one TFRecord example
+    storage: Literal["scalogram", "samples"] = "scalogram"
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How the stream is shuffled and normalized, and what it carries."""
+
+    batch_size: int = 256
+    cycle_length: int = 4
+    shuffle_chunks: int = 16  # chunks mixed at a time: 4,096 sequences
+    normalize: Literal["scale", "global", "none"] = "scale"
+    rr_features: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model, and what differs from its own dataclass of defaults (`keras_ecg.models.MODELS`)."""
+
+    name: str = "cnn_conformer"
+    options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a classifier is trained: AdamW, linear warm-up, cosine decay, no early stopping on anything held out."""
+
+    epochs: int = 8
+    learning_rate: float = 1e-3
+    warmup_fraction: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    class_weight_power: float = 0.5  # weight of a class ~ frequency ** -power: 0 none, 1 balanced
+    ema_momentum: float = 0.0  # 0: the last weights; else their exponential moving average
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False  # XLA: pays on a GPU, costs compile time on a CPU
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is trained on what, how often, and how sure the figures are."""
+
+    split: Literal["ds1_ds2", "seed", "records"] = "ds1_ds2"
+    train_records: tuple[str, ...] = ()  # for split: records
+    test_records: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    folds: int = 5
+    fold_seed: int = 0
+    exclude_records: tuple[str, ...] = ("102", "104", "107", "217")  # paced; k-fold leaves them out
+    bootstrap: int = 1000
+    controls: bool = True
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The search: its algorithm, its budget, the space in configs/, and the training subjects held out."""
+
+    algorithm: Literal["hyperband", "bayesian", "random"] = "hyperband"
+    space: str = "configs/search_cnn_conformer.yaml"
+    max_trials: int = 12
+    max_epochs: int = 6
+    validation_fraction: float = 0.25
+    seed: int = 0
+    directory: str = "tuner_results"
+    output: str = "tuner_results/best.yaml"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a result depends on."""
+
+    title: str = "MIT-BIH heartbeats"
+    database: Database = field(default_factory=Database)
+    beats: Beats = field(default_factory=Beats)
+    sequences: Sequences = field(default_factory=Sequences)
+    loader: Loader = field(default_factory=Loader)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    tuning: Tuning = field(default_factory=Tuning)
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind)) if get_origin(kind) is None else str(kind).replace("typing.", "")
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    """`value` as the annotation `kind` wants it, or an InputError at `where`."""
+    if dataclasses.is_dataclass(kind):
+        return from_dict(kind, value, where)
+    origin = get_origin(kind)
+    if origin is Literal:
+        if value in get_args(kind):
+            return value
+        raise InputError(where, repr(value), f"one of {', '.join(map(repr, get_args(kind)))}", "correct it")
+    if origin in (typing.Union, types.UnionType):
+        for option in get_args(kind):
+            if value is None and option is type(None):
+                return None
+            if option is not type(None) and value is not None:
+                return _convert(value, option, where)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert(v, get_args(kind)[0], f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return dict(value)
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # YAML reads a record's name, 100, as a number
+    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise InputError(where, f"{value!r}", f"a value of type {_name(kind)}", "correct it")
+
+
+def from_dict(cls: type, values: Any, where: str = "config") -> Any:
+    """Builds the dataclass `cls` from a plain dict.
+
+    Raises:
+        InputError: an unknown key (the nearest known one is named) or a value of another type.
+    """
+    if dataclasses.is_dataclass(values) and isinstance(values, cls):
+        return values
+    if not isinstance(values, dict):
+        raise InputError(where, repr(values), "a mapping of keys to values", "correct it")
+    kinds = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1, 0)
+            raise InputError(where, f"unknown key {key!r}", f"one of {', '.join(sorted(known))}", f"did you mean {near[0]!r}?")
+    return cls(**{key: _convert(value, kinds[key], f"{where}.{key}") for key, value in values.items()})
+
+
+def to_dict(config: Any) -> dict:
+    """The plain dict (lists for tuples) that `from_dict` reads back."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
+        if not dataclasses.is_dataclass(value)
+    } | {
+        f.name: to_dict(getattr(config, f.name))
+        for f in dataclasses.fields(config)
+        if dataclasses.is_dataclass(getattr(config, f.name))
+    }
+
+
+def read_yaml(path: Path | str) -> dict:
+    """A YAML file's mapping.
+
+    Raises:
+        InputError: no such file, or not a YAML mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "no such file", "a YAML file", "give another --config; configs/ holds those that ship")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(path, " ".join(str(error).split()), "YAML", "correct it") from None
+    if values is not None and not isinstance(values, dict):
+        raise InputError(path, type(values).__name__, "a mapping of keys to values", "correct it")
+    return values or {}
+
+
+def merge(base: dict, extra: dict) -> dict:
+    """`base` with the values of `extra` laid over it, section by section."""
+    out = dict(base)
+    for key, value in extra.items():
+        out[key] = merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+    return out
+
+
+def with_override(values: dict, text: str) -> dict:
+    """`values` with one command-line setting `section.key=value` (the value is YAML) laid over it."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError("--set", repr(text), "section.key=value", "for example --set training.epochs=3")
+    nested: Any = yaml.safe_load(value)
+    for part in reversed(name.split(".")):
+        nested = {part: nested}
+    return merge(values, nested)
+
+
+def load_config(path: Path | str | None = None, overrides: tuple[str, ...] | list[str] = ()) -> Config:
+    """The defaults, with a YAML file's values over them, and `section.key=value` settings over those."""
+    values = read_yaml(path) if path else {}
+    for text in overrides:
+        values = with_override(values, text)
+    return from_dict(Config, values, str(path or "config"))
+
+
+def as_config(config: Config | dict | None) -> Config:
+    """A Config from a Config, a plain dict or nothing."""
+    return config if isinstance(config, Config) else from_dict(Config, config or {})

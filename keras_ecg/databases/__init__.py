@@ -1,0 +1,1 @@
+"""Recordings as they come: download, records, subjects, leads, labels."""

@@ -1,0 +1,34 @@
+"""The one error that a user's input can cause, and how a script ends with it."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class InputError(Exception):
+    """Bad input, told in one line: where, what was found, what was expected, what to do."""
+
+    def __init__(self, where: object, found: str, expected: str, do: str):
+        self.where, self.found, self.expected, self.do = str(where), found, expected, do
+        super().__init__(f"{where}: found {found}; expected {expected}; {do}")
+
+    def __reduce__(self):
+        # joblib workers hand errors back by pickling their constructor's arguments.
+        return type(self), (self.where, self.found, self.expected, self.do)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Runs a script's `main`: exit status 2 and one line for bad input, 130 after Ctrl-C."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        # A full disk, a read-only folder: whatever was being written had a temporary name.
+        print(f"error: {error.filename or 'write'}: {error.strerror or error}; free the cause and rerun", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: finished parts are kept, the same command resumes", file=sys.stderr)
+        sys.exit(130)
