@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -39,6 +40,7 @@ class Beats:
     fallback_leads: tuple[str, ...] = ("II", "V5", "V2", "V1", "V4", "ECG1", "ECG")  # 102 and 104 have no MLII
     sampling_rate_hz: float = 360.0
     half_window_samples: int = 93  # 187 samples, 0.52 s: P wave to T wave
+    center: bool = False  # take each beat's median level off before its wavelet transform
     bandpass_hz: tuple[float, ...] = ()  # e.g. [0.5, 40]; empty keeps the raw signal raw
     edge: Literal["pad", "drop"] = "pad"  # beats nearer to an end than half a window
     wavelet: str = "morl"
@@ -64,7 +66,24 @@ class Loader:
     shuffle_chunks: int = 16  # chunks mixed at a time: 4,096 sequences
     normalize: Literal["scale", "global", "none"] = "scale"
     rr_features: bool = True
+    waveforms: bool = True  # the beat and its difference to the record's median beat: transductive, and declared so
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of training sequences, each drawn anew every epoch; zero leaves a thing as it is."""
+
+    normal_per_epoch: int = 0  # N beats drawn an epoch, a record's share ~ sqrt(its count); 0: all of them
+    premature: float = 0.0  # share of N beats in a regular rhythm whose intervals are redrawn with premature beats
+    irregular: float = 0.0  # share of those N beats whose intervals are redrawn as in fibrillation
+    mostly_premature: float = 0.3  # share of the redrawn rhythms in which premature beats are the rule
+    fusion: float = 0.0  # share of V beats that are blended with their record's median beat, and become F
+    tempo: float = 0.0  # all intervals times exp(+-tempo)
+    amplitude: float = 0.0  # all samples times exp(+-amplitude)
+    shift_samples: int = 0
+    noise_mv: float = 0.0
+    wander_mv: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +148,7 @@ class Config:
     beats: Beats = field(default_factory=Beats)
     sequences: Sequences = field(default_factory=Sequences)
     loader: Loader = field(default_factory=Loader)
+    augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -236,12 +256,21 @@ def with_override(values: dict, text: str) -> dict:
     return merge(values, nested)
 
 
-def load_config(path: Path | str | None = None, overrides: tuple[str, ...] | list[str] = ()) -> Config:
-    """The defaults, with a YAML file's values over them, and `section.key=value` settings over those."""
-    values = read_yaml(path) if path else {}
+def load_config(paths: Path | str | Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> Config:
+    """The defaults, with YAML files' values over them in order, and `section.key=value` settings over those.
+
+    Raises:
+        InputError: a missing file, an unknown key or a value of another type.
+    """
+    paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    values: dict = {}
+    for path in paths:
+        layer = read_yaml(path)
+        from_dict(Config, layer, str(path))  # the error names the file that has it
+        values = merge(values, layer)
     for text in overrides:
         values = with_override(values, text)
-    return from_dict(Config, values, str(path or "config"))
+    return from_dict(Config, values, "--set" if overrides else "config")
 
 
 def as_config(config: Config | dict | None) -> Config:

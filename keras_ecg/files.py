@@ -46,3 +46,11 @@ def sha256(path: Path | str) -> str:
 def fingerprint(value: Any) -> str:
     """Short hash of a JSON-like value: equal values, equal fingerprints."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def sweep(folder: Path | str) -> None:
+    """Removes the temporary files that killed processes left in `folder`."""
+    for path in Path(folder).glob(".*.partial*"):
+        owner = path.name.split(".partial")[0].rpartition(".")[2]
+        if not owner.isdigit() or not Path(f"/proc/{owner}").exists():
+            path.unlink(missing_ok=True)

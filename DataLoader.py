@@ -1,0 +1,18 @@
+"""The stream of packed beats.
+
+    from DataLoader import create_dataset, get_all_labels, training_statistics
+
+    train, test = ["101", "106"], ["100"]
+    mean, scale = training_statistics(train, config)
+    stream = create_dataset(train, config, 256, is_training=True, mean=mean, scale=scale)
+    for inputs, labels in stream: ...
+
+`config` is a `keras_ecg.config.Config` or a plain dict of what differs from the defaults, such as
+`{"database": {"tfrecord_dir": "tfrecord_data_batched"}, "loader": {"rr_features": False, "waveforms": False}}`.
+Inputs are scalograms (B, S, F, T, 1), or a dict of named inputs where the configuration asks for more than them.
+"""
+
+from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels
+from keras_ecg.data.statistics import training_statistics
+
+__all__ = ["create_dataset", "get_all_beats", "get_all_labels", "training_statistics"]

@@ -1,0 +1,14 @@
+"""Models by name.
+
+    from ModelBuilder import MODELS, build_model, load_model
+
+    model = build_model("cnn_conformer", {"scalograms": (3, 32, 187, 1), "rr": (3, 31)}, options={"width": 64})
+    model = load_model("Research_Runs/final_ds1_ds2_cnn_conformer_…")
+
+`MODELS` lists every model with its dataclass of knobs; `create_search_space` is the tuner's adapter over any of them.
+"""
+
+from keras_ecg.experiments.tune import create_search_space
+from keras_ecg.models import MODELS, build_model, load_model, model_config
+
+__all__ = ["MODELS", "build_model", "create_search_space", "load_model", "model_config"]

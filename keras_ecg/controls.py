@@ -1,0 +1,37 @@
+"""What every table holds beside a model: a predictor that never looks, and one that looks at the rhythm alone."""
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from keras_ecg.config import Config
+from keras_ecg.data.preprocess import read_columns
+from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_series, rr_windows
+
+
+def rhythm_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Rhythm features (n, R) and labels (n,) of every beat of the records, from their HDF5 files."""
+    features, labels = [], []
+    for record in records:
+        columns = read_columns(config.database.hdf5_dir, record)
+        series = rr_series(columns["rr_before"], columns["rr_after"], CONTEXT)
+        features.append(rr_features(rr_windows(series, len(columns["label"]), CONTEXT)))
+        labels.append(columns["label"])
+    return np.concatenate(features), np.concatenate(labels)
+
+
+def always_n(count: int) -> np.ndarray:
+    """Probabilities (count, 5) of the predictor that calls every beat N."""
+    out = np.zeros((count, len(CLASSES)), np.float32)
+    out[:, 0] = 1
+    return out
+
+
+def boosting_on_rhythm(train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int = 0) -> np.ndarray:
+    """Probabilities (n, 5) of scikit-learn's gradient boosting, trained on the rhythm features of the training beats."""
+    x, y = rhythm_table(train, config)
+    model = HistGradientBoostingClassifier(random_state=seed, early_stopping=False).fit(x, y)
+    features, _ = rhythm_table(test, config)
+    out = np.zeros((len(features), len(CLASSES)), np.float32)
+    out[:, model.classes_] = model.predict_proba(features)
+    return out

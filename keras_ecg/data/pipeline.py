@@ -1,0 +1,234 @@
+"""TFRecord to batches: file shuffle, interleave, a pool of chunks whose sequences are mixed, normalization.
+
+Whole chunks are parsed at once and whole batches gathered from them; nothing is done example by example.
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import tensorflow as tf
+
+from keras_ecg.config import Augment, Config, as_config, to_dict
+from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
+from keras_ecg.data.tfrecords import label_position, parse_chunks, read_manifest, rr_context
+from keras_ecg.errors import InputError
+from keras_ecg.signals.rhythm import CONTEXT, rr_features
+from keras_ecg.signals.scalogram import cwt_matrix
+
+TENSORFLOW = SimpleNamespace(
+    log=tf.math.log, clip=tf.clip_by_value, sort=tf.sort, join=tf.concat, std=tf.math.reduce_std
+)
+
+
+def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
+    """The files that hold the records' chunks, in order of record and time.
+
+    Raises:
+        InputError: an empty list, a record that is not packed, a missing file, or chunks of another configuration.
+    """
+    config = as_config(config)
+    folder = Path(config.database.tfrecord_dir)
+    manifest = read_manifest(folder)
+    if not record_names:
+        raise InputError(folder, "an empty list of records", "at least one", "name the records")
+    stored = {k: v for k, v in manifest["parameters"].items() if k != "version"}
+    wanted = {"beats": to_dict(config.beats), **to_dict(config.sequences)}
+    if stored != wanted:
+        odd = [k for k in wanted if stored.get(k) != wanted[k]]
+        raise InputError(folder, f"other {', '.join(odd)}", "those of this config", "run create_batched_tfrecords.py")
+    files = []
+    for record in record_names:
+        if record not in manifest["records"]:
+            raise InputError(folder, f"no record {record}", "one that was packed", "pack it, or correct the list")
+        files += [folder / name for name in manifest["records"][record]["files"]]
+    for path in files:
+        if not path.is_file():
+            raise InputError(path, "no such file", "a chunk that manifest.json names", "run create_batched_tfrecords.py")
+    return [str(path) for path in files]
+
+
+def get_all_beats(record_names: list[str], config: Config | dict) -> dict[str, np.ndarray]:
+    """What identifies each sequence, in the order in which the unshuffled stream yields them.
+
+    Returns:
+        record (n,) str, subject (n,) str, sample (n,) int64, label (n,) int64.
+    """
+    chunk_files(record_names, config)
+    entries = read_manifest(as_config(config).database.tfrecord_dir)["records"]
+    parts = [(r, entries[r]) for r in record_names]
+    return {
+        "record": np.concatenate([np.full(len(e["label"]), r) for r, e in parts]),
+        "subject": np.concatenate([np.full(len(e["label"]), e["subject"]) for _, e in parts]),
+        "sample": np.concatenate([np.asarray(e["sample"], np.int64) for _, e in parts]),
+        "label": np.concatenate([np.asarray(e["label"], np.int64) for _, e in parts]),
+    }
+
+
+def get_all_labels(record_names: list[str], config: Config | dict) -> np.ndarray:
+    """The labels (n,) int64 of the records' sequences, in the order of the unshuffled stream."""
+    return get_all_beats(record_names, config)["label"]
+
+
+def keep_normal(record_names: list[str], config: Config) -> dict[str, float]:
+    """The probability with which each record's N beats are drawn in an epoch; its share goes with sqrt(its count)."""
+    if not config.augment.normal_per_epoch:
+        return dict.fromkeys(record_names, 1.0)
+    counts = {r: int((get_all_labels([r], config) == 0).sum()) for r in record_names}
+    total = sum(n**0.5 for n in counts.values()) or 1.0
+    return {r: min(1.0, config.augment.normal_per_epoch / total / max(n, 1) ** 0.5) for r, n in counts.items()}
+
+
+def read_chunks(record_names: list[str], config: Config, is_training: bool) -> tf.data.Dataset:
+    """Pools of parsed chunks; in training the files are shuffled anew each epoch and interleaved."""
+    files = [(f, r) for r in record_names for f in chunk_files([r], config)]
+    keep = keep_normal(record_names, config) if is_training else dict.fromkeys(record_names, 1.0)
+    paths = tf.data.Dataset.from_tensor_slices(([f for f, _ in files], [keep[r] for _, r in files]))
+    if is_training:
+        paths = paths.shuffle(len(files), seed=config.loader.seed, reshuffle_each_iteration=True)
+        paths = paths.interleave(
+            lambda path, share: tf.data.TFRecordDataset(path).map(lambda text: (text, share)),
+            cycle_length=config.loader.cycle_length,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+    else:
+        paths = paths.flat_map(lambda path, share: tf.data.TFRecordDataset(path).map(lambda text: (text, share)))
+    shapes = read_manifest(config.database.tfrecord_dir)["records"]
+    scales, samples = shapes[record_names[0]]["shape"]
+
+    def parse(text, share):
+        return {**parse_chunks(text, config.sequences, scales, samples), "keep_normal": share}
+
+    pool = config.loader.shuffle_chunks if is_training else 4
+    return paths.batch(pool).map(parse, tf.data.AUTOTUNE, deterministic=True)
+
+
+def to_scalograms(samples, config: Config):
+    """Samples (B, S, T) float32 to their scalograms (B, S, F, T), in the graph."""
+    beats, width = samples.shape[1:]
+    matrix = cwt_matrix(width, config.beats.scales, config.beats.wavelet)
+    values = tf.abs(tf.reshape(samples, (-1, width)) @ matrix)
+    return tf.reshape(values, (-1, beats, config.beats.scales, width))
+
+
+def sequence_rhythm(intervals, config: Config):
+    """Intervals (B, 2 C + 1) around the labelled beats to features (B, S, R) of every beat of their sequences."""
+    position = label_position(config.sequences)
+    first = rr_context(config.sequences) - CONTEXT - position
+    windows = [intervals[:, first + s : first + s + 2 * CONTEXT + 1] for s in range(config.sequences.length)]
+    return tf.stack([rr_features(w, TENSORFLOW) for w in windows], 1)
+
+
+def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
+    """Gathered beats of a batch to what a model takes: inputs and labels.
+
+    Args:
+        beats: samples (B, S, T) float16, level (B, S), median_beat (B, T) float16, rr (B, 2 C + 1), and scalograms
+            (B, S, F, T) float16 where they are read.
+        labels: (B,) int64.
+        config: says which inputs are wanted, and how they are augmented.
+        mean: broadcasts against (B, S, F, T, 1), or None.
+        scale: the same.
+        seed: (2,) int of the augmentation; None for none.
+    """
+    augment, position = config.augment, label_position(config.sequences)
+    rhythm = beats["rr"]
+    if seed is not None:
+        center = rr_context(config.sequences)
+        rhythm, labels = augment_rhythm(rhythm, labels, center, augment, tf.random.fold_in(seed, 1))
+    if "samples" in beats:
+        level = beats["level"][..., tf.newaxis]
+        samples = tf.cast(beats["samples"], tf.float32) - level
+        median = tf.cast(beats["median_beat"], tf.float32)
+        median_beats = median[:, tf.newaxis]
+        if seed is not None:
+            if augment.fusion:
+                samples, labels = fuse(samples, median, labels, position, augment, tf.random.fold_in(seed, 2))
+            samples, median_beats = augment_waveform(samples, median, augment, tf.random.fold_in(seed, 3))
+    values = tf.cast(beats["scalograms"], tf.float32) if "scalograms" in beats else to_scalograms(samples + level, config)
+    values = values[..., tf.newaxis]
+    values = values if mean is None else values - mean
+    values = values if scale is None else values / scale
+    inputs = {"scalograms": values}
+    if config.loader.waveforms:
+        inputs["waveforms"] = tf.stack([samples, samples - median_beats], -1)
+    if config.loader.rr_features:
+        inputs["rr"] = sequence_rhythm(rhythm, config)
+    return (inputs if len(inputs) > 1 else values), labels
+
+
+def changes_waveform(augment: Augment) -> bool:
+    """Whether training beats differ from the stored ones, so that their scalograms must be computed anew."""
+    return any((augment.fusion, augment.amplitude, augment.shift_samples, augment.noise_mv, augment.wander_mv))
+
+
+def create_dataset(
+    record_names: list[str],
+    config: Config | dict,
+    batch_size: int,
+    is_training: bool,
+    mean: np.ndarray | None = None,
+    scale: np.ndarray | None = None,
+) -> tf.data.Dataset:
+    """A stream of batches of sequences.
+
+    Args:
+        record_names: records to stream.
+        config: a Config or a plain dict of what differs from the defaults.
+        batch_size: B.
+        is_training: shuffled anew each epoch, deterministic under `loader.seed`; else in order of record and time.
+        mean: subtracted from the scalograms; broadcasts against (B, S, F, T, 1). None subtracts nothing.
+        scale: divides them after that; the same shapes.
+
+    Returns:
+        A dataset of `(scalograms (B, S, F, T, 1) float32, labels (B,) int64)`. Where the configuration asks for more,
+        the inputs are a dict: `loader.rr_features` adds `rr` (B, S, R), `loader.waveforms` adds `waveforms`
+        (B, S, T, 2). Every sequence comes once an epoch, unless `augment.normal_per_epoch` draws fewer.
+
+    Raises:
+        InputError: as `chunk_files`.
+    """
+    config = as_config(config)
+    record_names = list(record_names)
+    chunk_files(record_names, config)
+    length = config.sequences.length
+    beats_per_chunk, context = config.sequences.chunk_size + length - 1, rr_context(config.sequences)
+    mean, scale = (None if v is None else tf.constant(v, tf.float32) for v in (mean, scale))
+    augmented = is_training and config.augment != Augment()
+    stored = config.sequences.storage == "scalogram" and not (augmented and changes_waveform(config.augment))
+    wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or not stored)
+
+    def batches(chunks: dict, seed) -> tf.data.Dataset:
+        place = tf.where(tf.sequence_mask(chunks["sequences"], config.sequences.chunk_size))  # (n, 2): chunk, sequence
+        if is_training:
+            seeds = tf.random.split(tf.stack([seed, 0]), 2)
+            usual = tf.gather_nd(chunks["label"], place) == 0
+            share = tf.gather(chunks["keep_normal"], place[:, 0])
+            kept = ~usual | (tf.random.stateless_uniform(tf.shape(share), seeds[0]) < share)
+            place = tf.random.experimental.stateless_shuffle(place[kept], seeds[1])
+        flat = {name: tf.reshape(chunks[name], (-1, *chunks[name].shape[2:])) for name in (*wanted, "rr")}
+
+        def gather(where):
+            chunk, sequence = where[:, :1], where[:, 1:]
+            beat = chunk * beats_per_chunk + sequence + tf.range(length, dtype=tf.int64)  # (B, S)
+            interval = chunk * chunks["rr"].shape[1] + sequence + tf.range(2 * context + 1, dtype=tf.int64)
+            out = {name: tf.gather(flat[name], beat) for name in wanted}
+            out["rr"] = tf.gather(flat["rr"], interval)
+            out["median_beat"] = tf.gather(chunks["median_beat"], chunk[:, 0])
+            return out, tf.cast(tf.gather_nd(chunks["label"], where), tf.int64)
+
+        return tf.data.Dataset.from_tensor_slices(place).batch(batch_size).map(gather, tf.data.AUTOTUNE)
+
+    def random(offset: int) -> tf.data.Dataset:
+        return tf.data.Dataset.random(config.loader.seed + offset, rerandomize_each_iteration=True)
+
+    pools = tf.data.Dataset.zip(read_chunks(record_names, config, is_training), random(0))
+    dataset = pools.flat_map(batches).rebatch(batch_size)
+    if augmented:
+        dataset = tf.data.Dataset.zip(dataset, random(1)).map(
+            lambda pair, seed: to_example(*pair, config, mean, scale, tf.stack([seed, 0])), tf.data.AUTOTUNE
+        )
+    else:
+        dataset = dataset.map(lambda beats, labels: to_example(beats, labels, config, mean, scale), tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,198 @@
+"""Recordings to HDF5: one file per record with its beats and their scalograms, unnormalized, and metadata.json.
+
+Each file holds, for the n beats of its record:
+
+    samples     (n, T) float16, mV: the beat itself
+    scalograms  (n, F, T) float16: magnitudes of its wavelet coefficients
+    sample      (n,) int64: the annotation's own index in the original recording
+    label       (n,) int8: 0 to 4 for N S V F Q
+    symbol      (n,) bytes: the annotation's symbol
+    rr_before, rr_after  (n,) float32, seconds; NaN at the ends
+    median_beat (T,) float32, mV: the record's median beat, from all its beats and no label
+"""
+
+from pathlib import Path
+
+import h5py
+import joblib
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from keras_ecg import cli
+from keras_ecg.config import Beats, Config, to_dict
+from keras_ecg.databases import mitdb, recordings
+from keras_ecg.errors import InputError
+from keras_ecg.files import atomic, fingerprint, read_json, sha256, sweep, write_json
+from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
+from keras_ecg.signals.filters import bandpass, moved_peaks, resample
+from keras_ecg.signals.rhythm import rr_intervals
+from keras_ecg.signals.scalogram import scalograms
+
+VERSION = 1  # raised when the same parameters would give another file
+COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
+
+
+def hdf5_path(folder: Path | str, record: str) -> Path:
+    return Path(folder) / f"{record.replace('/', '_')}.h5"
+
+
+def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of one record's HDF5 file, but for its scalograms.
+
+    Raises:
+        InputError: the record has no beats, or its lead is missing, flat or not a number.
+    """
+    chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads)
+    signal = recording.signals[:, chosen]
+    recordings.check_lead(signal, where, recording.leads[chosen])
+    is_beat = np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL))
+    sample, symbol = recording.samples[is_beat], recording.symbols[is_beat]
+    if not len(sample):
+        raise InputError(where, "no beat among its annotations", "at least one", "leave the record out")
+    rate = recording.sampling_rate_hz
+    signal = resample(signal, rate, beats.sampling_rate_hz)
+    peaks = moved_peaks(sample, rate, beats.sampling_rate_hz)
+    if beats.bandpass_hz:
+        signal = bandpass(signal, beats.sampling_rate_hz, *beats.bandpass_hz)
+    rr_before, rr_after = rr_intervals(sample, rate)
+    kept = np.ones(len(sample), bool)
+    if beats.edge == "drop":
+        kept = ~near_edge(len(signal), peaks, beats.half_window_samples)
+    windows = cut_beats(signal, peaks[kept], beats.half_window_samples)
+    if beats.center:
+        windows = windows - np.median(windows, axis=1, keepdims=True)
+    return {
+        "samples": windows,
+        "sample": sample[kept],
+        "symbol": symbol[kept].astype("S1"),
+        "label": np.array([mitdb.CLASS_OF_SYMBOL[s] for s in symbol[kept]], np.int8),
+        "rr_before": rr_before[kept],
+        "rr_after": rr_after[kept],
+        "median_beat": median_beat(windows).astype(np.float32),
+        "dropped": sample[~kept],
+    }
+
+
+def preprocess_record(folder: str, record: str, target: str, beats: Beats, database: str) -> bool:
+    """Writes one record's HDF5 file, unless a current one is there; says whether it did.
+
+    Raises:
+        InputError: as `read_recording` and `extract_beats`.
+    """
+    inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record)}
+    wanted = fingerprint({"beats": to_dict(beats), "inputs": inputs, "version": VERSION})
+    path = hdf5_path(target, record)
+    if stored_fingerprint(path) == wanted:
+        return False
+    recording = recordings.read_recording(folder, record)
+    arrays = extract_beats(recording, beats, Path(folder) / record)
+    with threadpool_limits(1), atomic(path) as partial:
+        with h5py.File(partial, "w") as file:
+            for name, values in arrays.items():
+                file[name] = values.astype(np.float16) if name == "samples" else values
+            file["scalograms"] = scalograms(arrays["samples"], beats.scales, beats.wavelet, np.float16)
+            chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads)
+            file.attrs.update(
+                record=record,
+                subject=recordings.subjects(folder, database, [record])[record],
+                lead=recording.leads[chosen],
+                original_rate_hz=recording.sampling_rate_hz,
+                sampling_rate_hz=beats.sampling_rate_hz,
+                inputs=[f"{name} {digest}" for name, digest in inputs.items()],
+                fingerprint=wanted,
+            )
+    return True
+
+
+def stored_fingerprint(path: Path) -> str | None:
+    """The fingerprint inside an HDF5 file; None where it is missing or damaged."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs["fingerprint"] if file["scalograms"].shape[0] == file["label"].shape[0] else None
+    except (OSError, KeyError):
+        return None
+
+
+def read_columns(folder: Path | str, record: str) -> dict[str, np.ndarray]:
+    """The per-beat columns of a record: sample, symbol, label, rr_before, rr_after (n,)."""
+    with h5py.File(hdf5_path(folder, record), "r") as file:
+        return {name: file[name][:] for name in COLUMNS}
+
+
+def describe(path: Path) -> dict:
+    """One record's entry in metadata.json, read back from its HDF5 file."""
+    with h5py.File(path, "r") as file:
+        columns = {name: file[name][:] for name in COLUMNS}
+        attrs = dict(file.attrs)
+        dropped = file["dropped"][:].tolist()
+    label = columns.pop("label").tolist()
+    return {
+        **{k: attrs[k] for k in ("subject", "lead", "fingerprint")},
+        **{k: float(attrs[k]) for k in ("original_rate_hz", "sampling_rate_hz")},
+        "inputs": dict(line.split(" ") for line in attrs["inputs"]),
+        "dropped_samples": dropped,
+        "index": list(range(len(label))),
+        "sample": columns["sample"].tolist(),
+        "symbol": [s.decode() for s in columns["symbol"]],
+        "aami_class": [mitdb.CLASSES[k] for k in label],
+        "label": label,
+        **{k: [None if np.isnan(v) else round(float(v), 6) for v in columns[k]] for k in ("rr_before", "rr_after")},
+    }
+
+
+def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None = None) -> dict:
+    """Preprocesses every record of the configured database, in parallel; what is current is left as it is.
+
+    Returns:
+        The content of metadata.json.
+
+    Raises:
+        InputError: the first bad record, unless `skip_bad_records`, which names all of them in metadata.json.
+    """
+    folder, target = config.database.data_dir, Path(config.database.hdf5_dir)
+    records = list(config.database.records) or recordings.list_records(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    def work(record: str) -> tuple[str, bool, InputError | None]:
+        try:
+            return record, preprocess_record(folder, record, str(target), config.beats, config.database.name), None
+        except InputError as error:
+            return record, False, error
+
+    skipped: dict[str, str] = {}
+    written = 0
+    results = joblib.Parallel(jobs or -1, return_as="generator_unordered")(joblib.delayed(work)(r) for r in records)
+    for record, was_written, error in tqdm(results, "preprocess", len(records), unit="record", disable=None):
+        written += was_written
+        if error and not skip_bad_records:
+            raise error
+        if error:
+            skipped[record] = str(error)
+    kept = [r for r in records if r not in skipped]
+    if not kept:
+        raise InputError(folder, "no record that can be read", "at least one", "see the errors above")
+    metadata = {
+        "parameters": {"version": VERSION, **to_dict(config.beats)},
+        "skipped": skipped,
+        "records": {r: describe(hdf5_path(target, r)) for r in kept},
+    }
+    path = target / "metadata.json"
+    if written or not path.is_file() or read_json(path) != metadata:
+        write_json(path, metadata)
+    for record, reason in skipped.items():
+        print(f"skipped {record}: {reason}")
+    beats = sum(len(entry["label"]) for entry in metadata["records"].values())
+    dropped = {r: len(e["dropped_samples"]) for r, e in metadata["records"].items() if e["dropped_samples"]}
+    print(f"{target}: {beats} beats of {len(kept)} records, {written} written, {len(kept) - written} current")
+    if dropped:
+        print(f"dropped at the ends: {sum(dropped.values())} beats ({', '.join(f'{r} {n}' for r, n in dropped.items())})")
+    return metadata
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
+    parser.add_argument("--skip-bad-records", action="store_true", help="leave bad records out, and name them")
+    args = parser.parse_args()
+    preprocess(cli.config(args), args.skip_bad_records, args.jobs)

@@ -1,0 +1,230 @@
+"""HDF5 to TFRecord: chunks of 256 overlapping sequences, in which each beat is stored once. Writer and parser.
+
+One file holds one example, a chunk of n sequences of S consecutive beats from one record: the m = n + S - 1 beats
+that they span. Sequence i consists of beats i to i + S - 1 of the chunk and carries the label of one of them.
+Where a sequence would reach beyond the record's first or last beat, that beat is repeated: every beat is labelled once.
+Shuffling files is therefore shuffling chunks, and a flipped byte costs one chunk.
+
+    version       int64
+    shape         int64 (6,): n, m, S, F, T, position of the labelled beat in its sequence
+    scalograms    bytes: (m, F, T) float16; empty where the storage is `samples`
+    samples       bytes: (m, T) float16, mV
+    median_beat   bytes: (T,) float16, mV: the record's median beat
+    level         bytes: (m,) float32, mV: each beat's median
+    rr            bytes: (n + 2 C,) float32, seconds: the intervals from C before the first labelled beat's own on
+    label         bytes: (n,) int8
+    sample        bytes: (n,) int64: the labelled beats' annotation indices
+    record        bytes
+"""
+
+from pathlib import Path
+
+import h5py
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from keras_ecg import cli
+from keras_ecg.config import Config, Sequences, to_dict
+from keras_ecg.data.preprocess import hdf5_path
+from keras_ecg.errors import InputError
+from keras_ecg.files import atomic, fingerprint, read_json, sha256, sweep, write_json
+from keras_ecg.signals.rhythm import CONTEXT, rr_series
+
+VERSION = 1
+MANIFEST = "manifest.json"
+ARRAYS = ("scalograms", "samples", "median_beat", "level", "rr", "label", "sample")
+
+
+def label_position(sequences: Sequences) -> int:
+    """Which beat of a sequence carries its label: the middle one or the last."""
+    return sequences.length // 2 if sequences.label_beat == "middle" else sequences.length - 1
+
+
+def rr_context(sequences: Sequences) -> int:
+    """C: intervals that a chunk keeps on each side of a labelled beat, so that every beat of its sequence has its own."""
+    return CONTEXT + sequences.length
+
+
+def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], record: str) -> str:
+    """Writes one chunk's example and returns the file's SHA-256. The parser is `parse_chunks`."""
+    import tensorflow as tf
+
+    feature = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(values).data.tobytes()]))
+        for name, values in arrays.items()
+    }
+    feature["record"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[record.encode()]))
+    feature["shape"] = tf.train.Feature(int64_list=tf.train.Int64List(value=shape))
+    feature["version"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[VERSION]))
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    with atomic(path) as partial:
+        with tf.io.TFRecordWriter(str(partial)) as writer:
+            writer.write(example.SerializeToString())
+        return sha256(partial)
+
+
+def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int) -> dict:
+    """Parses P serialized chunks at once. The writer is `write_chunk`.
+
+    Args:
+        serialized: (P,) string tensor.
+        sequences: the configuration that the chunks were written with.
+        scales: F.
+        samples: T.
+
+    Returns:
+        The arrays named above with a leading axis P, padded with zeros to the longest chunk's M beats and N sequences:
+        scalograms (P, M, F, T) float16 (absent where the storage is `samples`), samples (P, M, T) float16,
+        rr (P, N + 2 C), label (P, N) and so on; and `sequences` (P,), each chunk's n.
+    """
+    import tensorflow as tf
+
+    text, ints = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([6], tf.int64)
+    parsed = tf.io.parse_example(serialized, {**dict.fromkeys((*ARRAYS, "record"), text), "shape": ints})
+    beats = sequences.chunk_size + sequences.length - 1
+    layout = {
+        "scalograms": (tf.float16, (beats, scales, samples)),
+        "samples": (tf.float16, (beats, samples)),
+        "median_beat": (tf.float16, (samples,)),
+        "level": (tf.float32, (beats,)),
+        "rr": (tf.float32, (sequences.chunk_size + 2 * rr_context(sequences),)),
+        "label": (tf.int8, (sequences.chunk_size,)),
+        "sample": (tf.int64, (sequences.chunk_size,)),
+    }
+    if sequences.storage == "samples":
+        del layout["scalograms"]
+    out = {"sequences": tf.cast(parsed["shape"][:, 0], tf.int32), "record": parsed["record"]}
+    for name, (kind, shape) in layout.items():
+        # TensorFlow decodes no padded float16: the same bytes as uint16 first.
+        raw = tf.uint16 if kind == tf.float16 else kind
+        flat = tf.io.decode_raw(parsed[name], raw, fixed_length=int(np.prod(shape)) * kind.size)
+        out[name] = tf.bitcast(tf.reshape(flat, (-1, *shape)), kind)
+    return out
+
+
+def pack_record(source: str, record: str, target: str, sequences: Sequences) -> dict:
+    """Writes one record's chunks, and returns its entry of the manifest."""
+    with h5py.File(hdf5_path(source, record), "r") as file:
+        arrays = {name: file[name][:] for name in ("samples", "label", "sample", "rr_before", "rr_after")}
+        median = file["median_beat"][:].astype(np.float16)
+        wavelet = file["scalograms"][:] if sequences.storage == "scalogram" else np.empty((len(arrays["label"]), 0))
+        scales, samples = file["scalograms"].shape[1:]
+        attrs = {name: file.attrs[name] for name in ("subject", "lead", "fingerprint")}
+    context = rr_context(sequences)
+    series = rr_series(arrays["rr_before"], arrays["rr_after"], context)
+    count, offset = len(arrays["label"]), label_position(sequences)
+    files = {}
+    for part, start in enumerate(range(0, count, sequences.chunk_size)):
+        stop = min(start + sequences.chunk_size, count)
+        beats = np.clip(np.arange(start - offset, stop - offset + sequences.length - 1), 0, count - 1)
+        chunk = {
+            "scalograms": wavelet[beats],
+            "samples": arrays["samples"][beats],
+            "median_beat": median,
+            "level": np.median(arrays["samples"][beats].astype(np.float32), axis=1),
+            "rr": series[start : stop + 2 * context],
+            "label": arrays["label"][start:stop],
+            "sample": arrays["sample"][start:stop],
+        }
+        shape = (stop - start, len(beats), sequences.length, scales, samples, offset)
+        name = f"{hdf5_path('', record).stem}-{part:04d}.tfrecord"
+        files[name] = write_chunk(Path(target) / name, chunk, shape, record)
+    return {
+        **attrs,
+        "shape": [int(scales), int(samples)],
+        "files": files,
+        "label": arrays["label"].tolist(),
+        "sample": arrays["sample"].tolist(),
+    }
+
+
+def manifest_path(folder: Path | str) -> Path:
+    return Path(folder) / MANIFEST
+
+
+def read_manifest(folder: Path | str) -> dict:
+    """The manifest of a folder of chunks.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = manifest_path(folder)
+    if not path.is_file():
+        raise InputError(path, "no such file", "packed TFRecords", "run create_batched_tfrecords.py")
+    return read_json(path)
+
+
+def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
+    """Those files of a record's manifest entry that are missing or fail their SHA-256."""
+    paths = {Path(folder) / name: digest for name, digest in entry["files"].items()}
+    return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
+
+
+def pack(config: Config, jobs: int | None = None) -> dict:
+    """Packs every preprocessed record; what is current and whole is left as it is.
+
+    Returns:
+        The manifest: its parameters, and per record the files with their SHA-256, labels and samples in stream order.
+
+    Raises:
+        InputError: nothing was preprocessed yet, or with other parameters.
+    """
+    source, target = config.database.hdf5_dir, Path(config.database.tfrecord_dir)
+    metadata_path = Path(source) / "metadata.json"
+    if not metadata_path.is_file():
+        raise InputError(metadata_path, "no such file", "preprocessed records", "run preprocess_data.py")
+    metadata = read_json(metadata_path)
+    wanted = to_dict(config.beats)
+    if {k: v for k, v in metadata["parameters"].items() if k != "version"} != wanted:
+        raise InputError(metadata_path, "records cut with other parameters", "those of this config", "run preprocess_data.py")
+    target.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    parameters = {"version": VERSION, "beats": wanted, **to_dict(config.sequences)}
+    old = read_json(manifest_path(target)) if manifest_path(target).is_file() else {"records": {}, "parameters": None}
+
+    def work(record: str) -> tuple[str, dict, bool]:
+        entry = old["records"].get(record)
+        current = entry and old["parameters"] == parameters
+        current = current and entry["fingerprint"] == metadata["records"][record]["fingerprint"]
+        if current and not damaged_files(target, entry):
+            return record, entry, False
+        return record, pack_record(source, record, str(target), config.sequences), True
+
+    results = joblib.Parallel(jobs or -1, return_as="generator_unordered")(
+        joblib.delayed(work)(r) for r in metadata["records"]
+    )
+    entries, written = {}, 0
+    for record, entry, was_written in tqdm(results, "pack", len(metadata["records"]), unit="record", disable=None):
+        entries[record] = entry
+        written += was_written
+    manifest = {
+        "parameters": parameters,
+        "skipped": metadata["skipped"],
+        "records": {record: entries[record] for record in metadata["records"]},
+    }
+    if manifest != old:
+        write_json(manifest_path(target), manifest)
+    known = {name for entry in entries.values() for name in entry["files"]}
+    for path in target.glob("*.tfrecord"):
+        if path.name not in known:
+            path.unlink()
+    count = sum(len(entry["label"]) for entry in entries.values())
+    size = sum((target / name).stat().st_size for name in known)
+    print(
+        f"{target}: {count} sequences of {len(entries)} records, {size / count:.0f} bytes each, "
+        f"{written} written, {len(entries) - written} current"
+    )
+    return manifest
+
+
+def data_fingerprint(manifest: dict, records: list[str]) -> str:
+    """A hash of everything that the stream of these records holds."""
+    return fingerprint([manifest["parameters"], {r: manifest["records"][r]["files"] for r in records}])
+
+
+def main() -> None:
+    parser = cli.parser("Packs preprocessed records into batched TFRecords.")
+    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
+    args = parser.parse_args()
+    pack(cli.config(args), args.jobs)

@@ -1,0 +1,271 @@
+"""From stored predictions to every published figure: numbers by name, no files written, nothing drawn.
+
+    for name, value in evaluate(load_predictions("predictions.npz"), bootstrap=1000, seed=0):
+        print(name, value)
+
+A figure is the mean over seeds of single models' figures; only what stands under `ensemble` is one. All of it is
+a function of the predictions alone, so that anyone can recompute metrics.json.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_ecg import metrics
+from keras_ecg.databases.mitdb import CLASSES, SEED_TEST
+from keras_ecg.errors import InputError
+from keras_ecg.explanations import EXPLANATIONS, explain
+from keras_ecg.predictions import Predictions, control_files, file_name, load_predictions
+
+__all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "confident_errors", "curves"]
+
+FORMAT = 1
+F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
+BRIEF = (*metrics.SUMMARY, *F1)
+COMPARED = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1")
+RECORD = ("accuracy", "macro_f1", *F1) + tuple(
+    f"ec57.{table}.{figure}" for table in metrics.AAMI for figure in ("sensitivity", "positive_predictivity")
+)
+Named = Iterator[tuple[str, Any]]
+
+
+def plain(value: Any) -> Any:
+    """A value for JSON: Python numbers, lists, and None for what is undefined."""
+    if isinstance(value, dict):
+        return {str(key): plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def nest(items: Named) -> dict:
+    """{"a": {"b": 1}} from ("a.b", 1)."""
+    out: dict = {}
+    for name, value in items:
+        *path, last = name.split(".")
+        at = out
+        for part in path:
+            at = at.setdefault(part, {})
+        at[last] = value
+    return out
+
+
+def confusions(p: Predictions, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted group names (G,) and confusion matrices of every seed and group, (K, G, C, C)."""
+    each = [metrics.group_confusions(p.y_true, guess, groups) for guess in p.y_pred]
+    return each[0][0], np.stack([matrices for _, matrices in each])
+
+
+def _over_seeds(name: str, values: np.ndarray) -> Named:
+    yield f"{name}.mean", metrics.seed_mean(values)
+    yield f"{name}.sd", np.std(values) if len(values) > 1 else None
+
+
+def _counts(y_true: np.ndarray) -> Named:
+    for k, c in enumerate(CLASSES):
+        yield f"class_counts.{c}", np.sum(y_true == k)
+
+
+def _size(p: Predictions) -> Named:
+    yield "beats", len(p.y_true)
+    yield "records", len(np.unique(p.record))
+    yield "subjects", len(np.unique(p.subject))
+    yield from _counts(p.y_true)
+
+
+def _figures(p: Predictions, names: tuple[str, ...] | None, bootstrap: int, seed: int) -> Named:
+    """Mean, sd over seeds and 95 % interval over subjects of confusion-matrix figures (all without `names`)."""
+    matrices = confusions(p, p.subject)[1]
+    resampled = metrics.bootstrap_figures(matrices, bootstrap, seed) if bootstrap else {}
+    for name, values in metrics.figures(matrices.sum(1)).items():
+        if names is None or name in names:
+            yield from _over_seeds(name, values)
+            low, high = metrics.interval(resampled[name]) if bootstrap else (None, None)
+            yield from ((f"{name}.low", low), (f"{name}.high", high))
+
+
+def _ranking(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    area, precision = metrics.auroc(y_true, probabilities), metrics.average_precision(y_true, probabilities)
+    out = {f"classes.{c}.auroc": area[k] for k, c in enumerate(CLASSES)}
+    out |= {f"classes.{c}.average_precision": precision[k] for k, c in enumerate(CLASSES)}
+    out["macro_auroc"] = float(metrics.seed_mean(area))
+    return out | {"ece": metrics.expected_calibration_error(y_true, probabilities)}
+
+
+def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> Named:
+    """Yields (dotted name, value) for all figures of one predictor; `explain(name)` says what each means.
+
+    Args:
+        predictions: the stored beats.
+        bootstrap: resamples over subjects for the intervals; 0 for none.
+        seed: of the bootstrap; the same seed pairs two predictors of the same subjects.
+    """
+    p = predictions
+    yield from _size(p)
+    yield "seeds", p.seeds.tolist()
+    yield from _figures(p, None, bootstrap, seed)
+    ranking = [_ranking(p.y_true, q) for q in p.probabilities]
+    for name in ranking[0]:
+        yield from _over_seeds(name, np.array([r[name] for r in ranking]))
+    matrices = np.stack([metrics.confusion_matrix(p.y_true, guess) for guess in p.y_pred])
+    for table, positive in metrics.AAMI.items():
+        for name, values in metrics.ec57_counts(matrices, positive).items():
+            yield f"ec57.{table}.{name}", values.mean()
+    collapses = [metrics.collapse(q) for q in p.probabilities]
+    for name, worst in (("predicted_classes", min), ("largest_share", max), ("constant", max), ("collapsed", max)):
+        yield f"collapse.{name}", worst(c[name] for c in collapses)
+    mean = matrices.mean(0)
+    yield "confusion.mean", mean
+    yield "confusion.row_share", mean / np.maximum(mean.sum(1, keepdims=True), 1)
+    pooled = metrics.calibration_bins(np.tile(p.y_true, len(p.seeds)), p.probabilities.reshape(-1, len(CLASSES)))
+    for name, values in pooled.items():
+        yield f"calibration.{name}", values
+    singles = metrics.figures(matrices)
+    yield "per_seed", [{"seed": s} | {m: singles[m][k] for m in BRIEF} for k, s in enumerate(p.seeds)]
+    if len(p.seeds) > 1:
+        together = Predictions(p.record, p.subject, p.sample, p.y_true, p.ensemble[None], np.array([-1]), p.fold)
+        for name, value in _figures(together, BRIEF, bootstrap, seed):
+            if not name.endswith(".sd"):
+                yield f"ensemble.{name}", value
+        for name, value in _ranking(p.y_true, p.ensemble).items():
+            yield f"ensemble.{name}.mean", value
+
+
+def subsets(p: Predictions, bootstrap: int, seed: int) -> Named:
+    """The brief figures of a part of the beats, where a protocol asks for them.
+
+    Without record 202 where its subject's 201 is not scored beside it; without class Q, which has two beats, on the
+    seven records of the seed split.
+    """
+    parts = {}
+    if p.fold is None and "202" in p.record and "201" not in p.record:
+        parts["without_202"] = p.record != "202"
+    if set(p.record) <= set(SEED_TEST) and (p.y_true == metrics.Q).any():
+        parts["without_q"] = p.y_true != metrics.Q
+    for name, kept in parts.items():
+        if kept.any():
+            part = p.take(kept)
+            yield from ((f"{name}.{m}", v) for m, v in _size(part))
+            # Without Q there are four classes left: an average over five would count a 0 for the missing one.
+            figures = BRIEF if name == "without_202" else tuple(m for m in BRIEF if m != "macro_f1_five")
+            yield from ((f"{name}.{m}", v) for m, v in _figures(part, figures, bootstrap, seed))
+
+
+def record_rows(p: Predictions) -> tuple[list[dict], list[dict]]:
+    """One row per record: its own figures; and the figures of all other records. Means over seeds."""
+    names, matrices = confusions(p, p.record)
+    own, rest = metrics.figures(matrices), metrics.figures(metrics.without_each(matrices))
+    truth = matrices[0].sum(-1)
+    alone, without = [], []
+    for g, name in enumerate(names):
+        counts = {f"class_counts.{c}": truth[g, k] for k, c in enumerate(CLASSES)}
+        figures = {m: metrics.seed_mean(own[m][:, g]) for m in RECORD}
+        alone.append({"record": name, "beats": truth[g].sum(), **counts, **figures})
+        without.append({"record": name} | {m: metrics.seed_mean(rest[m][:, g]) for m in COMPARED})
+    return alone, without if len(names) > 1 else []
+
+
+def fold_rows(p: Predictions) -> tuple[list[dict], dict]:
+    """One row per test fold (means over seeds), and the spread over folds."""
+    names, matrices = confusions(p, p.fold)
+    figures = {m: metrics.seed_mean(v) for m, v in metrics.figures(matrices).items() if m in BRIEF}
+    rows = []
+    for g, fold in enumerate(names):
+        part = p.take(p.fold == fold)
+        rows.append({"fold": fold, **dict(_size(part))} | {m: v[g] for m, v in figures.items()})
+    spread: list[tuple[str, Any]] = []
+    for m, v in figures.items():
+        v = v[np.isfinite(v)] if np.isfinite(v).any() else np.array([np.nan])
+        ends = (("fold_mean", v.mean()), ("fold_sd", v.std()), ("min", v.min()), ("max", v.max()))
+        spread += [(f"{m}.{end}", value) for end, value in ends]
+    return rows, nest(spread)
+
+
+def aligned(model: Predictions, control: Predictions, where: object) -> Predictions:
+    """The control's beats in the model's order.
+
+    Raises:
+        InputError: they do not predict the same beats.
+    """
+    keys = [
+        dict(zip(zip(q.record.tolist(), q.sample.tolist(), strict=True), range(len(q.y_true)), strict=True))
+        for q in (model, control)
+    ]
+    if keys[0].keys() != keys[1].keys():
+        lost = len(keys[0].keys() ^ keys[1].keys())
+        raise InputError(where, f"{lost} beats that only one side has", "the model's beats", "rerun the control")
+    control = control.take(np.array([keys[1][key] for key in keys[0]]))
+    if not np.array_equal(control.y_true, model.y_true):
+        raise InputError(where, "other labels than the model's", "equal labels", "rerun both")
+    return control
+
+
+def compare(a: Predictions, b: Predictions, bootstrap: int = 1000, seed: int = 0, where: object = "control") -> Named:
+    """Yields the paired differences a - b of the compared figures: value, 95 % interval, whether it excludes 0."""
+    pair = [confusions(q, a.subject)[1] for q in (a, aligned(a, b, where))]
+    whole = [metrics.figures(c.sum(1)) for c in pair]
+    resampled = [metrics.bootstrap_figures(c, bootstrap, seed) for c in pair]
+    for name in COMPARED:
+        value = metrics.seed_mean(whole[0][name]) - metrics.seed_mean(whole[1][name])
+        for part, v in metrics.difference(value, resampled[0][name] - resampled[1][name]).items():
+            yield f"{name}.{part}", v
+
+
+def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> dict:
+    """All of a run's metrics.json, from `predictions.npz` and the `predictions_<control>.npz` beside it.
+
+    Raises:
+        InputError: predictions are missing, odd, or of other beats than the model's.
+    """
+    folder = Path(folder)
+    model = load_predictions(folder / file_name())
+    controls = {name: load_predictions(path) for name, path in control_files(folder).items()}
+    out: dict[str, Any] = {"format": FORMAT, "bootstrap": {"resamples": bootstrap, "seed": seed}}
+
+    def predictor(p: Predictions) -> dict:
+        return nest(evaluate(p, bootstrap, seed)) | nest(subsets(p, bootstrap, seed))
+
+    out["model"] = predictor(model)
+    out["controls"] = {name: predictor(p) for name, p in controls.items()}
+    out["differences"] = {
+        name: nest(compare(model, p, bootstrap, seed, folder / file_name(name))) for name, p in controls.items()
+    }
+    out["per_record"], out["without_record"] = record_rows(model)
+    if model.fold is not None:
+        out["folds"], out["fold_spread"] = fold_rows(model)
+    return plain(out)
+
+
+def confident_errors(p: Predictions, count: int = 12, per_record: int = 2) -> np.ndarray:
+    """At most `count` beats, `per_record` of a record, that the mean over seeds calls wrongly with most confidence."""
+    mean = p.ensemble
+    wrong = np.flatnonzero(mean.argmax(1) != p.y_true)
+    chosen: list[int] = []
+    for beat in wrong[np.argsort(-mean[wrong].max(1), kind="stable")]:
+        if len(chosen) < count and np.sum(p.record[chosen] == p.record[beat]) < per_record:
+            chosen.append(int(beat))
+    return np.array(chosen, int)
+
+
+def curves(p: Predictions, points: int = 201) -> dict[str, dict[str, np.ndarray]]:
+    """ROC and precision-recall curves of the classes that occur, averaged over seeds at equal abscissae.
+
+    Source: vertical averaging, Fawcett, Pattern Recognition Letters 27 (2006).
+    """
+    # Half of the points below 0.05, where detectors with few false alarms differ.
+    low = np.concatenate(
+        [np.linspace(0, 0.05, points // 2, endpoint=False), np.linspace(0.05, 1, points - points // 2)]
+    )
+    recall = np.linspace(0, 1, points)[1:]
+    out = {}
+    for k, c in enumerate(CLASSES):
+        positive = p.y_true == k
+        if positive.any() and not positive.all():
+            tpr = np.mean([metrics.roc_points(positive, q[:, k], low) for q in p.probabilities], 0)
+            precision = np.mean([metrics.precision_points(positive, q[:, k], recall) for q in p.probabilities], 0)
+            out[c] = {"fpr": low, "tpr": tpr, "recall": recall, "precision": precision, "share": positive.mean()}
+    return out

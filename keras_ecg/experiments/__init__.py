@@ -1,0 +1,1 @@
+"""Studies, each readable top to bottom: tune, kfold, final, predict."""

@@ -1,0 +1,68 @@
+"""Held-out evaluation: train on one side of a split, once per seed; predict the other side once; compare with controls."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from keras_ecg import cli
+from keras_ecg.config import Config
+from keras_ecg.controls import always_n, boosting_on_rhythm
+from keras_ecg.data.pipeline import get_all_beats, get_all_labels
+from keras_ecg.data.splits import resolve_split
+from keras_ecg.experiments.strips import error_strips
+from keras_ecg.experiments.study import fit_part, headline, need_labels, open_study, packed_subjects, part_history
+from keras_ecg.runs import RunFolder
+
+
+def run_final(config: Config) -> RunFolder:
+    """Trains and scores the configured model on the configured split.
+
+    Returns:
+        The finished run folder.
+
+    Raises:
+        InputError: a split that shares a subject, a missing record, damaged data, a misspelt knob.
+    """
+    split = resolve_split(config, packed_subjects(config))
+    run = open_study(config, f"final_{split.name}", (*split.train, *split.test))
+    if run.finished:
+        return run
+    need_labels(get_all_labels(split.train, config), "the training records")
+    print(f"train {' '.join(split.train)}\ntest  {' '.join(split.test)}")
+    seeds = config.evaluation.seeds
+    for seed in seeds:
+        fit_part(run, f"seed_{seed}", split.train, split.test, config, seed, keep=seed == seeds[0])
+    beats = get_all_beats(split.test, config)
+    probabilities = np.stack([run.load_part(f"seed_{seed}")["probabilities"] for seed in seeds])
+    truth = {"record": beats["record"], "subject": beats["subject"], "sample": beats["sample"], "y_true": beats["label"]}
+    run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(seeds))
+    if config.evaluation.controls:
+        boosted = boosting_on_rhythm(split.train, split.test, config)
+        for name, control in (("always_n", always_n(len(boosted))), ("boosting_rr", boosted)):
+            run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
+    run.write_history([row for seed in seeds for row in part_history(run, f"seed_{seed}", seed)])
+    run.write_strips(**error_strips(config, beats, probabilities[0].astype(np.float32)))
+    print(headline(run, run.finish(train=list(split.train), test=list(split.test))))
+    return run
+
+
+def main() -> None:
+    parser = cli.parser(run_final.__doc__.splitlines()[0])
+    parser.add_argument("--split", choices=("ds1_ds2", "seed", "records"))
+    parser.add_argument("--train-records", nargs="+", metavar="RECORD", help="with --test-records: a split of your own")
+    parser.add_argument("--test-records", nargs="+", metavar="RECORD")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--model", help="a model of ModelBuilder.MODELS")
+    args = parser.parse_args()
+    config = cli.config(args)
+    wanted = config.evaluation
+    if args.split:
+        wanted = replace(wanted, split=args.split)
+    if args.train_records or args.test_records:
+        lists = tuple(args.train_records or ()), tuple(args.test_records or ())
+        wanted = replace(wanted, split="records", train_records=lists[0], test_records=lists[1])
+    if args.seeds:
+        wanted = replace(wanted, seeds=tuple(args.seeds))
+    if args.model:
+        config = replace(config, model=replace(config.model, name=args.model))
+    run_final(replace(config, evaluation=wanted))

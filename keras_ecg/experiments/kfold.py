@@ -1,0 +1,75 @@
+"""Patient-wise k-fold: every record scored once, by a model that has seen no beat of its subject."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from keras_ecg import cli
+from keras_ecg.config import Config
+from keras_ecg.controls import always_n, boosting_on_rhythm
+from keras_ecg.data.pipeline import get_all_beats
+from keras_ecg.data.splits import patient_folds
+from keras_ecg.errors import InputError
+from keras_ecg.experiments.strips import error_strips
+from keras_ecg.experiments.study import fit_part, headline, open_study, packed_subjects, part_history
+from keras_ecg.runs import RunFolder
+
+
+def run_kfold(config: Config) -> RunFolder:
+    """Trains and scores the configured model in patient-wise folds, once per seed, and pools the test folds.
+
+    Returns:
+        The finished run folder.
+
+    Raises:
+        InputError: fewer subjects than folds, damaged data, a misspelt knob.
+    """
+    records = tuple(r for r in packed_subjects(config) if r not in config.evaluation.exclude_records)
+    if not records:
+        raise InputError(config.database.tfrecord_dir, "no record to score", "some", "see evaluation.exclude_records")
+    run = open_study(config, "kfold", records)
+    if run.finished:
+        return run
+    beats = get_all_beats(records, config)
+    wanted = config.evaluation
+    folds = patient_folds(beats["record"], beats["subject"], beats["label"], wanted.folds, wanted.fold_seed)
+    fold = np.empty(len(beats["label"]), np.int64)
+    probabilities = np.empty((len(wanted.seeds), len(fold), 5), np.float16)
+    boosted = np.empty((len(fold), 5), np.float16)
+    history = []
+    for k, (train, test) in enumerate(folds):
+        scored = np.isin(beats["record"], test)
+        fold[scored] = k
+        for i, seed in enumerate(wanted.seeds):
+            part = f"fold_{k}_seed_{seed}"
+            fit_part(run, part, train, test, config, seed, keep=False)
+            probabilities[i, scored] = run.load_part(part)["probabilities"]
+            history += part_history(run, part, seed, k)
+        if wanted.controls:
+            boosted[scored] = boosting_on_rhythm(train, test, config)
+    truth = {"record": beats["record"], "subject": beats["subject"], "sample": beats["sample"], "y_true": beats["label"]}
+    run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(wanted.seeds), fold=fold)
+    if wanted.controls:
+        for name, control in (("always_n", always_n(len(fold)).astype(np.float16)), ("boosting_rr", boosted)):
+            run.write_predictions(name, **truth, probabilities=control[None], seeds=np.array([0]), fold=fold)
+    run.write_history(history)
+    run.write_strips(**error_strips(config, beats, probabilities[0].astype(np.float32)))
+    print(headline(run, run.finish(folds=[list(test) for _, test in folds])))
+    return run
+
+
+def main() -> None:
+    parser = cli.parser(run_kfold.__doc__.splitlines()[0])
+    parser.add_argument("--folds", type=int)
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--model", help="a model of ModelBuilder.MODELS")
+    args = parser.parse_args()
+    config = cli.config(args)
+    wanted = config.evaluation
+    if args.folds:
+        wanted = replace(wanted, folds=args.folds)
+    if args.seeds:
+        wanted = replace(wanted, seeds=tuple(args.seeds))
+    if args.model:
+        config = replace(config, model=replace(config.model, name=args.model))
+    run_kfold(replace(config, evaluation=wanted))

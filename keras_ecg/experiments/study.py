@@ -1,0 +1,104 @@
+"""What the studies share: the run folder of a configuration, and one fitted and scored part of it."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from keras_ecg import __version__
+from keras_ecg.config import Config, to_dict
+from keras_ecg.data.pipeline import get_all_beats
+from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.errors import InputError
+from keras_ecg.files import fingerprint
+from keras_ecg.metrics import confusion_matrix, summary_figures
+from keras_ecg.models import model_config
+from keras_ecg.runs import RunFolder, find_or_create
+from keras_ecg.training import predict_records, train_classifier
+
+
+def packed_subjects(config: Config) -> dict[str, str]:
+    """Record to subject, of every packed record."""
+    return {r: entry["subject"] for r, entry in read_manifest(config.database.tfrecord_dir)["records"].items()}
+
+
+def open_study(config: Config, study: str, records: tuple[str, ...]) -> RunFolder:
+    """The run folder of a study under a configuration: the one there is for the same data and settings, or a new one.
+
+    Raises:
+        InputError: no such model, or no such knob.
+    """
+    model_config(config.model.name, config.model.options)
+    manifest = read_manifest(config.database.tfrecord_dir)
+    settings = {k: v for k, v in to_dict(config).items() if k not in ("database", "tuning", "title")}
+    data = data_fingerprint(manifest, sorted(records))
+    run = find_or_create(
+        config.database.runs_dir,
+        study,
+        config.model.name,
+        fingerprint([study, settings, data, __version__]),
+        to_dict(config),
+        shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        {"data_fingerprint": data, "skipped": manifest["skipped"], "seeds": list(config.evaluation.seeds)},
+    )
+    if run.finished:
+        print(f"{run.path}: finished before under the same data and settings; nothing to do")
+    return run
+
+
+def fit_part(
+    run: RunFolder, part: str, train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int, keep: bool
+) -> None:
+    """Trains on `train` with `seed`, predicts `test` once, and stores the part, unless it is stored already.
+
+    Args:
+        run: the run folder.
+        part: its name in it.
+        train: training records.
+        test: test records.
+        config: of model, training and stream.
+        seed: of everything random.
+        keep: whether the model is saved in the run folder.
+    """
+    if run.has_part(part) and (not keep or (run.path / "model.keras").is_file()):
+        print(f"{run.path.name}: {part} is done")
+        return
+    print(f"{run.path.name}: {part}: training on {len(train)} records, scoring {len(test)}", flush=True)
+    began = time.monotonic()
+    classifier = train_classifier(train, config, seed)
+    probabilities = predict_records(classifier, test, config)
+    if keep:
+        classifier.save(run.path)
+    columns = {k: np.array([row[k] for row in classifier.history]) for k in classifier.history[0]}
+    seconds = round(time.monotonic() - began, 1)
+    run.save_part(part, probabilities=probabilities.astype(np.float16), seconds=np.array(seconds), **columns)
+    truth = get_all_beats(test, config)["label"]
+    scored = summary_figures(confusion_matrix(truth, probabilities.argmax(1)))
+    print(
+        f"{part}: accuracy {scored['accuracy']:.4f}, macro-F1 (N S V F) {scored['macro_f1_nsvf']:.4f}, {seconds:.0f} s",
+        flush=True,
+    )
+
+
+def part_history(run: RunFolder, part: str, seed: int, fold: int | None = None) -> list[dict]:
+    """A stored part's rows of history.csv."""
+    stored = run.load_part(part)
+    names = [k for k in stored if k not in ("probabilities", "seconds")]
+    where = {"seed": seed} if fold is None else {"seed": seed, "fold": fold}
+    return [{**where, **{k: stored[k][i].item() for k in names}} for i in range(len(stored["epoch"]))]
+
+
+def headline(run: RunFolder, metrics: dict) -> str:
+    """The lines that a script ends with."""
+    figures = metrics["model"]
+    names = (("accuracy", "accuracy"), ("macro_f1_nsvf", "macro-F1 (N S V F)"))
+    shown = ", ".join(f"{title} {figures[k]['mean']:.3f}" for k, title in names)
+    return f"{run.path.name}: {shown}\nreport: {run.path / 'report.html'}"
+
+
+def need_labels(labels: np.ndarray, what: str) -> None:
+    """Refuses training data of a single class."""
+    if len(np.unique(labels)) < 2:
+        raise InputError(what, "beats of one class", "at least two classes to tell apart", "add records")

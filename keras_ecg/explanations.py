@@ -1,0 +1,103 @@
+"""What every figure in a run's metrics.json means, in one line each; `*` stands for a class or a table."""
+
+from fnmatch import fnmatchcase
+
+EXPLANATIONS = {
+    "format": "Version of the layout of metrics.json.",
+    "bootstrap.resamples": "Bootstrap resamples over subjects behind every interval.",
+    "bootstrap.seed": "Seed of the bootstrap.",
+    "beats": "Annotated beats that are scored.",
+    "records": "Recordings that are scored.",
+    "subjects": "Different people among them.",
+    "seeds": "Seeds of the trained models; a figure is the mean over single models.",
+    "seed": "Seed of one trained model.",
+    "record": "Recording.",
+    "fold": "Test fold of the cross-validation.",
+    "class_counts.*": "Beats with this true class.",
+    "class": "True class.",
+    "accuracy": "Share of beats called rightly.",
+    "balanced_accuracy": "Mean sensitivity over the classes that occur.",
+    "macro_f1_nsvf": "Mean F1 of N, S, V and F; a class that neither occurs nor is predicted counts 0.",
+    "macro_f1_five": "Mean F1 of N, S, V, F and Q; a class that neither occurs nor is predicted counts 0.",
+    "macro_f1": "Mean F1 of the classes that occur in the truth.",
+    "kappa": "Cohen's kappa: agreement beyond what chance gives.",
+    "j_index": "Sum of sensitivity and positive predictivity of S and V, 0 to 4.",
+    "jk_index": "kappa / 2 + j / 8 (Mar 2011, Mondejar-Guerra 2019); here kappa has all five classes.",
+    "macro_auroc": "Mean area under the one-against-rest ROC curves of the classes that occur.",
+    "ece": "Expected calibration error: mean gap between confidence and accuracy, 15 bins of the top label.",
+    "classes.*.sensitivity": "Share of the class's beats that are found (recall).",
+    "classes.*.positive_predictivity": "Share of the beats called so that are so (precision).",
+    "classes.*.f1": "Harmonic mean of sensitivity and positive predictivity.",
+    "classes.*.auroc": "Area under the ROC curve, the class against the rest.",
+    "classes.*.average_precision": "Area under the precision-recall steps, the class against the rest.",
+    "ec57.*.tp": "Beats of the class that are found, mean over seeds.",
+    "ec57.*.fn": "Beats of the class that are missed, mean over seeds.",
+    "ec57.*.fp": "Other beats called so, mean over seeds; for VEB without F and Q beats, for SVEB without Q beats.",
+    "ec57.*.tn": "Other beats not called so, mean over seeds.",
+    "ec57.*.sensitivity": "EC57 gross sensitivity TP / (TP + FN).",
+    "ec57.*.positive_predictivity": "EC57 gross positive predictivity TP / (TP + FP).",
+    "ec57.*.false_positive_rate": "EC57 false positive rate FP / (FP + TN).",
+    "collapse.predicted_classes": "Classes that are ever predicted, the fewest over seeds.",
+    "collapse.largest_share": "Share of beats that the commonest prediction takes, the largest over seeds.",
+    "collapse.constant": "Whether some seed gives every beat the same probabilities.",
+    "collapse.collapsed": "Whether some seed calls every beat the same: no detector, whatever its accuracy.",
+    "confusion.mean": "Beats of the true class (row) called the predicted class (column), mean over seeds.",
+    "confusion.row_share": "The same as a share of the row.",
+    "calibration.count": "Predictions in the bin of confidence, all seeds.",
+    "calibration.confidence": "Mean confidence of the bin.",
+    "calibration.accuracy": "Share of right predictions in the bin.",
+}
+
+STATISTICS = {
+    "mean": "mean over seeds of the single models' figures",
+    "sd": "standard deviation over seeds; none with one seed",
+    "low": "lower end of the 95 % interval, bootstrap over subjects",
+    "high": "upper end of the 95 % interval, bootstrap over subjects",
+    "difference": "model minus control",
+    "excludes_zero": "whether the 95 % interval of the difference, over the same resampled subjects, excludes 0",
+    "fold_mean": "mean over folds",
+    "fold_sd": "standard deviation over folds",
+    "min": "lowest fold",
+    "max": "highest fold",
+}
+
+SECTIONS = {
+    "model": "the published model",
+    "controls": "predictors that any model has to beat",
+    "differences": "the model against each control",
+    "ensemble": "the mean probabilities of all seeds, as one predictor",
+    "per_seed": "each single model",
+    "per_record": "each recording alone",
+    "without_record": "all recordings but one",
+    "without_202": "all recordings but 202, whose subject also gave the training record 201",
+    "without_q": "without the beats whose true class is Q",
+    "folds": "each test fold alone",
+    "fold_spread": "over the test folds",
+}
+
+# How tables name the controls; another control shows its own name.
+CONTROLS = {"always_n": "always N", "boosting_rr": "gradient boosting on RR"}
+
+
+def title_of(control: str) -> str:
+    return CONTROLS.get(control, control.replace("_", " "))
+
+
+def explain(name: str) -> str:
+    """The line that explains a dotted name of metrics.json, whatever section it stands in.
+
+    Raises:
+        KeyError: nothing explains it.
+    """
+    base, _, statistic = name.rpartition(".")
+    if statistic in STATISTICS and (line := _line(base)):
+        return f"{line} ({STATISTICS[statistic]})"
+    if line := _line(name):
+        return line
+    raise KeyError(name)
+
+
+def _line(name: str) -> str | None:
+    # The longest pattern says most: `ec57.*.sensitivity` before `sensitivity`.
+    fitting = [key for key in EXPLANATIONS if fnmatchcase(name, key) or fnmatchcase(name, f"*.{key}")]
+    return EXPLANATIONS[max(fitting, key=len)] if fitting else None

@@ -1,0 +1,119 @@
+"""The Conformer block: Gulati A et al., Conformer: Convolution-augmented Transformer for Speech Recognition,
+Interspeech 2020, https://arxiv.org/abs/2005.08100.
+
+Departure from the paper: layer instead of batch normalization inside the convolution module, so that a prediction does
+not depend on what else is in its batch.
+"""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class HalfFeedForward(layers.Layer):
+    """Macaron feed-forward half: x + FFN(x) / 2, tokens (B, N, D) to (B, N, D)."""
+
+    def __init__(self, expansion: int = 2, dropout: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.expansion, self.dropout = expansion, dropout
+
+    def build(self, shape):
+        width = shape[-1]
+        self.norm = layers.LayerNormalization(name="norm")
+        self.wide = layers.Dense(self.expansion * width, activation="silu", name="wide")
+        self.narrow = layers.Dense(width, name="narrow")
+        self.drop_wide, self.drop = layers.Dropout(self.dropout), layers.Dropout(self.dropout)
+        self.norm.build(shape)
+        self.wide.build(shape)
+        self.narrow.build((*shape[:-1], self.expansion * width))
+
+    def call(self, x, training=None):
+        y = self.drop_wide(self.wide(self.norm(x)), training=training)
+        return x + 0.5 * self.drop(self.narrow(y), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "expansion": self.expansion, "dropout": self.dropout}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class ConvolutionModule(layers.Layer):
+    """Pointwise, gate, depthwise along the tokens, pointwise: x + Conv(x), tokens (B, N, D) to (B, N, D)."""
+
+    def __init__(self, kernel_size: int = 3, dropout: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_size, self.dropout = kernel_size, dropout
+
+    def build(self, shape):
+        width = shape[-1]
+        self.norm = layers.LayerNormalization(name="norm")
+        self.value = layers.Dense(width, name="value")
+        self.gate = layers.Dense(width, activation="sigmoid", name="gate")
+        self.depthwise = layers.DepthwiseConv1D(self.kernel_size, padding="same", name="depthwise")
+        self.norm_depthwise = layers.LayerNormalization(name="norm_depthwise")
+        self.project = layers.Dense(width, name="project")
+        self.drop = layers.Dropout(self.dropout)
+        for part in (self.norm, self.value, self.gate, self.depthwise, self.norm_depthwise, self.project):
+            part.build(shape)
+
+    def call(self, x, training=None):
+        y = self.norm(x)
+        y = self.depthwise(self.value(y) * self.gate(y))
+        y = self.project(ops.silu(self.norm_depthwise(y)))
+        return x + self.drop(y, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "kernel_size": self.kernel_size, "dropout": self.dropout}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class SelfAttention(layers.Layer):
+    """Pre-norm multi-head self-attention: x + MHSA(x), tokens (B, N, D) to (B, N, D)."""
+
+    def __init__(self, heads: int = 4, dropout: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.heads, self.dropout = heads, dropout
+
+    def build(self, shape):
+        if shape[-1] % self.heads:
+            raise ValueError(f"a width of {shape[-1]} does not divide into {self.heads} heads")
+        self.norm = layers.LayerNormalization(name="norm")
+        self.attend = layers.MultiHeadAttention(
+            self.heads, shape[-1] // self.heads, dropout=self.dropout, name="attend"
+        )
+        self.drop = layers.Dropout(self.dropout)
+        self.norm.build(shape)
+        self.attend.build(shape, shape)
+
+    def call(self, x, training=None):
+        y = self.norm(x)
+        return x + self.drop(self.attend(y, y, training=training), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class ConformerBlock(layers.Layer):
+    """Half feed-forward, self-attention, convolution, half feed-forward, norm: (B, N, D) to (B, N, D)."""
+
+    def __init__(self, heads: int = 4, kernel_size: int = 3, expansion: int = 2, dropout: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.heads, self.kernel_size, self.expansion, self.dropout = heads, kernel_size, expansion, dropout
+
+    def build(self, shape):
+        self.before = HalfFeedForward(self.expansion, self.dropout, name="before")
+        self.attention = SelfAttention(self.heads, self.dropout, name="attention")
+        self.convolution = ConvolutionModule(self.kernel_size, self.dropout, name="convolution")
+        self.after = HalfFeedForward(self.expansion, self.dropout, name="after")
+        self.norm = layers.LayerNormalization(name="norm")
+        for part in (self.before, self.attention, self.convolution, self.after, self.norm):
+            part.build(shape)
+
+    def call(self, x, training=None):
+        for part in (self.before, self.attention, self.convolution, self.after):
+            x = part(x, training=training)
+        return self.norm(x)
+
+    def get_config(self):
+        knobs = ("heads", "kernel_size", "expansion", "dropout")
+        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}

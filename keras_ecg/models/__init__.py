@@ -1,0 +1,61 @@
+"""Models: one paper, one file. `MODELS` lists them by name with their dataclass of knobs."""
+
+from pathlib import Path
+
+import keras
+
+from keras_ecg.config import from_dict
+from keras_ecg.errors import InputError
+from keras_ecg.models import ablations, cnn_conformer
+
+MODELS = {
+    "cnn_conformer": (cnn_conformer.CNNConformerConfig, cnn_conformer.build),
+    "attention_only": (ablations.AblationConfig, ablations.build_attention_only),
+    "cnn_lstm": (ablations.AblationConfig, ablations.build_cnn_lstm),
+    "cnn": (ablations.AblationConfig, ablations.build_cnn),
+}
+
+
+def model_config(name: str, options: dict | None = None):
+    """The dataclass of a model's knobs, its defaults overlaid with `options`.
+
+    Raises:
+        InputError: no such model, or no such knob.
+    """
+    if name not in MODELS:
+        raise InputError("model.name", repr(name), f"one of {', '.join(MODELS)}", "correct it")
+    return from_dict(MODELS[name][0], options or {}, "model.options")
+
+
+def build_model(
+    name: str, shapes: dict[str, tuple[int, ...]], token: int = 1, classes: int = 5, options: dict | None = None
+) -> keras.Model:
+    """A classifier by name.
+
+    Args:
+        name: a key of `MODELS`.
+        shapes: of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
+        token: which beat of a sequence is labelled.
+        classes: how many.
+        options: knobs that differ from the model's defaults.
+
+    Raises:
+        InputError: no such model, or no such knob.
+    """
+    return MODELS[name][1](shapes, token, classes, model_config(name, options))
+
+
+def load_model(path: Path | str) -> keras.Model:
+    """A saved `.keras` model, or the one in a run folder; no pickled code is run (Keras' safe mode).
+
+    Raises:
+        InputError: no such file, or not a model.
+    """
+    path = Path(path)
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(path, "no such file", "a .keras model", "name a run folder that has one, or train it")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError) as error:
+        raise InputError(path, " ".join(str(error).split())[:200], "a whole .keras model", "train it again") from None

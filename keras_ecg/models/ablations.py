@@ -1,0 +1,73 @@
+"""The CNN-Conformer with parts taken away: attention only, CNN-LSTM, CNN. Same inputs, same head, same width.
+
+Shapes: B batch, S beats, F scales, T samples, P samples per patch, D width.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+from keras_ecg.layers.beat_encoder import BeatEncoder
+from keras_ecg.layers.conformer import HalfFeedForward, SelfAttention
+from keras_ecg.layers.positions import PositionEmbedding
+from keras_ecg.models.heads import classification_head
+from keras_ecg.models.inputs import BeatChannels, named_inputs, rhythm_vector
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """Knobs of the three ablations."""
+
+    width: int = 48  # D
+    blocks: int = 2  # attention only
+    heads: int = 4
+    patch_samples: int = 17  # P: 187 samples are 11 patches
+    dropout: float = 0.2
+    channel_dropout: float = 0.1
+
+
+def _join_rhythm(beats: keras.KerasTensor, inputs: dict, config: AblationConfig) -> keras.KerasTensor:
+    if "rr" not in inputs:
+        return beats
+    rhythm = rhythm_vector(inputs["rr"], config.width, config.dropout)
+    return layers.Concatenate(name="join")([beats, rhythm])
+
+
+def _beats(inputs: dict, config: AblationConfig) -> keras.KerasTensor:
+    channels = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))
+    return BeatEncoder(
+        config.width, channel_dropout=config.channel_dropout, dropout=config.dropout, name="beat_encoder"
+    )(channels)
+
+
+def build_attention_only(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
+    """Patches of every beat, projected linearly, under self-attention and feed-forward halves; no convolution."""
+    inputs = named_inputs(shapes)
+    x = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
+    _, beats, samples, channels = x.shape
+    patches = samples // config.patch_samples
+    x = ops.reshape(x[:, :, : patches * config.patch_samples], (-1, beats * patches, config.patch_samples * channels))
+    x = PositionEmbedding(name="positions")(layers.Dense(config.width, name="patches")(x))
+    for i in range(config.blocks):
+        x = SelfAttention(config.heads, config.dropout, name=f"attention_{i}")(x)
+        x = HalfFeedForward(dropout=config.dropout, name=f"feed_forward_{i}")(x)
+    x = ops.mean(ops.reshape(x, (-1, beats, patches, config.width)), 2)  # (B, S, D)
+    x = layers.Dense(config.width, activation="silu", name="encoded")(_join_rhythm(x, inputs, config))
+    return keras.Model(inputs, classification_head(x, token, classes, config.dropout), name="attention_only")
+
+
+def build_cnn_lstm(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
+    """The beat encoder, then a bidirectional LSTM over the beats."""
+    inputs = named_inputs(shapes)
+    x = _join_rhythm(_beats(inputs, config), inputs, config)
+    x = layers.Bidirectional(layers.LSTM(config.width, return_sequences=True), name="lstm")(x)
+    return keras.Model(inputs, classification_head(x, token, classes, config.dropout), name="cnn_lstm")
+
+
+def build_cnn(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
+    """The beat encoder alone, all beats of the sequence joined by a dense layer."""
+    inputs = named_inputs(shapes)
+    x = _join_rhythm(_beats(inputs, config), inputs, config)
+    x = layers.Dense(config.width, activation="silu", name="encoded")(layers.Flatten(name="flat")(x))
+    return keras.Model(inputs, classification_head(x[:, None], 0, classes, config.dropout), name="cnn")

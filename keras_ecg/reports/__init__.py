@@ -1,0 +1,108 @@
+"""A run's report: one self-contained page, drawn from the run's files; it computes no figure."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from keras_ecg.config import read_yaml
+from keras_ecg.errors import InputError
+from keras_ecg.evaluation import curves
+from keras_ecg.files import read_json, write_text
+from keras_ecg.predictions import file_name, load_predictions, read_npz
+from keras_ecg.reports import details, results
+from keras_ecg.reports.page import count, document, section, text
+
+__all__ = ["write_report"]
+
+LINKS = {
+    "protocol": "Protocol",
+    "comparison": "Controls",
+    "classes": "Classes",
+    "ec57": "EC57",
+    "confusion": "Confusion",
+    "curves": "Curves",
+    "records": "Records",
+    "repeats": "Seeds",
+    "training": "Training",
+    "errors": "Errors",
+    "environment": "Environment",
+    "definitions": "Definitions",
+}
+STUDIES = {
+    "final_ds1_ds2": "Trained on DS1, tested on DS2",
+    "final_seed": "Seven test records of the closest public work",
+    "final_records": "Named training and test records",
+    "kfold": "Patient-wise cross-validation",
+}
+
+
+def read_history(path: Path) -> dict[str, np.ndarray]:
+    """Columns of history.csv as numbers, NaN where a cell is empty or text; none without the file."""
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+
+    def parsed(cell: str) -> float:
+        try:
+            return float(cell)
+        except (TypeError, ValueError):
+            return float("nan")
+
+    return {name: np.array([parsed(row[name]) for row in rows]) for name in (rows[0] if rows else {})}
+
+
+def write_report(folder: Path | str) -> Path:
+    """Draws report.html from metrics.json, predictions, history, strips, configuration and environment.
+
+    Raises:
+        InputError: the run has no metrics.json or no predictions.
+    """
+    folder = Path(folder)
+    if not (folder / "metrics.json").is_file():
+        raise InputError(folder, "no metrics.json", "a run whose evaluation is done", "rerun its command: it resumes")
+    metrics, environment = read_json(folder / "metrics.json"), read_json(folder / "environment.json")
+    predictions = load_predictions(folder / file_name())
+    config = read_yaml(folder / "config.yaml")
+    strips = read_npz(folder / "strips.npz") if (folder / "strips.npz").is_file() else None
+    name = str(environment.get("model", "model"))
+    cautions = results.warnings(metrics, environment.get("skipped_records") or [])
+    listed = "<ul>" + "".join(f"<li>{line}</li>" for line in cautions) + "</ul>"
+    sections = [
+        results.cards(metrics),
+        section("warnings", "Read this first", listed, kind="warnings") if cautions else "",
+        details.protocol(metrics, config, environment, predictions),
+        results.comparison(metrics, name),
+        results.classes(metrics),
+        results.confusion(metrics),
+        results.curve_section(metrics, curves(predictions)),
+        details.records(metrics),
+        details.repeats(metrics),
+        details.training(read_history(folder / "history.csv")),
+        details.errors(strips),
+        details.environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
+        details.glossary(),
+    ]
+    body = "\n".join(filter(None, sections))
+    links = [(anchor, title) for anchor, title in LINKS.items() if f'<section id="{anchor}"' in body]
+    path = folder / "report.html"
+    title = str(config.get("title", "Heartbeats"))
+    page = document(text(f"{title}: {name}"), _header(title, name, metrics, environment), links, body, _footer(folder))
+    write_text(path, page)
+    return path
+
+
+def _header(title: str, name: str, metrics: dict, environment: dict) -> str:
+    model = metrics["model"]
+    study = STUDIES.get(str(environment.get("study")), str(environment.get("study", "")))
+    seeds = len(model["seeds"])
+    size = f"{count(model['beats'])} beats, {model['records']} records, {model['subjects']} subjects"
+    facts = [f"model <strong>{text(name)}</strong>", size, f"{seeds} seed{'s' * (seeds > 1)}"]
+    facts.append(text(str(environment.get("started_utc", ""))[:10]))
+    line = f'<p class="soft">{" · ".join(filter(None, facts))}</p>'
+    return f'<div class="kicker">{text(title)}</div><h1>{text(study)}</h1>{line}'
+
+
+def _footer(folder: Path) -> str:
+    return f"Keras ECG · {text(folder.name)} · not a medical device"

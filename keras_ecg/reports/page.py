@@ -1,0 +1,121 @@
+"""Pieces of HTML: escaped text, numbers, tables, figures. Strings in, strings out."""
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.reports.style import CLASS_COLOURS, CSS
+
+DASH = "–"
+
+
+def text(value: Any) -> str:
+    return escape(str(value))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A rounded number, or a dash where it is undefined."""
+    return DASH if value is None else f"{value:,.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign; a dot where it rounds to nothing, a dash where it is undefined."""
+    if value is None:
+        return DASH
+    return "·" if round(value, digits) == 0 else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def count(value: float) -> str:
+    """A count; a mean of counts keeps one decimal."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def span(figure: dict | None, digits: int = 2) -> str:
+    """`0.93–0.97`, the 95 % interval of a figure, or nothing."""
+    if not figure or figure.get("low") is None:
+        return ""
+    return f"{figure['low']:.{digits}f}–{figure['high']:.{digits}f}"
+
+
+def estimate(figure: dict | None) -> str:
+    """A table cell's content: mean, sd over seeds, interval below."""
+    if not figure or figure.get("mean") is None:
+        return DASH
+    sd = f" <small>± {figure['sd']:.3f}</small>" if figure.get("sd") is not None else ""
+    ends = span(figure)
+    return f"{figure['mean']:.3f}{sd}" + (f'<span class="ci">{ends}</span>' if ends else "")
+
+
+def bar(figure: dict, reference: float | None = None) -> str:
+    """A scale from 0 to 1 with the interval, the mean, and a diamond for a control."""
+    if figure.get("mean") is None:
+        return ""
+    words = f"{figure['mean']:.3f} on a scale from 0 to 1"
+    inside = ""
+    if figure.get("low") is not None:
+        words += f", 95 % interval {span(figure, 3)}"
+        inside += f'<i style="left:{100 * figure["low"]:.1f}%;right:{100 - 100 * figure["high"]:.1f}%"></i>'
+    if reference is not None:
+        words += f", best control {reference:.3f}"
+        inside += f'<u style="left:{100 * reference:.1f}%"></u>'
+    inside += f'<b style="left:{100 * figure["mean"]:.1f}%"></b>'
+    return f'<div class="bar" role="img" aria-label="{words}">{inside}</div>'
+
+
+def class_label(name: str) -> str:
+    """A class's letter with its colour."""
+    colour = CLASS_COLOURS[CLASSES.index(name)]
+    return f'<span class="dot" style="background:{colour}"></span>{text(name)}'
+
+
+def table(head: Iterable[str], rows: Iterable[tuple[str, list[str]]], kind: str = "", caption: str = "") -> str:
+    """A table from HTML cells: rows are (class of the row, cells), the first cell being the row's heading."""
+    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    body = ""
+    for row_kind, (first, *rest) in rows:
+        attribute = f' class="{row_kind}"' if row_kind else ""
+        body += f'<tr{attribute}><th scope="row">{first}</th>' + "".join(f"<td>{c}</td>" for c in rest) + "</tr>\n"
+    caption = f"<caption>{caption}</caption>" if caption else ""
+    return (
+        f'<div class="scroll"><table class="{kind}">{caption}<thead><tr>{top}</tr></thead>'
+        f"<tbody>\n{body}</tbody></table></div>"
+    )
+
+
+def figure(image: str, caption: str = "", kind: str = "") -> str:
+    caption = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure class="{kind}">{image}{caption}</figure>'
+
+
+def definitions(pairs: Iterable[tuple[str, str]]) -> str:
+    """A list of terms and HTML texts; a pair without text is left out."""
+    return "<dl>" + "".join(f"<dt>{t}</dt><dd>{d}</dd>" for t, d in pairs if d) + "</dl>"
+
+
+def section(anchor: str, title: str, *content: str, kind: str = "") -> str:
+    attribute = f' class="{kind}"' if kind else ""
+    return f'<section id="{anchor}"{attribute}>\n<h2>{title}</h2>\n' + "\n".join(filter(None, content)) + "\n</section>"
+
+
+def document(title: str, header: str, links: list[tuple[str, str]], body: str, footer: str) -> str:
+    """The whole page."""
+    menu = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in links)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{CSS}</style>
+</head>
+<body>
+<header>{header}</header>
+<nav aria-label="Sections"><div>{menu}</div></nav>
+<main>
+{body}
+</main>
+<footer>{footer}</footer>
+</body>
+</html>
+"""

@@ -1,0 +1,198 @@
+"""The report's sections of results: headline, controls, classes, confusion, curves."""
+
+from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.explanations import explain, title_of
+from keras_ecg.reports import charts
+from keras_ecg.reports.page import (
+    bar,
+    class_label,
+    count,
+    definitions,
+    estimate,
+    figure,
+    number,
+    section,
+    signed,
+    span,
+    table,
+    text,
+)
+
+CLASS_NAMES = {"N": "normal", "S": "supraventricular", "V": "ventricular", "F": "fusion", "Q": "unclassifiable"}
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1_nsvf": "macro-F1 NSVF",
+    "macro_f1_five": "macro-F1 five",
+    "macro_f1": "macro-F1 present",
+    "kappa": "Cohen's κ",
+    "jk_index": "jκ index",
+    "macro_auroc": "macro AUROC",
+    "ece": "calibration error",
+    "classes.N.f1": "F1 N",
+    "classes.S.f1": "F1 S",
+    "classes.V.f1": "F1 V",
+    "classes.F.f1": "F1 F",
+    "classes.Q.f1": "F1 Q",
+}
+HEADLINE = ("accuracy", "macro_f1_nsvf", "classes.S.f1", "classes.V.f1")
+COMPARED = ("accuracy", "macro_f1_nsvf", "macro_f1_five", *(f"classes.{c}.f1" for c in CLASSES))
+PAIRED = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1")
+
+
+def get(figures: dict, name: str) -> dict:
+    """The figure (mean, sd, low, high) at a dotted name; empty when absent."""
+    for part in name.split("."):
+        figures = figures.get(part) or {}
+    return figures
+
+
+def tip(name: str) -> str:
+    """A heading that explains itself when pointed at."""
+    return f'<span title="{text(explain(name))}">{TITLES[name]}</span>'
+
+
+def warnings(metrics: dict, skipped: list) -> list[str]:
+    """What a reader must know before believing a figure, as HTML lines."""
+    model, lines = metrics["model"], []
+    if model["collapse"]["collapsed"]:
+        share = f"{100 * model['collapse']['largest_share']:.1f} %"
+        lines.append(
+            f"<strong>The predictor has collapsed:</strong> one class takes {share} of the beats in some seed."
+        )
+    absent = [c for c in CLASSES if not model["class_counts"][c]]
+    never = [c for c in CLASSES if c not in absent and get(model, f"classes.{c}.positive_predictivity")["mean"] is None]
+    few = {c: n for c in CLASSES if 0 < (n := model["class_counts"][c]) < 20}
+    if absent:
+        lines.append(f"No beat of class {', '.join(absent)} is scored: its figures are undefined and left out.")
+    if never:
+        lines.append(f"Class {', '.join(never)} is never predicted.")
+    if few:
+        lines.append(
+            f"Few beats of class {', '.join(f'{c} ({n})' for c, n in few.items())}: read those figures with care."
+        )
+    for control, differences in metrics["differences"].items():
+        low = [
+            TITLES[m] for m in PAIRED[:2] if (d := get(differences, m)) and not (d["excludes_zero"] and d["low"] > 0)
+        ]
+        if low:
+            lines.append(f"Not demonstrably above the control <em>{text(title_of(control))}</em> in {', '.join(low)}.")
+    if len(model["seeds"]) < 3:
+        lines.append(f"{len(model['seeds'])} seed(s): the spread over seeds is unknown or poorly known.")
+    if skipped:
+        lines.append(f"Skipped as unreadable: {text(', '.join(map(str, skipped)))}.")
+    return lines
+
+
+def cards(metrics: dict) -> str:
+    """The headline figures, each with its interval and the best control."""
+    out = ""
+    for name in HEADLINE:
+        value = get(metrics["model"], name)
+        controls = [v for c in metrics["controls"].values() if (v := get(c, name).get("mean")) is not None]
+        best = max(controls, default=None)
+        shown = number(value["mean"]) + (f" <small>± {value['sd']:.3f}</small>" if value["sd"] is not None else "")
+        ends = [f"95 % interval {span(value)}"] if span(value) else ["no beats of this class"]
+        ends += [f"◇ best control {best:.3f}"] if best is not None else []
+        out += f'<div class="card"><div class="name">{tip(name)}</div><div class="value">{shown}</div>'
+        out += f'{bar(value, best)}<div class="range">{"<br>".join(ends)}</div></div>\n'
+    return f'<div class="cards">{out}</div>'
+
+
+def comparison(metrics: dict, name: str) -> str:
+    """Model, ensemble and controls in one table; then the paired differences."""
+    model = metrics["model"]
+    parts = {"ensemble": "ensemble of the seeds", "without_202": "without record 202", "without_q": "without class Q"}
+    rows = [("lead", text(name), model)]
+    rows += [("", label, model[part]) for part, label in parts.items() if part in model]
+    for k, (control, figures) in enumerate(metrics["controls"].items()):
+        rows.append(("group" if not k else "", f"control: {text(title_of(control))}", figures))
+        if "without_q" in figures:
+            rows.append(("", f"control: {text(title_of(control))}, without class Q", figures["without_q"]))
+    cells = [(kind, [label, *(estimate(get(figures, m)) for m in COMPARED)]) for kind, label, figures in rows]
+    out = table(["", *(tip(m) for m in COMPARED)], cells, kind="tight")
+    paired = []
+    for control, differences in metrics["differences"].items():
+        cells = []
+        for m in PAIRED:
+            d = get(differences, m)
+            kind = ("better" if d["low"] > 0 else "worse") if d["excludes_zero"] else ""
+            ends = "" if d["low"] is None else f'<span class="ci">{signed(d["low"])} to {signed(d["high"])}</span>'
+            cells.append(f'<span class="{kind}">{signed(d["difference"])}</span>{ends}')
+        paired.append(("", [f"minus {text(title_of(control))}", *cells]))
+    if paired:
+        out += "<h3>Paired differences</h3>" + table(["model", *(tip(m) for m in PAIRED)], paired)
+        out += (
+            '<p class="note">Both sides are scored on the same resampled subjects. A coloured difference has a 95 % '
+            "interval that excludes 0.</p>"
+        )
+    resamples = f"{metrics['bootstrap']['resamples']:,}"
+    lead = (
+        "Mean ± standard deviation over seeds of single models; below it the 95 % interval by bootstrap over subjects "
+        f"({resamples} resamples)."
+    )
+    return section("comparison", "Against the controls", f'<p class="note">{lead}</p>', out)
+
+
+def classes(metrics: dict) -> str:
+    """Figures per class, and the EC57 tables."""
+    model = metrics["model"]
+    columns = ("sensitivity", "positive_predictivity", "f1", "auroc", "average_precision")
+    head = ["class", "beats", "sensitivity", "positive predictivity", "F1", "AUROC", "average precision"]
+    rows = [
+        (
+            "",
+            [f'{class_label(c)} <small class="soft">{CLASS_NAMES[c]}</small>', count(model["class_counts"][c])]
+            + [estimate(get(model, f"classes.{c}.{m}")) for m in columns],
+        )
+        for c in CLASSES
+    ]
+    ec57 = []
+    for label, figures in {"model": model, **{title_of(c): f for c, f in metrics["controls"].items()}}.items():
+        for name in ("SVEB", "VEB"):
+            t = figures["ec57"][name]
+            cells = [f"{name} <small>{text(label)}</small>", *(count(t[k]) for k in ("tp", "fn", "fp", "tn"))]
+            rates = [estimate(t[k]) for k in ("sensitivity", "positive_predictivity", "false_positive_rate")]
+            ec57.append(("lead" if label == "model" else "", cells + rates))
+    head57 = ["detection", "TP", "FN", "FP", "TN", "Se", "+P", "FPR"]
+    note = (
+        '<p class="note">Gross figures. As EC57 asks, a fusion (F) or unclassifiable (Q) beat called V is no false '
+        "VEB, and an unclassifiable beat called S no false SVEB. Counts are means over seeds.</p>"
+    )
+    overall = definitions(
+        (tip(m), estimate(get(model, m)).replace('<span class="ci">', " <small>(").replace("</span>", ")</small>"))
+        for m in ("balanced_accuracy", "kappa", "jk_index", "macro_auroc", "ece")
+    )
+    return section("classes", "Per class", table(head, rows), overall) + section(
+        "ec57", "AAMI EC57: supraventricular and ventricular ectopic beats", table(head57, ec57), note
+    )
+
+
+def confusion(metrics: dict) -> str:
+    """Counts and row shares in one table, shaded by the share."""
+    mean, share = metrics["model"]["confusion"]["mean"], metrics["model"]["confusion"]["row_share"]
+    rows = ""
+    for i, c in enumerate(CLASSES):
+        cells = ""
+        for j in range(len(CLASSES)):
+            tint = 0.06 + 0.6 * share[i][j] if mean[i][j] else 0.03
+            inside = f"<strong>{count(mean[i][j])}</strong><span>{100 * share[i][j]:.1f} %</span>"
+            cells += f'<td style="background:rgb(var(--tint) / {tint:.2f})">{inside}</td>'
+        rows += f'<tr><th scope="row">{class_label(c)} <small class="soft">{CLASS_NAMES[c]}</small></th>{cells}</tr>\n'
+    head = "".join(f'<th scope="col">called {class_label(c)}</th>' for c in CLASSES)
+    body = f'<div class="scroll"><table class="confusion"><thead><tr><th scope="col">truth</th>{head}</tr></thead>'
+    body += f"<tbody>\n{rows}</tbody></table></div>"
+    seeds = "; counts are means over seeds" if len(metrics["model"]["seeds"]) > 1 else ""
+    note = f'<p class="note">Beats, and their share of the row (the true class){seeds}.</p>'
+    return section("confusion", "Confusion matrix", note, body)
+
+
+def curve_section(metrics: dict, curves: dict) -> str:
+    model = metrics["model"]
+    images = (
+        figure(charts.roc(curves, model), "ROC, each class against the rest."),
+        figure(charts.precision_recall(curves, model), "Precision and recall, each class against the rest."),
+        figure(charts.calibration(model["calibration"]), "Calibration of the predicted class, all seeds."),
+    )
+    note = '<p class="note">Curves and areas are means over seeds.</p>'
+    return section("curves", "Ranking and calibration", note, f'<div class="columns">{"".join(images)}</div>')

@@ -1,0 +1,1 @@
+"""Pure functions of arrays: filters, beats, rhythm, scalograms."""

@@ -1,0 +1,31 @@
+"""Cleaning and resampling of whole recordings, by SciPy."""
+
+from fractions import Fraction
+
+import numpy as np
+from scipy.signal import butter, resample_poly, sosfiltfilt
+
+
+def bandpass(signal: np.ndarray, sampling_rate_hz: float, low_hz: float, high_hz: float, order: int = 3) -> np.ndarray:
+    """Zero-phase Butterworth band-pass of a signal (T,) or (T, L), along time.
+
+    Raises:
+        ValueError: the band is not within 0 and half the sampling rate.
+    """
+    sections = butter(order, (low_hz, high_hz), "bandpass", fs=sampling_rate_hz, output="sos")
+    return sosfiltfilt(sections, signal, axis=0).astype(signal.dtype)
+
+
+def resample(signal: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
+    """Resamples a signal (T,) or (T, L) along time by a polyphase filter; equal rates return it as it is."""
+    if from_hz == to_hz:
+        return signal
+    ratio = Fraction(to_hz / from_hz).limit_denominator(1000)
+    # Taken off before and put back after, so that the filter does not ring at the ends of an offset signal.
+    level = np.median(signal, axis=0)
+    return (resample_poly(signal - level, ratio.numerator, ratio.denominator, axis=0) + level).astype(signal.dtype)
+
+
+def moved_peaks(samples: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
+    """Where sample indices (n,) of the original signal lie in the resampled one."""
+    return np.rint(np.asarray(samples) * (to_hz / from_hz)).astype(np.int64)

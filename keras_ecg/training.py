@@ -1,0 +1,201 @@
+"""Training of a classifier on records, and its probabilities on others."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_ecg.config import Config
+from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_normal
+from keras_ecg.data.statistics import training_statistics
+from keras_ecg.data.tfrecords import damaged_files, label_position, read_manifest
+from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.errors import InputError
+from keras_ecg.files import write_json
+from keras_ecg.models import build_model
+
+
+@dataclass
+class Classifier:
+    """A trained model with the normalization it was trained under."""
+
+    model: keras.Model
+    mean: np.ndarray | None
+    scale: np.ndarray | None
+    history: list[dict]
+
+    def save(self, folder: Path | str) -> None:
+        """Writes model.keras and normalization.json."""
+        self.model.save(Path(folder) / "model.keras")
+        values = {k: None if v is None else v.tolist() for k, v in (("mean", self.mean), ("scale", self.scale))}
+        write_json(Path(folder) / "normalization.json", values)
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class MacroF1(keras.metrics.Metric):
+    """Mean F1 over the first `classes` classes of one-hot labels (B, K) and probabilities (B, K)."""
+
+    def __init__(self, classes: int = 4, width: int = len(CLASSES), name: str = "macro_f1", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.classes, self.width = classes, width
+        self.confusion = self.add_weight(shape=(width, width), initializer="zeros", name="confusion")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        guess = ops.one_hot(ops.argmax(y_pred, -1), self.width, dtype=self.dtype)
+        truth = ops.one_hot(ops.argmax(y_true, -1), self.width, dtype=self.dtype)
+        self.confusion.assign_add(ops.matmul(ops.transpose(truth), guess))
+
+    def result(self):
+        hits = ops.diagonal(self.confusion)
+        total = ops.sum(self.confusion, 0) + ops.sum(self.confusion, 1)
+        return ops.mean((2 * hits / ops.maximum(total, 1))[: self.classes])
+
+    def reset_state(self):
+        self.confusion.assign(ops.zeros_like(self.confusion))
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes, "width": self.width}
+
+
+def prepare_backend(config: Config) -> None:
+    """Sets the precision, and lets TensorFlow take a GPU's memory as it needs it."""
+    keras.mixed_precision.set_dtype_policy(config.training.precision)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if keras.backend.backend() == "tensorflow":
+            tf.config.experimental.set_memory_growth(gpu, True)
+        else:
+            tf.config.set_visible_devices([], "GPU")  # the other framework owns it; TensorFlow only streams
+            break
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    """The configuration with everything random drawn from `seed`."""
+    return replace(config, loader=replace(config.loader, seed=seed))
+
+
+def class_weights(labels: np.ndarray, power: float) -> dict[int, float]:
+    """Weights ~ frequency ** -power of the classes there are, of mean 1 over the labels (n,)."""
+    counts = np.bincount(labels, minlength=len(CLASSES)).astype(float)
+    weights = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0)
+    weights /= (weights * counts).sum() / counts.sum()
+    return {k: float(w) for k, w in enumerate(weights)}
+
+
+def sequences_per_epoch(records: tuple[str, ...], config: Config) -> int:
+    """How many sequences an epoch of these records' stream has, in expectation."""
+    keep = keep_normal(list(records), config)
+    total = 0.0
+    for record in records:
+        usual = get_all_labels([record], config) == 0
+        total += (~usual).sum() + keep[record] * usual.sum()
+    return int(total)
+
+
+def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
+    """AdamW under a linear warm-up and a cosine decay over `steps`, cross-entropy, accuracy and macro-F1."""
+    training = config.training
+    warmup = max(1, int(training.warmup_fraction * steps))
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), alpha=0.01, warmup_target=training.learning_rate, warmup_steps=warmup
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=training.weight_decay,
+        clipnorm=training.clip_norm,
+        use_ema=training.ema_momentum > 0,
+        ema_momentum=training.ema_momentum or 0.99,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table"])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
+    model.compile(optimizer, loss, metrics=["accuracy", MacroF1()], jit_compile=training.jit_compile)
+
+
+def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool, mean, scale) -> tf.data.Dataset:
+    """`create_dataset` with one-hot labels (B, K), as the losses want them."""
+    stream = create_dataset(list(records), config, config.loader.batch_size, is_training, mean, scale)
+    return stream.map(lambda x, y: (x, tf.one_hot(y, len(CLASSES))), tf.data.AUTOTUNE).prefetch(2)
+
+
+def input_shapes(stream: tf.data.Dataset) -> dict[str, tuple[int, ...]]:
+    """Shapes of a stream's named inputs, without the batch axis."""
+    spec = stream.element_spec[0]
+    spec = spec if isinstance(spec, dict) else {"scalograms": spec}
+    return {name: tuple(value.shape[1:]) for name, value in spec.items()}
+
+
+def build_for(stream: tf.data.Dataset, config: Config) -> keras.Model:
+    """The configured model for what a stream yields."""
+    return build_model(
+        config.model.name, input_shapes(stream), label_position(config.sequences), len(CLASSES), config.model.options
+    )
+
+
+def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
+    """Trains the configured model on whole records, for the configured epochs.
+
+    Args:
+        records: training records.
+        config: see `Training`, `Loader`, `Augment`, `Model`.
+        seed: of the weights, the order and the augmentation.
+
+    Raises:
+        InputError: a damaged chunk, or a loss that is not a number.
+    """
+    prepare_backend(config)
+    keras.utils.set_random_seed(seed)
+    config = with_seed(config, seed)
+    with naming_damaged_chunks(records, config):
+        mean, scale = training_statistics(list(records), config)
+        stream = labelled_stream(records, config, True, mean, scale)
+        model = build_for(stream, config)
+        per_epoch = -(-sequences_per_epoch(records, config) // config.loader.batch_size)
+        compile_classifier(model, config, per_epoch * config.training.epochs)
+        labels = get_all_labels(list(records), config)
+        power = config.training.class_weight_power
+        history = model.fit(
+            stream,
+            epochs=config.training.epochs,
+            class_weight=class_weights(labels, power) if power else None,
+            callbacks=[keras.callbacks.TerminateOnNaN()],
+            verbose=2,
+        ).history
+    if not np.isfinite(history["loss"]).all():
+        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+    rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
+    return Classifier(model, mean, scale, rows)
+
+
+def predict_records(classifier: Classifier, records: tuple[str, ...], config: Config) -> np.ndarray:
+    """Probabilities (n, 5) float32 of every beat of the records, in the order of `get_all_beats`.
+
+    Raises:
+        InputError: a damaged chunk.
+    """
+    with naming_damaged_chunks(records, config):
+        stream = labelled_stream(records, config, False, classifier.mean, classifier.scale)
+        return classifier.model.predict(stream, verbose=0)
+
+
+class naming_damaged_chunks:  # noqa: N801 - reads as a statement
+    """Turns TensorFlow's data loss inside the block into an InputError that names the damaged files."""
+
+    def __init__(self, records: tuple[str, ...], config: Config):
+        self.records, self.config = records, config
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if not isinstance(error, (tf.errors.DataLossError, tf.errors.InvalidArgumentError)):
+            return False
+        folder = self.config.database.tfrecord_dir
+        entries = read_manifest(folder)["records"]
+        damaged = [str(p) for r in self.records for p in damaged_files(folder, entries[r])]
+        if damaged:
+            raise InputError(
+                ", ".join(damaged[:3]), "damaged bytes", "the checksum in manifest.json", "run create_batched_tfrecords.py"
+            ) from None
+        return False

@@ -1,0 +1,12 @@
+"""Patient-wise k-fold: every record scored by a model that has seen no beat of its subject.
+
+python run_kfold_evaluation.py --config configs/mitdb.yaml                   # five folds over the 44 non-paced records
+python run_kfold_evaluation.py --config configs/mitdb.yaml --folds 10
+"""
+
+from keras_ecg.errors import run_script
+
+if __name__ == "__main__":
+    from keras_ecg.experiments.kfold import main
+
+    run_script(main)

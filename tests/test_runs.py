@@ -1,0 +1,263 @@
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+
+from keras_ecg import evaluation, runs
+from keras_ecg.errors import InputError
+from keras_ecg.explanations import explain
+from keras_ecg.files import read_json, write_json
+from keras_ecg.predictions import load_predictions, write_npz
+from keras_ecg.runs.__main__ import main
+
+CONFIG = {"title": "A test", "evaluation": {"split": "records", "bootstrap": 50}}
+
+
+def arrays(seeds=2, records=("200", "202", "213", "231"), fold=False, lean=1.0, beats=60):
+    """Beats of some records, every class on each, with probabilities that lean towards the truth."""
+    rng = np.random.default_rng(0)
+    n = len(records) * beats
+    y = rng.choice(5, n, p=[0.5, 0.15, 0.15, 0.1, 0.1])
+    p = rng.dirichlet(np.ones(5), (seeds, n)) + lean * np.eye(5)[y]
+    out = {
+        "record": np.repeat(records, beats),
+        "subject": np.repeat(records, beats),
+        "sample": np.tile(np.arange(beats) * 300 + 40, len(records)),
+        "y_true": y,
+        "probabilities": p / p.sum(-1, keepdims=True),
+        "seeds": np.arange(seeds),
+    }
+    return out | ({"fold": np.repeat(np.arange(len(records)) % 3, beats)} if fold else {})
+
+
+def always_n(model):
+    constant = np.eye(5)[np.zeros((1, len(model["y_true"])), int)]
+    return model | {"probabilities": constant, "seeds": np.array([0])}
+
+
+def finished(root, study="final_records", fingerprint="f", **options):
+    run = runs.find_or_create(root / "Research_Runs", study, "cnn", fingerprint, CONFIG, "python run.py")
+    model = arrays(**options)
+    run.write_predictions("model", **model)
+    run.write_predictions("always_n", **always_n(model))
+    run.write_history([{"epoch": 1, "loss": 0.5, "seed": 0}, {"epoch": 1, "seed": 1, "loss": 0.4, "accuracy": 0.9}])
+    run.finish(skipped_records=[])
+    return run
+
+
+def leaves(value, name=""):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for inner in value:
+            yield from leaves(inner, name)
+    else:
+        yield name, value
+
+
+def test_an_unfinished_run_is_found_again_and_a_finished_one_is_skipped(tmp_path):
+    make = (tmp_path, "kfold", "cnn", "abc", CONFIG, "python run.py --x", {"seeds": [0]})
+    run = runs.find_or_create(*make)
+    assert not run.finished and not run.has_part("seed0")
+    run.save_part("seed0", probabilities=np.ones((2, 5)))
+    (run.path / "parts" / ".seed1.0.partial.npz").touch()  # a killed writer's
+    again = runs.find_or_create(*make)
+    assert os.listdir(run.path / "parts") == ["seed0.npz"]
+    assert again.path == run.path and again.has_part("seed0") and again.environment["resumed"] == 1
+    np.testing.assert_array_equal(again.load_part("seed0")["probabilities"], np.ones((2, 5)))
+    other = runs.find_or_create(tmp_path, "kfold", "cnn", "other", CONFIG, "python run.py")
+    assert other.path != run.path  # though it was made within the same second
+    assert runs.find_or_create(tmp_path, "kfold", "cnn_b", "abc", CONFIG, "x").path not in (run.path, other.path)
+    again.write_predictions("model", **arrays(seeds=1))
+    metrics = again.finish()
+    assert again.finished and not (run.path / "parts").exists()
+    assert read_json(run.path / "metrics.json") == metrics and metrics["bootstrap"]["resamples"] == 50
+    assert runs.find_or_create(*make).finished
+    environment = read_json(run.path / "environment.json")
+    assert environment["command"] == "python run.py --x" and environment["seeds"] == [0]
+    assert environment["packages"]["numpy"] == np.__version__ and environment["wall_seconds"] >= 0
+
+
+def test_wall_time_adds_up_over_resumes(tmp_path):
+    run = runs.find_or_create(tmp_path, "kfold", "cnn", "abc", CONFIG, "x")
+    run.update()
+    write_json(run.path / "environment.json", run.environment | {"wall_seconds": 1000.0})
+    again = runs.find_or_create(tmp_path, "kfold", "cnn", "abc", CONFIG, "x")
+    again.save_part("a", x=np.zeros(1))
+    assert read_json(run.path / "environment.json")["wall_seconds"] >= 1000
+
+
+def test_history_has_seed_fold_epoch_first(tmp_path):
+    run = runs.find_or_create(tmp_path, "kfold", "cnn", "abc", CONFIG, "x")
+    run.write_history([{"loss": 1.0, "epoch": 1, "fold": 2, "seed": 0}, {"seed": 0, "fold": 2, "epoch": 2, "lr": 3}])
+    with open(run.path / "history.csv", newline="") as stream:
+        assert list(csv.reader(stream)) == [
+            ["seed", "fold", "epoch", "loss", "lr"],
+            ["0", "2", "1", "1.0", ""],
+            ["0", "2", "2", "", "3"],
+        ]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    run = runs.find_or_create(tmp_path, "kfold", "cnn", "abc", CONFIG, "x")
+    run.save_part("seed0", x=np.arange(3))
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space"):
+        run.save_part("seed0", x=np.arange(9))
+    assert run.load_part("seed0")["x"].tolist() == [0, 1, 2]
+    assert os.listdir(run.path / "parts") == ["seed0.npz"]
+
+
+def test_objects_are_neither_written_nor_unpickled(tmp_path):
+    with pytest.raises(InputError, match="objects"):
+        write_npz(tmp_path / "a.npz", x=np.array([{}], dtype=object))
+    assert not list(tmp_path.iterdir())
+    np.savez(tmp_path / "b.npz", **(arrays() | {"record": np.array([{}], dtype=object)}))
+    with pytest.raises(InputError, match="b.npz"):
+        load_predictions(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sample": None}, "no array sample"),
+        ({"probabilities": np.ones((2, 240, 4)) / 4}, r"probabilities of shape \(2, 240, 4\)"),
+        ({"probabilities": np.full((2, 240, 5), np.nan)}, "odd probabilities"),
+        ({"y_true": np.full(240, 7)}, "odd values in y_true"),
+        ({"sample": np.zeros(240, int)}, "a beat twice"),
+        ({"fold": np.zeros(3, int)}, "fold of shape"),
+    ],
+)
+def test_odd_predictions_are_named(tmp_path, change, message):
+    stored = {k: v for k, v in (arrays() | change).items() if v is not None}
+    np.savez(tmp_path / "predictions.npz", **stored)
+    with pytest.raises(InputError, match=message):
+        load_predictions(tmp_path / "predictions.npz")
+
+
+def test_damaged_and_missing_files_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_predictions(tmp_path / "predictions.npz")
+    np.savez(tmp_path / "predictions.npz", **arrays())
+    whole = (tmp_path / "predictions.npz").read_bytes()
+    for broken in (whole[:-200], b"", b"not an archive", whole[:400] + b"\xff" + whole[401:]):
+        (tmp_path / "predictions.npz").write_bytes(broken)
+        with pytest.raises(InputError, match="predictions.npz"):
+            load_predictions(tmp_path / "predictions.npz")
+
+
+def test_every_emitted_figure_is_explained_and_json_is_plain(tmp_path):
+    run = finished(tmp_path, study="kfold", fold=True, records=("106", "207", "220", "228"))
+    metrics = json.loads((run.path / "metrics.json").read_text(), parse_constant=lambda c: pytest.fail(c))
+    names = {name for name, _ in leaves(metrics)}
+    for name in names:
+        assert explain(name)
+    for section in ("model.without_q.accuracy.low", "fold_spread.macro_f1.fold_sd", "model.ensemble.kappa.mean"):
+        assert section in names
+    with pytest.raises(KeyError):
+        explain("model.unheard_of.mean")
+
+
+def test_evaluate_reports_the_mean_over_seeds_and_yields_pairs():
+    model = arrays(seeds=3, lean=0.2)
+    p = runs.Predictions(**model, fold=None)
+    got = dict(evaluation.evaluate(p, bootstrap=20))
+    each = [(q.argmax(1) == model["y_true"]).mean() for q in model["probabilities"]]
+    assert got["accuracy.mean"] == pytest.approx(np.mean(each))
+    assert got["accuracy.sd"] == pytest.approx(np.std(each))
+    together = (model["probabilities"].mean(0).argmax(1) == model["y_true"]).mean()
+    assert got["ensemble.accuracy.mean"] == pytest.approx(together) and together != np.mean(each)
+    assert got["accuracy.low"] < got["accuracy.mean"] < got["accuracy.high"]
+    assert dict(evaluation.subsets(p, 20, 0))["without_202.records"] == 3
+
+
+def test_controls_are_compared_on_the_models_beats_in_any_order(tmp_path):
+    model = arrays()
+    shuffled = np.random.default_rng(1).permutation(240)
+    for name, stored in (("predictions", model), ("predictions_always_n", always_n(model))):
+        order = shuffled if name != "predictions" else np.arange(240)
+        moved = {k: v[order] if np.shape(v) == (240,) else v for k, v in stored.items()}
+        np.savez(tmp_path / f"{name}.npz", **(moved | {"probabilities": stored["probabilities"][:, order]}))
+    metrics = evaluation.evaluate_run(tmp_path, bootstrap=50)
+    difference = metrics["differences"]["always_n"]["accuracy"]
+    expected = metrics["model"]["accuracy"]["mean"] - np.mean(model["y_true"] == 0)
+    assert difference["difference"] == pytest.approx(expected) and difference["excludes_zero"]
+    np.savez(tmp_path / "predictions_always_n.npz", **arrays(records=("200", "202", "213"), seeds=1))
+    with pytest.raises(InputError, match="60 beats that only one side has"):
+        evaluation.evaluate_run(tmp_path, bootstrap=50)
+
+
+def test_confident_errors_are_the_worst_and_spread_over_records():
+    p = runs.Predictions(**arrays(lean=0.2), fold=None)
+    chosen = evaluation.confident_errors(p, count=6, per_record=2)
+    mean = p.ensemble
+    assert (mean[chosen].argmax(1) != p.y_true[chosen]).all()
+    assert (np.diff(mean[chosen].max(1)) <= 0).all()
+    assert np.unique(p.record[chosen], return_counts=True)[1].max() <= 2
+    wrong = mean.argmax(1) != p.y_true
+    assert mean[chosen[0]].max() == mean[wrong].max()
+
+
+def test_verify_catches_a_changed_number(tmp_path, capsys):
+    run = finished(tmp_path)
+    main(["--root", str(tmp_path), "publish", "claim-a", run.path.name])
+    main(["verify", "--root", str(tmp_path)])
+    assert f"{run.path.name}: " in (out := capsys.readouterr().out) and "numbers agree" in out
+    path = run.path / "metrics.json"
+    sound = path.read_text()
+    metrics = json.loads(sound)
+    metrics["model"]["classes"]["S"]["f1"]["mean"] += 1e-6
+    write_json(path, metrics)
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", "--root", str(tmp_path)])
+    assert stop.value.code == 1 and "1 differ: model.classes.S.f1.mean is" in capsys.readouterr().out
+    path.write_text(sound)
+    stored = dict(np.load(run.path / "predictions_always_n.npz"))
+    stored["probabilities"][0, :3] = np.eye(5)[1]
+    write_npz(run.path / "predictions_always_n.npz", **stored)
+    assert not runs.verify(tmp_path)
+    path.unlink()
+    assert not runs.verify(tmp_path) and "no such file" in capsys.readouterr().out
+
+
+def test_publish_and_index(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# Title\n<!-- results -->\nold\n<!-- /results -->\nend\n")
+    run = finished(tmp_path)
+    ablation = finished(tmp_path, study="final_records", fingerprint="g", seeds=1, lean=0.3)
+    root = ["--root", str(tmp_path)]
+    main(
+        [*root, "publish", "mitdb-x", run.path.name, "--title", "A title", "--ablation", f"small={ablation.path.name}"]
+    )
+    published = read_json(tmp_path / "Research_Runs" / "published.json")
+    entry = {"run": run.path.name, "title": "A title", "ablations": {"small": ablation.path.name}}
+    assert published == {"mitdb-x": entry}
+    index = (tmp_path / "Research_Runs" / "README.md").read_text()
+    mean = read_json(run.path / "metrics.json")["model"]["accuracy"]["mean"]
+    for words in ("## A title", "**cnn**, 2 seeds", "control: always N", "small, 1 seed |", f"| {mean:.3f} ± "):
+        assert words in index
+    text = readme.read_text()
+    assert text.startswith("# Title\n<!-- results -->\nMean") and text.endswith("<!-- /results -->\nend\n")
+    assert "old" not in text and "control: always N" in text
+    main([*root, "index"])
+    assert readme.read_text() == text
+    main([*root, "report", run.path.name])
+    unfinished = runs.find_or_create(tmp_path / "Research_Runs", "kfold", "cnn", "h", CONFIG, "x")
+    with pytest.raises(InputError, match="unfinished"):
+        main([*root, "publish", "mitdb-y", unfinished.path.name])
+    with pytest.raises(InputError, match="no such file"):
+        main([*root, "publish", "mitdb-y", "nowhere"])
+
+
+def test_a_strange_published_file_is_named(tmp_path):
+    (tmp_path / "Research_Runs").mkdir()
+    (tmp_path / "Research_Runs" / "published.json").write_text('["a"]')
+    with pytest.raises(InputError, match="another layout"):
+        runs.verify(tmp_path)
