@@ -114,9 +114,16 @@ def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
 
 
 def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool, mean, scale) -> tf.data.Dataset:
-    """`create_dataset` with one-hot labels (B, K), as the losses want them."""
-    stream = create_dataset(list(records), config, config.loader.batch_size, is_training, mean, scale)
-    return stream.map(lambda x, y: (x, tf.one_hot(y, len(CLASSES))), tf.data.AUTOTUNE).prefetch(2)
+    """`create_dataset` with one-hot labels (B, K), as the losses want them; endless whole batches in training."""
+    size = config.loader.batch_size
+    if is_training:
+        size = max(1, min(size, sequences_per_epoch(records, config) // 2))
+    stream = create_dataset(list(records), config, size, is_training, mean, scale)
+    stream = stream.map(lambda x, y: (x, tf.one_hot(y, len(CLASSES))), tf.data.AUTOTUNE)
+    if is_training:
+        # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
+        stream = stream.filter(lambda x, y: tf.shape(y)[0] == size).repeat()
+    return stream.prefetch(2)
 
 
 def input_shapes(stream: tf.data.Dataset) -> dict[str, tuple[int, ...]]:
@@ -151,13 +158,15 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         mean, scale = training_statistics(list(records), config)
         stream = labelled_stream(records, config, True, mean, scale)
         model = build_for(stream, config)
-        per_epoch = -(-sequences_per_epoch(records, config) // config.loader.batch_size)
+        per_epoch = max(1, sequences_per_epoch(records, config) // config.loader.batch_size)
         compile_classifier(model, config, per_epoch * config.training.epochs)
         labels = get_all_labels(list(records), config)
         power = config.training.class_weight_power
         history = model.fit(
             stream,
             epochs=config.training.epochs,
+            steps_per_epoch=per_epoch,
+            shuffle=False,  # the stream is shuffled
             class_weight=class_weights(labels, power) if power else None,
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,

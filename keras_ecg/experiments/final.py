@@ -11,7 +11,7 @@ from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import fit_part, headline, need_labels, open_study, packed_subjects, part_history
-from keras_ecg.runs import RunFolder
+from keras_ecg.runs import RunFolder, load_predictions
 
 
 def run_final(config: Config) -> RunFolder:
@@ -41,7 +41,7 @@ def run_final(config: Config) -> RunFolder:
         for name, control in (("always_n", always_n(len(boosted))), ("boosting_rr", boosted)):
             run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
     run.write_history([row for seed in seeds for row in part_history(run, f"seed_{seed}", seed)])
-    run.write_strips(**error_strips(config, beats, probabilities[0].astype(np.float32)))
+    run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
     print(headline(run, run.finish(train=list(split.train), test=list(split.test))))
     return run
 

@@ -12,7 +12,7 @@ from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import fit_part, headline, open_study, packed_subjects, part_history
-from keras_ecg.runs import RunFolder
+from keras_ecg.runs import RunFolder, load_predictions
 
 
 def run_kfold(config: Config) -> RunFolder:
@@ -53,7 +53,7 @@ def run_kfold(config: Config) -> RunFolder:
         for name, control in (("always_n", always_n(len(fold)).astype(np.float16)), ("boosting_rr", boosted)):
             run.write_predictions(name, **truth, probabilities=control[None], seeds=np.array([0]), fold=fold)
     run.write_history(history)
-    run.write_strips(**error_strips(config, beats, probabilities[0].astype(np.float32)))
+    run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
     print(headline(run, run.finish(folds=[list(test) for _, test in folds])))
     return run
 

@@ -41,7 +41,11 @@ def open_study(config: Config, study: str, records: tuple[str, ...]) -> RunFolde
         fingerprint([study, settings, data, __version__]),
         to_dict(config),
         shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
-        {"data_fingerprint": data, "skipped": manifest["skipped"], "seeds": list(config.evaluation.seeds)},
+        {
+            "data_hashes": {"tfrecords": data},
+            "skipped_records": [f"{r}: {why}" for r, why in manifest["skipped"].items()],
+            "seeds": list(config.evaluation.seeds),
+        },
     )
     if run.finished:
         print(f"{run.path}: finished before under the same data and settings; nothing to do")
