@@ -4,8 +4,7 @@ python create_batched_tfrecords.py
 python create_batched_tfrecords.py --set sequences.storage=samples   # 30 times smaller; scalograms in the graph
 """
 
-from keras_ecg.data.tfrecords import main
 from keras_ecg.errors import run_script
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script("keras_ecg.data.tfrecords")

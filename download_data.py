@@ -5,8 +5,7 @@ python download_data.py --db-name nstdb --save-directory nstdb       any other P
 python download_data.py --from FOLDER                                from a copy on this machine
 """
 
-from keras_ecg.databases.download import main
 from keras_ecg.errors import run_script
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script("keras_ecg.databases.download")

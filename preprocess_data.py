@@ -4,8 +4,7 @@ python preprocess_data.py                                  # the whole MIT-BIH d
 python preprocess_data.py --config configs/sample.yaml     # the bundled excerpt
 """
 
-from keras_ecg.data.preprocess import main
 from keras_ecg.errors import run_script
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script("keras_ecg.data.preprocess")

@@ -8,6 +8,4 @@ python run_final_evaluation.py --config configs/mitdb.yaml --train-records 101 1
 from keras_ecg.errors import run_script
 
 if __name__ == "__main__":
-    from keras_ecg.experiments.final import main
-
-    run_script(main)
+    run_script("keras_ecg.experiments.final")

@@ -7,6 +7,4 @@ python run_kfold_evaluation.py --config configs/mitdb.yaml --folds 10
 from keras_ecg.errors import run_script
 
 if __name__ == "__main__":
-    from keras_ecg.experiments.kfold import main
-
-    run_script(main)
+    run_script("keras_ecg.experiments.kfold")

@@ -1,8 +1,8 @@
 """The one error that a user's input can cause, and how a script ends with it."""
 
-import os
 import sys
-from collections.abc import Callable
+
+from keras_ecg.quiet import import_quietly
 
 
 class InputError(Exception):
@@ -17,17 +17,16 @@ class InputError(Exception):
         return type(self), (self.where, self.found, self.expected, self.do)
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Runs a script's `main`: exit status 2 and one line for bad input, 130 after Ctrl-C."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def run_script(module: str) -> None:
+    """Runs the `main` of a module: exit status 2 and one line for bad input, 130 after Ctrl-C."""
     try:
-        main()
+        import_quietly(module).main()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         # A full disk, a read-only folder: whatever was being written had a temporary name.
-        print(f"error: {error.filename or 'write'}: {error.strerror or error}; free the cause and rerun", file=sys.stderr)
+        print(f"error: {error.filename or 'writing'}: {error.strerror or error}; mend it and rerun", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: finished parts are kept, the same command resumes", file=sys.stderr)

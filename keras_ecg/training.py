@@ -123,6 +123,9 @@ def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool,
     if is_training:
         # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
         stream = stream.filter(lambda x, y: tf.shape(y)[0] == size).repeat()
+    else:
+        count = -(-len(get_all_labels(list(records), config)) // size)
+        stream = stream.apply(tf.data.experimental.assert_cardinality(count))
     return stream.prefetch(2)
 
 

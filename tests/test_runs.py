@@ -10,7 +10,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.explanations import explain
 from keras_ecg.files import read_json, write_json
 from keras_ecg.predictions import load_predictions, write_npz
-from keras_ecg.runs.__main__ import main
+from keras_ecg.runs.commands import main
 
 CONFIG = {"title": "A test", "evaluation": {"split": "records", "bootstrap": 50}}
 

@@ -29,6 +29,7 @@ from keras_ecg.config import Config, Sequences, to_dict
 from keras_ecg.data.preprocess import hdf5_path
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, fingerprint, read_json, sha256, sweep, write_json
+from keras_ecg.quiet import import_quietly
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
 VERSION = 1
@@ -48,8 +49,7 @@ def rr_context(sequences: Sequences) -> int:
 
 def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], record: str) -> str:
     """Writes one chunk's example and returns the file's SHA-256. The parser is `parse_chunks`."""
-    import tensorflow as tf
-
+    tf = import_quietly("tensorflow")
     feature = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(values).data.tobytes()]))
         for name, values in arrays.items()

@@ -8,7 +8,7 @@
     run.write_predictions("always_n", ...)
     run.finish()
 
-`python -m keras_ecg.runs verify | index | report RUN | publish CLAIM RUN`: see `keras_ecg/runs/__main__.py`.
+`python -m keras_ecg.runs verify | index | report RUN | publish CLAIM RUN`: see `keras_ecg/runs/commands.py`.
 """
 
 from keras_ecg.predictions import Predictions, load_predictions

@@ -1,54 +1,6 @@
-"""Verify, index, redraw and publish runs.
+"""python -m keras_ecg.runs: see `keras_ecg.runs.commands`."""
 
-python -m keras_ecg.runs verify [--all]       recompute every metric of the published (or all finished) runs
-python -m keras_ecg.runs index                write Research_Runs/README.md and the results block of README.md
-python -m keras_ecg.runs report RUN           draw report.html anew
-python -m keras_ecg.runs publish CLAIM RUN [--title T] [--ablation LABEL=RUN]
-"""
-
-import argparse
-import sys
-from pathlib import Path
-
-from keras_ecg.errors import InputError, run_script
-from keras_ecg.runs import open_run, publish, verify, write_index
-from keras_ecg.runs.index import RUNS
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_ecg.runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", default=".", type=Path, help="folder that holds Research_Runs")
-    commands = parser.add_subparsers(dest="command", required=True)
-    root = argparse.ArgumentParser(add_help=False)
-    root.add_argument("--root", default=argparse.SUPPRESS, type=Path)
-    commands.add_parser("verify", parents=[root]).add_argument("--all", action="store_true")
-    commands.add_parser("index", parents=[root])
-    commands.add_parser("report", parents=[root]).add_argument("run")
-    publishing = commands.add_parser("publish", parents=[root])
-    publishing.add_argument("claim")
-    publishing.add_argument("run")
-    publishing.add_argument("--title")
-    publishing.add_argument("--ablation", action="append", default=[], metavar="LABEL=RUN")
-    given = parser.parse_args(arguments)
-    if given.command == "verify":
-        if not verify(given.root, given.all):
-            sys.exit(1)
-    elif given.command == "index":
-        print(write_index(given.root))
-    elif given.command == "report":
-        from keras_ecg.reports import write_report
-
-        print(write_report(open_run(given.run, given.root / RUNS).path))
-    else:
-        pairs = [text.rpartition("=") for text in given.ablation]
-        if not all(label and equals and run for label, equals, run in pairs):
-            raise InputError("--ablation", repr(given.ablation), "LABEL=RUN", "for example --ablation 'CNN=FOLDER'")
-        ablations = {label: Path(run).name for label, _, run in pairs}
-        publish(given.root, given.claim, given.run, given.title, ablations)
-        print(f"{given.claim}: {Path(given.run).name}")
-
+from keras_ecg.errors import run_script
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script("keras_ecg.runs.commands")

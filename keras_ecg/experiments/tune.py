@@ -1,0 +1,193 @@
+"""Hyperparameter search by KerasTuner on held-out training subjects; the test subjects are never read."""
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import yaml
+
+from keras_ecg import __version__, cli
+from keras_ecg.config import Config, from_dict, merge, read_yaml, to_dict
+from keras_ecg.data.pipeline import get_all_beats
+from keras_ecg.data.splits import patient_folds, resolve_split
+from keras_ecg.data.statistics import training_statistics
+from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.errors import InputError
+from keras_ecg.experiments.study import packed_subjects
+from keras_ecg.files import atomic, fingerprint, write_text
+from keras_ecg.training import build_for, compile_classifier, labelled_stream, prepare_backend, sequences_per_epoch, with_seed
+
+OBJECTIVE = "val_macro_f1"
+
+
+def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict]) -> dict:
+    """Draws a setting from a search space: dotted configuration names to `choice`, `float` or `int` ranges.
+
+    Returns:
+        A nested dict of what the draw sets, to lie over a configuration.
+
+    Raises:
+        InputError: an entry of another form.
+    """
+    values: dict = {}
+    for name, entry in space.items():
+        kind, limits = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (None, None)
+        if kind == "choice" and isinstance(limits, list):
+            drawn: Any = hp.Choice(name, limits)
+        elif kind in ("float", "int") and isinstance(limits, dict) and {"min", "max"} <= set(limits):
+            more = {"step": limits["step"]} if "step" in limits else {}
+            more |= {"sampling": "log"} if limits.get("log") else {}
+            drawn = (hp.Float if kind == "float" else hp.Int)(name, limits["min"], limits["max"], **more)
+        else:
+            raise InputError(name, repr(entry), "choice: [...], or float/int: {min, max, step, log}", "correct the space")
+        for part in reversed(name.split(".")):
+            drawn = {part: drawn}
+        values = merge(values, drawn)
+    return values
+
+
+class ClassifierHyperModel(keras_tuner.HyperModel):
+    """A configured classifier whose knobs are drawn from a space; trained on some subjects, scored on others."""
+
+    def __init__(self, config: Config, space: dict, train: tuple[str, ...], held_out: tuple[str, ...]):
+        super().__init__("keras_ecg")
+        self.config, self.space, self.train, self.held_out = config, space, train, held_out
+        self.mean, self.scale = training_statistics(list(train), config)
+
+    def settle(self, hp: keras_tuner.HyperParameters) -> Config:
+        """The configuration of a draw."""
+        return from_dict(Config, merge(to_dict(self.config), create_search_space(hp, self.space)), "search space")
+
+    def streams(self, config: Config):
+        return tuple(
+            labelled_stream(records, config, training, self.mean, self.scale)
+            for records, training in ((self.train, True), (self.held_out, False))
+        )
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        config = self.settle(hp)
+        keras.utils.set_random_seed(config.tuning.seed)
+        model = build_for(self.streams(config)[1], config)
+        compile_classifier(model, config, self.steps(config) * config.tuning.max_epochs)
+        return model
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, **kwargs):
+        config = self.settle(hp)
+        train, held_out = self.streams(config)
+        kwargs |= {"validation_data": held_out, "steps_per_epoch": self.steps(config), "shuffle": False, "verbose": 0}
+        return model.fit(train, **kwargs)
+
+    def steps(self, config: Config) -> int:
+        return max(1, sequences_per_epoch(self.train, config) // config.loader.batch_size)
+
+
+def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -> keras_tuner.Tuner:
+    """The configured KerasTuner search in `folder`; what is there is taken up again."""
+    tuning = config.tuning
+    shared = {
+        "hypermodel": hypermodel,
+        "objective": keras_tuner.Objective(OBJECTIVE, "max"),
+        "seed": tuning.seed,
+        "directory": str(folder.parent),
+        "project_name": folder.name,
+        "overwrite": False,
+    }
+    if tuning.algorithm == "hyperband":
+        return keras_tuner.Hyperband(max_epochs=tuning.max_epochs, factor=3, hyperband_iterations=1, **shared)
+    kind = {"bayesian": keras_tuner.BayesianOptimization, "random": keras_tuner.RandomSearch}[tuning.algorithm]
+    return kind(max_trials=tuning.max_trials, **shared)
+
+
+def held_out_subjects(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Training records of the configured split, parted by subject into those to train on and those to score."""
+    records = resolve_split(config, packed_subjects(config)).train
+    beats = get_all_beats(records, config)
+    folds = max(2, round(1 / config.tuning.validation_fraction))
+    return patient_folds(beats["record"], beats["subject"], beats["label"], folds, config.tuning.seed)[0]
+
+
+def trial_rows(tuner: keras_tuner.Tuner) -> list[dict]:
+    """A row per trial, best first: trial, status, score, epochs and the drawn values."""
+    rows = []
+    for trial in tuner.oracle.trials.values():
+        values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+        epochs = trial.hyperparameters.values.get("tuner/epochs", tuner_epochs(tuner))
+        rows.append({"trial": trial.trial_id, "status": trial.status, OBJECTIVE: trial.score, "epochs": epochs, **values})
+    return sorted(rows, key=lambda row: (row[OBJECTIVE] is None, -(row[OBJECTIVE] or 0)))
+
+
+def tuner_epochs(tuner: keras_tuner.Tuner) -> int:
+    return tuner.hypermodel.config.tuning.max_epochs
+
+
+def write_trials(folder: Path, rows: list[dict]) -> None:
+    """Writes trials.csv, and trials.png: the objective against each knob."""
+    from keras_ecg.reports.trials import draw_trials
+
+    with atomic(folder / "trials.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draw_trials(folder / "trials.png", rows, OBJECTIVE)
+
+
+def run_tuning(config: Config) -> dict:
+    """Searches, resuming the search of the same settings and data if there is one, and writes its best setting.
+
+    Returns:
+        The nested dict that was written to `tuning.output`, to be given to the evaluations as a further --config.
+
+    Raises:
+        InputError: a bad search space, a split that shares a subject, or no trial that finished.
+    """
+    prepare_backend(config)
+    space = read_yaml(config.tuning.space)
+    train, held_out = held_out_subjects(config)
+    settings = {k: v for k, v in to_dict(config).items() if k not in ("database", "title")}
+    settings["tuning"] = {k: v for k, v in settings["tuning"].items() if k not in ("directory", "output")}
+    data = data_fingerprint(read_manifest(config.database.tfrecord_dir), sorted((*train, *held_out)))
+    key = fingerprint([settings, space, data, __version__])
+    folder = Path(config.tuning.directory) / f"{config.tuning.algorithm}_{config.model.name}_{key}"
+    print(f"{folder}: train {' '.join(train)}; score {' '.join(held_out)}", flush=True)
+    seeded = with_seed(config, config.tuning.seed)
+    tuner = make_tuner(ClassifierHyperModel(seeded, space, train, held_out), config, folder)
+    tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], **search_epochs(config))
+    rows = trial_rows(tuner)
+    if not rows or rows[0][OBJECTIVE] is None or not np.isfinite(rows[0][OBJECTIVE]):
+        raise InputError(folder, "no trial that finished", "at least one", "see its error above")
+    write_trials(folder, rows)
+    best = create_search_space(tuner.get_best_hyperparameters(1)[0], space)
+    head = (
+        f"# Best of {len(rows)} {config.tuning.algorithm} trials: {OBJECTIVE} {rows[0][OBJECTIVE]:.4f} on training subjects\n"
+        f"# held out ({' '.join(held_out)}). Give it as a further --config to the evaluations.\n"
+    )
+    write_text(config.tuning.output, head + yaml.safe_dump(best, sort_keys=False))
+    for checkpoint in folder.glob("trial_*/checkpoint*"):
+        if checkpoint.is_dir():
+            shutil.rmtree(checkpoint)
+        else:
+            checkpoint.unlink()
+    print(f"best {OBJECTIVE} {rows[0][OBJECTIVE]:.4f} of {len(rows)} trials: {config.tuning.output}")
+    print(f"table {folder / 'trials.csv'}, picture {folder / 'trials.png'}")
+    return best
+
+
+def search_epochs(config: Config) -> dict:
+    """Hyperband sets its own epochs; the others train each trial for `tuning.max_epochs`."""
+    return {} if config.tuning.algorithm == "hyperband" else {"epochs": config.tuning.max_epochs}
+
+
+def main() -> None:
+    parser = cli.parser("Searches hyperparameters on held-out training subjects.")
+    parser.add_argument("--algorithm", choices=("hyperband", "bayesian", "random"))
+    parser.add_argument("--max-trials", type=int, help="of the Bayesian and the random search")
+    parser.add_argument("--max-epochs", type=int)
+    args = parser.parse_args()
+    config = cli.config(args)
+    given = {k: getattr(args, k) for k in ("algorithm", "max_trials", "max_epochs") if getattr(args, k)}
+    run_tuning(replace(config, tuning=replace(config.tuning, **given)))
