@@ -137,6 +137,7 @@ class Tuning:
     seed: int = 0
     directory: str = "tuner_results"
     output: str = "tuner_results/best.yaml"
+    use_in_evaluations: bool = True  # whether the full pipeline lays the output over the evaluations' configuration
 
 
 @dataclass(frozen=True)
@@ -256,14 +257,16 @@ def with_override(values: dict, text: str) -> dict:
     return merge(values, nested)
 
 
-def load_config(paths: Path | str | Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> Config:
-    """The defaults, with YAML files' values over them in order, and `section.key=value` settings over those.
+def load_config(
+    paths: Path | str | Sequence[Path | str] = (), overrides: Sequence[str] = (), base: Config | None = None
+) -> Config:
+    """The defaults (or `base`), with YAML files' values over them in order, and `section.key=value` over those.
 
     Raises:
         InputError: a missing file, an unknown key or a value of another type.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    values: dict = {}
+    values: dict = to_dict(base) if base else {}
     for path in paths:
         layer = read_yaml(path)
         from_dict(Config, layer, str(path))  # the error names the file that has it

@@ -1,6 +1,7 @@
 """The one error that a user's input can cause, and how a script ends with it."""
 
 import sys
+from collections.abc import Callable
 
 from keras_ecg.quiet import import_quietly
 
@@ -17,10 +18,10 @@ class InputError(Exception):
         return type(self), (self.where, self.found, self.expected, self.do)
 
 
-def run_script(module: str) -> None:
-    """Runs the `main` of a module: exit status 2 and one line for bad input, 130 after Ctrl-C."""
+def run_script(main: str | Callable[[], None]) -> None:
+    """Runs `main`, or that of a module by name: exit status 2 and one line for bad input, 130 after Ctrl-C."""
     try:
-        import_quietly(module).main()
+        (import_quietly(main).main if isinstance(main, str) else main)()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keras_ecg.errors import InputError
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -34,7 +36,15 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """A JSON file's value.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(path, f"damaged JSON ({error})", "a whole file", "delete it and rerun") from None
 
 
 def sha256(path: Path | str) -> str:

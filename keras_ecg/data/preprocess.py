@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import joblib
 import numpy as np
+import pywt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -30,11 +31,27 @@ from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
 
 VERSION = 1  # raised when the same parameters would give another file
+MOST_MV = 1000  # coefficients of larger beats would overflow float16
+REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
 COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
 
 
 def hdf5_path(folder: Path | str, record: str) -> Path:
     return Path(folder) / f"{record.replace('/', '_')}.h5"
+
+
+def check_parameters(beats: Beats) -> None:
+    """Refuses a band that no filter has, and a wavelet that has no real coefficients.
+
+    Raises:
+        InputError: says which.
+    """
+    band, half_rate = beats.bandpass_hz, beats.sampling_rate_hz / 2
+    if band and not (len(band) == 2 and 0 < band[0] < band[1] < half_rate):
+        expected = f"[low, high] within 0 and {half_rate:g} Hz"
+        raise InputError("beats.bandpass_hz", str(list(band)), expected, "correct it")
+    if beats.wavelet not in REAL_WAVELETS:
+        raise InputError("beats.wavelet", repr(beats.wavelet), f"one of {', '.join(REAL_WAVELETS)}", "correct it")
 
 
 def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | str) -> dict[str, np.ndarray]:
@@ -43,7 +60,7 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
     Raises:
         InputError: the record has no beats, or its lead is missing, flat or not a number.
     """
-    chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads)
+    chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
     signal = recording.signals[:, chosen]
     recordings.check_lead(signal, where, recording.leads[chosen])
     is_beat = np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL))
@@ -59,7 +76,12 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
     kept = np.ones(len(sample), bool)
     if beats.edge == "drop":
         kept = ~near_edge(len(signal), peaks, beats.half_window_samples)
+        if not kept.any():
+            raise InputError(where, "no beat with a whole window", "at least one", "set beats.edge=pad")
     windows = cut_beats(signal, peaks[kept], beats.half_window_samples)
+    most = np.abs(windows).max()
+    if most > MOST_MV:
+        raise InputError(where, f"{most:.0f} mV", f"at most {MOST_MV} mV", "correct the header's gain or unit")
     if beats.center:
         windows = windows - np.median(windows, axis=1, keepdims=True)
     return {
@@ -81,36 +103,53 @@ def preprocess_record(folder: str, record: str, target: str, beats: Beats, datab
         InputError: as `read_recording` and `extract_beats`.
     """
     inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record)}
-    wanted = fingerprint({"beats": to_dict(beats), "inputs": inputs, "version": VERSION})
+    subject = recordings.subjects(folder, database, [record])[record]
+    wanted = fingerprint({"beats": to_dict(beats), "inputs": inputs, "subject": subject, "version": VERSION})
     path = hdf5_path(target, record)
     if stored_fingerprint(path) == wanted:
         return False
     recording = recordings.read_recording(folder, record)
-    arrays = extract_beats(recording, beats, Path(folder) / record)
-    with threadpool_limits(1), atomic(path) as partial:
-        with h5py.File(partial, "w") as file:
-            for name, values in arrays.items():
-                file[name] = values.astype(np.float16) if name == "samples" else values
-            file["scalograms"] = scalograms(arrays["samples"], beats.scales, beats.wavelet, np.float16)
-            chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads)
-            file.attrs.update(
-                record=record,
-                subject=recordings.subjects(folder, database, [record])[record],
-                lead=recording.leads[chosen],
-                original_rate_hz=recording.sampling_rate_hz,
-                sampling_rate_hz=beats.sampling_rate_hz,
-                inputs=[f"{name} {digest}" for name, digest in inputs.items()],
-                fingerprint=wanted,
-            )
+    details = {
+        "subject": subject,
+        "inputs": [f"{name} {digest}" for name, digest in inputs.items()],
+        "fingerprint": wanted,
+    }
+    write_beats(path, recording, beats, Path(folder) / record, details)
     return True
+
+
+def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where: Path | str, details: dict) -> None:
+    """Writes one recording's HDF5 file.
+
+    Args:
+        path: of the file.
+        recording: signals and annotations.
+        beats: how beats are cut.
+        where: names the recording in errors.
+        details: further attributes: subject, inputs, fingerprint.
+    """
+    arrays = extract_beats(recording, beats, where)
+    chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
+    with threadpool_limits(1), atomic(path) as partial, h5py.File(partial, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values.astype(np.float16) if name == "samples" else values
+        file["scalograms"] = scalograms(arrays["samples"], beats.scales, beats.wavelet, np.float16)
+        file.attrs.update(
+            record=recording.record,
+            lead=recording.leads[chosen],
+            original_rate_hz=recording.sampling_rate_hz,
+            sampling_rate_hz=beats.sampling_rate_hz,
+            **details,
+        )
 
 
 def stored_fingerprint(path: Path) -> str | None:
     """The fingerprint inside an HDF5 file; None where it is missing or damaged."""
     try:
         with h5py.File(path, "r") as file:
-            return file.attrs["fingerprint"] if file["scalograms"].shape[0] == file["label"].shape[0] else None
-    except (OSError, KeyError):
+            whole = len(file["scalograms"]) == len(file["samples"]) == len(file["label"])
+        return describe(path)["fingerprint"] if whole else None
+    except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
         return None
 
 
@@ -141,6 +180,19 @@ def describe(path: Path) -> dict:
     }
 
 
+def write_metadata(target: Path | str, records: list[str], beats: Beats, skipped: dict[str, str]) -> dict:
+    """Writes metadata.json from the records' HDF5 files, where it is not current, and returns its content."""
+    metadata = {
+        "parameters": {"version": VERSION, **to_dict(beats)},
+        "skipped": skipped,
+        "records": {r: describe(hdf5_path(target, r)) for r in records},
+    }
+    path = Path(target) / "metadata.json"
+    if not path.is_file() or read_json(path) != metadata:
+        write_json(path, metadata)
+    return metadata
+
+
 def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None = None) -> dict:
     """Preprocesses every record of the configured database, in parallel; what is current is left as it is.
 
@@ -150,6 +202,7 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     Raises:
         InputError: the first bad record, unless `skip_bad_records`, which names all of them in metadata.json.
     """
+    check_parameters(config.beats)
     folder, target = config.database.data_dir, Path(config.database.hdf5_dir)
     records = list(config.database.records) or recordings.list_records(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -171,15 +224,9 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
             skipped[record] = str(error)
     kept = [r for r in records if r not in skipped]
     if not kept:
-        raise InputError(folder, "no record that can be read", "at least one", "see the errors above")
-    metadata = {
-        "parameters": {"version": VERSION, **to_dict(config.beats)},
-        "skipped": skipped,
-        "records": {r: describe(hdf5_path(target, r)) for r in kept},
-    }
-    path = target / "metadata.json"
-    if written or not path.is_file() or read_json(path) != metadata:
-        write_json(path, metadata)
+        first = next(iter(skipped.values()))
+        raise InputError(folder, "no record that can be read", "at least one", f"see the first: {first}")
+    metadata = write_metadata(target, kept, config.beats, skipped)
     for record, reason in skipped.items():
         print(f"skipped {record}: {reason}")
     beats = sum(len(entry["label"]) for entry in metadata["records"].values())

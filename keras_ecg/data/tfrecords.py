@@ -161,7 +161,7 @@ def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
     return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
 
-def pack(config: Config, jobs: int | None = None) -> dict:
+def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     """Packs every preprocessed record; what is current and whole is left as it is.
 
     Returns:
@@ -195,7 +195,9 @@ def pack(config: Config, jobs: int | None = None) -> dict:
         joblib.delayed(work)(r) for r in metadata["records"]
     )
     entries, written = {}, 0
-    for record, entry, was_written in tqdm(results, "pack", len(metadata["records"]), unit="record", disable=None):
+    for record, entry, was_written in tqdm(
+        results, "pack", len(metadata["records"]), unit="record", disable=quiet or None
+    ):
         entries[record] = entry
         written += was_written
     manifest = {
@@ -209,6 +211,8 @@ def pack(config: Config, jobs: int | None = None) -> dict:
     for path in target.glob("*.tfrecord"):
         if path.name not in known:
             path.unlink()
+    if quiet:
+        return manifest
     count = sum(len(entry["label"]) for entry in entries.values())
     size = sum((target / name).stat().st_size for name in known)
     print(

@@ -1,0 +1,93 @@
+"""Every stage in order, in one process: recordings, beats, TFRecords, search, k-fold, held-out evaluation, report.
+
+A stage that is current is skipped, an interrupted one is taken up again.
+"""
+
+import time
+from pathlib import Path
+
+from keras_ecg import cli
+from keras_ecg.config import Config, load_config
+from keras_ecg.data.preprocess import preprocess
+from keras_ecg.data.tfrecords import pack
+from keras_ecg.databases.download import download, is_complete
+from keras_ecg.experiments.final import run_final
+from keras_ecg.experiments.kfold import run_kfold
+from keras_ecg.experiments.tune import run_tuning
+from keras_ecg.files import read_json
+from keras_ecg.runs.index import cell, look_up
+
+STAGES = ("download", "preprocess", "pack", "tune", "kfold", "final", "report")
+SAMPLE = "configs/sample.yaml"
+HEADLINE = {"accuracy": "accuracy", "macro_f1_nsvf": "macro-F1 NSVF", "classes.S.f1": "F1 S", "classes.V.f1": "F1 V"}
+
+
+def fetch(config: Config) -> None:
+    """Downloads the configured database, unless its folder is complete."""
+    folder = Path(config.database.data_dir)
+    if is_complete(folder):
+        print(f"{folder}: complete")
+    else:
+        download(config.database.name, str(folder))
+
+
+def table(runs: list) -> str:
+    """The headline figures of finished runs beside their controls', as plain text."""
+    lines = [f"{'':34s}" + "".join(f"{title:>16s}" for title in HEADLINE.values())]
+    for run in runs:
+        metrics = read_json(run.path / "metrics.json")
+        lines.append(f"{run.environment['study']}, {len(run.environment['seeds'])} seed(s)")
+        for name, figures in {run.environment["model"]: metrics["model"], **metrics["controls"]}.items():
+            cells = [cell({"mean": (look_up(figures, key) or {}).get("mean")}) for key in HEADLINE]
+            lines.append(f"  {name:32s}" + "".join(f"{text:>16s}" for text in cells))
+    return "\n".join(lines)
+
+
+def run_pipeline(config: Config, stages: tuple[str, ...], jobs: int | None = None) -> None:
+    """Runs the stages in order.
+
+    Args:
+        config: of everything.
+        stages: of `STAGES`.
+        jobs: processes of the data stages.
+    """
+    finished = []
+    evaluated = config
+
+    work = {
+        "download": lambda: fetch(config),
+        "preprocess": lambda: preprocess(config, jobs=jobs),
+        "pack": lambda: pack(config, jobs=jobs),
+        "tune": lambda: run_tuning(config),
+        "kfold": lambda: finished.append(run_kfold(evaluated)),
+        "final": lambda: finished.append(run_final(evaluated)),
+    }
+    for number, stage in enumerate(stages, 1):
+        if stage not in work:
+            continue
+        began = time.monotonic()
+        print(f"\n== {number}/{len(stages)} {stage}", flush=True)
+        work[stage]()
+        if stage == "tune" and config.tuning.use_in_evaluations:
+            evaluated = load_config(config.tuning.output, base=config)
+        print(f"-- {stage}: {time.monotonic() - began:.0f} s", flush=True)
+    if "report" in stages and finished:
+        print(f"\n== {len(stages)}/{len(stages)} report\n{table(finished)}\n")
+        for run in finished:
+            print(f"open {run.path / 'report.html'}")
+
+
+def main() -> None:
+    parser = cli.parser("Runs every stage, by default on the bundled excerpt.")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE", help=" ".join(STAGES))
+    parser.add_argument("--jobs", type=int, help="processes of the data stages (default: one per core)")
+    args = parser.parse_args()
+    sample = not args.config
+    args.config = args.config or [SAMPLE]
+    run_pipeline(cli.config(args), tuple(s for s in STAGES if s in args.stages), args.jobs)
+    if sample:
+        print(
+            "\nThat was the excerpt: it shows that everything works, not how well."
+            "\nnext: bash run_full_pipeline.sh --config configs/mitdb.yaml   (the whole database)"
+            "\n      .venv/bin/python predict.py sample_data/213            (classify a record with the published weights)"
+        )

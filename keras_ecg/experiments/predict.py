@@ -1,0 +1,148 @@
+"""A record's beats by class, with the committed weights of a published run.
+
+The record takes the same path as the training data, through a temporary folder, so that nothing can differ.
+"""
+
+import argparse
+import csv
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import wfdb
+from wfdb import processing
+
+from keras_ecg.config import Config, from_dict, read_yaml
+from keras_ecg.data.pipeline import get_all_beats
+from keras_ecg.data.preprocess import hdf5_path, write_beats, write_metadata
+from keras_ecg.data.tfrecords import pack
+from keras_ecg.databases import mitdb, recordings
+from keras_ecg.errors import InputError
+from keras_ecg.files import atomic, fingerprint, read_json
+from keras_ecg.models import load_model
+from keras_ecg.runs.index import published
+from keras_ecg.training import Classifier, predict_records
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAIM = "mitdb-ds1-ds2"
+EXTENSION = "aami"
+
+
+def published_run(root: Path = ROOT) -> Path:
+    """The folder of the published run whose weights are the default.
+
+    Raises:
+        InputError: none is published.
+    """
+    claims = published(root)
+    if CLAIM not in claims:
+        raise InputError(root / "Research_Runs" / "published.json", f"no {CLAIM}", "a published run", "name one by --run")
+    return root / "Research_Runs" / claims[CLAIM]["run"]
+
+
+def load_run(folder: Path) -> tuple[Classifier, Config]:
+    """A run's classifier, with its normalization, and its configuration.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    config = from_dict(Config, read_yaml(folder / "config.yaml"), str(folder / "config.yaml"))
+    path = folder / "normalization.json"
+    if not path.is_file():
+        raise InputError(path, "no such file", "a run with weights", "name another --run")
+    values = {k: None if v is None else np.array(v, np.float32) for k, v in read_json(path).items()}
+    return Classifier(load_model(folder), values["mean"], values["scale"], []), config
+
+
+def detect_peaks(recording: recordings.Recording, config: Config, where: Path | str) -> recordings.Recording:
+    """The recording with R peaks from wfdb's XQRS detector in place of its annotations.
+
+    Raises:
+        InputError: the lead is flat, or no beat is found.
+    """
+    lead = recordings.choose_lead(recording.leads, config.beats.lead, config.beats.fallback_leads, where)
+    signal = recording.signals[:, lead]
+    recordings.check_lead(signal, where, recording.leads[lead])
+    peaks = processing.xqrs_detect(signal.astype(float), recording.sampling_rate_hz, verbose=False)
+    if not len(peaks):
+        raise InputError(where, "no beat that the detector finds", "an ECG", "check the lead and its units")
+    # XQRS marks the steepest part of a QRS; annotations, which the model was trained on, mark its peak.
+    reach = int(0.1 * recording.sampling_rate_hz)
+    around = np.clip(peaks[:, None] + np.arange(-reach, reach + 1), 0, len(signal) - 1)
+    size = np.abs(signal[around] - np.median(signal[around], axis=1, keepdims=True))
+    peaks = np.unique(np.take_along_axis(around, size.argmax(1)[:, None], 1)[:, 0])
+    return replace(recording, samples=peaks.astype(np.int64), symbols=np.full(len(peaks), "N"))
+
+
+def predict_record(path: Path | str, run: Path | str | None = None, peaks: str = "auto") -> dict[str, np.ndarray]:
+    """Classifies the beats of a WFDB record.
+
+    Args:
+        path: of the record, with or without a suffix.
+        run: folder of the weights; None takes the published run.
+        peaks: `annotations` (their positions; their symbols are not read), `detect`, or `auto`: annotations if any.
+
+    Returns:
+        sample (n,) in the record's own rate, seconds (n,), label (n,) 0 to 4 for N S V F Q, probabilities (n, 5).
+
+    Raises:
+        InputError: an unreadable record, no lead that the model takes, no beat.
+    """
+    path = Path(path)
+    path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".atr") else path
+    classifier, config = load_run(Path(run) if run else published_run())
+    annotated = path.with_suffix(".atr").is_file() if peaks == "auto" else peaks == "annotations"
+    recording = recordings.read_recording(path.parent, path.name, "atr" if annotated else None)
+    if not annotated:
+        recording = detect_peaks(recording, config, path)
+    with tempfile.TemporaryDirectory() as folder:
+        config = replace(config, database=replace(config.database, hdf5_dir=f"{folder}/h5", tfrecord_dir=f"{folder}/tf"))
+        details = {"subject": path.name, "inputs": [], "fingerprint": fingerprint(str(path))}
+        write_beats(hdf5_path(config.database.hdf5_dir, path.name), recording, config.beats, path, details)
+        write_metadata(config.database.hdf5_dir, [path.name], config.beats, {})
+        pack(config, jobs=1, quiet=True)
+        probabilities = predict_records(classifier, (path.name,), config)
+        sample = get_all_beats([path.name], config)["sample"]
+    return {
+        "sample": sample,
+        "seconds": sample / recording.sampling_rate_hz,
+        "label": probabilities.argmax(1),
+        "probabilities": probabilities,
+        "sampling_rate_hz": np.array(recording.sampling_rate_hz),
+    }
+
+
+def write_predictions(found: dict[str, np.ndarray], record: str, folder: Path | str) -> tuple[Path, Path]:
+    """Writes a WFDB annotation file RECORD.aami, with the classes N S V F Q as its symbols, and RECORD.csv."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    symbols = [mitdb.CLASSES[k] for k in found["label"]]
+    table = folder / f"{record}.csv"
+    with atomic(table) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["sample", "seconds", "class", *(f"p_{c}" for c in mitdb.CLASSES)])
+        for i, symbol in enumerate(symbols):
+            chances = [f"{p:.4f}" for p in found["probabilities"][i]]
+            writer.writerow([int(found["sample"][i]), f"{found['seconds'][i]:.3f}", symbol, *chances])
+    rate = float(found["sampling_rate_hz"])
+    with tempfile.TemporaryDirectory(dir=folder) as partial:
+        wfdb.wrann(record, EXTENSION, found["sample"], symbol=symbols, fs=rate, write_dir=partial)
+        (Path(partial) / f"{record}.{EXTENSION}").replace(folder / f"{record}.{EXTENSION}")
+    return folder / f"{record}.{EXTENSION}", table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Classifies the beats of a WFDB record (N S V F Q).")
+    parser.add_argument("record", help="path of the record, such as sample_data/213")
+    parser.add_argument("--run", help="run folder with the weights (default: the published one)")
+    parser.add_argument("--peaks", choices=("auto", "annotations", "detect"), default="auto")
+    parser.add_argument("--output-dir", default=".")
+    args = parser.parse_args()
+    found = predict_record(args.record, args.run, args.peaks)
+    record = Path(args.record).name.split(".")[0]
+    annotation, table = write_predictions(found, record, args.output_dir)
+    counts = {c: int((found["label"] == k).sum()) for k, c in enumerate(mitdb.CLASSES)}
+    print(f"{record}: {len(found['label'])} beats, {json.dumps(counts)}")
+    print(f"wrote {annotation} and {table}")

@@ -1,0 +1,10 @@
+"""Classifies the beats of a WFDB record with the committed weights: out come a WFDB annotation file and a CSV.
+
+python predict.py sample_data/213                     # peaks from its annotations
+python predict.py sample_data/213 --peaks detect      # peaks from wfdb's detector
+"""
+
+from keras_ecg.errors import run_script
+
+if __name__ == "__main__":
+    run_script("keras_ecg.experiments.predict")

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The tests, and before them the style. MITDB_DIR names an unpacked MIT-BIH database: without it some tests skip.
+#
+#   bash run_tests.sh              # at most ten minutes on two cores
+#   bash run_tests.sh --slow       # the slow ones too
+#   bash run_tests.sh tests/test_metrics.py -k bootstrap
+set -euo pipefail
+cd "$(dirname "$0")"
+. .ci/venv.sh requirements-dev.txt
+"$python" -m ruff check .
+"$python" -m ruff format --check .
+if [ "${1:-}" = "--slow" ]; then
+    shift
+    set -- -m "slow or not slow" "$@"
+fi
+exec "$python" -m pytest "$@"

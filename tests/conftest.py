@@ -1,0 +1,103 @@
+"""Real excerpts, preprocessed and packed once for all tests, and what the tests of data and training share."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from keras_ecg.config import Config, from_dict, merge  # noqa: E402 - after the environment
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
+TRAIN, TEST = ("114", "208"), ("200", "213")
+RECORDS = TRAIN + TEST
+TINY_MODEL = {"width": 8, "heads": 2}
+
+
+def config_for(folder: Path, **sections) -> Config:
+    """A small configuration whose every output goes under `folder`."""
+    plain = {
+        "database": {
+            "data_dir": str(SAMPLE),
+            "hdf5_dir": str(folder / "hdf5"),
+            "tfrecord_dir": str(folder / "tfrecord"),
+            "runs_dir": str(folder / "runs"),
+            "records": list(RECORDS),
+        },
+        "sequences": {"chunk_size": 64},
+        "model": {"options": TINY_MODEL},
+        "training": {"epochs": 1},
+        "evaluation": {
+            "split": "records",
+            "train_records": list(TRAIN),
+            "test_records": list(TEST),
+            "seeds": [0],
+            "bootstrap": 20,
+        },
+    }
+    return from_dict(Config, merge(plain, sections))
+
+
+def copy_records(target: Path, *records: str) -> Path:
+    """A folder of recordings that a test may spoil."""
+    target.mkdir(parents=True, exist_ok=True)
+    for record in records:
+        for suffix in ("hea", "dat", "atr"):
+            shutil.copy(SAMPLE / f"{record}.{suffix}", target)
+    return target
+
+
+def batches(stream) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Everything that a finite stream yields: inputs by name, and labels."""
+    inputs, labels = [], []
+    for x, y in stream:
+        inputs.append({k: v.numpy() for k, v in (x if isinstance(x, dict) else {"scalograms": x}).items()})
+        labels.append(y.numpy())
+    return {k: np.concatenate([x[k] for x in inputs]) for k in inputs[0]}, np.concatenate(labels)
+
+
+@pytest.fixture(scope="session")
+def preprocessed(tmp_path_factory) -> Config:
+    """Four records in HDF5."""
+    from keras_ecg.data.preprocess import preprocess
+
+    config = config_for(tmp_path_factory.mktemp("excerpt"))
+    preprocess(config, jobs=1)
+    return config
+
+
+@pytest.fixture(scope="session")
+def packed_as(preprocessed, tmp_path_factory):
+    """A function of the `sequences` section that packs the four records, once per section."""
+    from keras_ecg.config import to_dict
+    from keras_ecg.data.tfrecords import pack
+
+    done: dict[str, Config] = {}
+
+    def get(**sequences) -> Config:
+        key = repr(sorted(sequences.items()))
+        if key not in done:
+            target = str(tmp_path_factory.mktemp("packed"))
+            extra = {"database": {"tfrecord_dir": target}, "sequences": sequences}
+            done[key] = from_dict(Config, merge(to_dict(preprocessed), extra))
+            pack(done[key], jobs=1)
+        return done[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def packed(packed_as) -> Config:
+    """The four records packed as sequences of three beats with their scalograms."""
+    return packed_as()
+
+
+@pytest.fixture(scope="session")
+def mitdb_dir() -> Path:
+    """The whole database, where MITDB_DIR names it."""
+    if not os.environ.get("MITDB_DIR"):
+        pytest.skip("MITDB_DIR does not name the whole database")
+    return Path(os.environ["MITDB_DIR"])
