@@ -78,6 +78,7 @@ class Augment:
     premature: float = 0.0  # share of N beats in a regular rhythm whose intervals are redrawn with premature beats
     irregular: float = 0.0  # share of those N beats whose intervals are redrawn as in fibrillation
     mostly_premature: float = 0.3  # share of the redrawn rhythms in which premature beats are the rule
+    foreign_rhythm: float = 0.0  # share of V beats that get the redrawn rhythm of another sequence
     fusion: float = 0.0  # share of V beats that are blended with their record's median beat, and become F
     tempo: float = 0.0  # all intervals times exp(+-tempo)
     amplitude: float = 0.0  # all samples times exp(+-amplitude)
@@ -104,7 +105,7 @@ class Training:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     label_smoothing: float = 0.0
-    class_weight_power: float = 0.5  # weight of a class ~ frequency ** -power: 0 none, 1 balanced
+    class_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of N S V F Q in the loss
     ema_momentum: float = 0.0  # 0: the last weights; else their exponential moving average
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False  # XLA: pays on a GPU, costs compile time on a CPU

@@ -76,14 +76,6 @@ def with_seed(config: Config, seed: int) -> Config:
     return replace(config, loader=replace(config.loader, seed=seed))
 
 
-def class_weights(labels: np.ndarray, power: float) -> dict[int, float]:
-    """Weights ~ frequency ** -power of the classes there are, of mean 1 over the labels (n,)."""
-    counts = np.bincount(labels, minlength=len(CLASSES)).astype(float)
-    weights = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0)
-    weights /= (weights * counts).sum() / counts.sum()
-    return {k: float(w) for k, w in enumerate(weights)}
-
-
 def sequences_per_epoch(records: tuple[str, ...], config: Config) -> int:
     """How many sequences an epoch of these records' stream has, in expectation."""
     keep = keep_normal(list(records), config)
@@ -163,14 +155,12 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         model = build_for(stream, config)
         per_epoch = max(1, sequences_per_epoch(records, config) // config.loader.batch_size)
         compile_classifier(model, config, per_epoch * config.training.epochs)
-        labels = get_all_labels(list(records), config)
-        power = config.training.class_weight_power
         history = model.fit(
             stream,
             epochs=config.training.epochs,
             steps_per_epoch=per_epoch,
             shuffle=False,  # the stream is shuffled
-            class_weight=class_weights(labels, power) if power else None,
+            class_weight=dict(enumerate(config.training.class_weights)),
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,
         ).history

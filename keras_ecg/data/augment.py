@@ -77,7 +77,7 @@ def is_regular(intervals):
 
 
 def augment_rhythm(intervals, labels, center: int, augment: Augment, seed):
-    """Redraws the rhythm of some regular N sequences, and the tempo of all.
+    """Redraws the rhythm of some regular N sequences and of some V sequences, and the tempo of all.
 
     Args:
         intervals: (B, K) seconds; column `center` ends in the labelled beat.
@@ -92,13 +92,17 @@ def augment_rhythm(intervals, labels, center: int, augment: Augment, seed):
     uniform, normal = _draws(seed)
     rows = tf.shape(intervals)[0]
     dice, eligible = uniform([rows]), (labels == N) & is_regular(intervals)
-    if augment.premature:
-        chosen = eligible & (dice < augment.premature)
+    if augment.premature or augment.foreign_rhythm:
         drawn, early = premature_rhythm(intervals, augment.mostly_premature, tf.random.fold_in(seed, 101))
+        # A V beat is V by its shape: some get the rhythm drawn for another sequence of the batch.
+        other = tf.random.experimental.stateless_shuffle(tf.range(rows), tf.random.fold_in(seed, 103))
+        moved = (labels == V) & (dice < augment.foreign_rhythm) & tf.gather(eligible, other)
+        intervals = tf.where(moved[:, None], tf.gather(drawn, other), intervals)
+        chosen = eligible & (dice < augment.premature)
         intervals = tf.where(chosen[:, None], drawn, intervals)
         labels = tf.where(chosen & early[:, center], tf.cast(S, labels.dtype), labels)
     if augment.irregular:
-        chosen = eligible & (dice >= 1 - augment.irregular)
+        chosen = eligible & (dice >= max(augment.premature, 1 - augment.irregular))
         intervals = tf.where(chosen[:, None], fibrillation(intervals, tf.random.fold_in(seed, 102)), intervals)
     if augment.tempo:
         intervals = intervals * tf.exp(uniform([rows, 1], -augment.tempo, augment.tempo))

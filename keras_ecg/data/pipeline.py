@@ -11,13 +11,20 @@ import tensorflow as tf
 
 from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
-from keras_ecg.data.tfrecords import label_position, parse_chunks, read_manifest, rr_context
+from keras_ecg.data.tfrecords import VERSION, label_position, parse_chunks, read_manifest, rr_context
 from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features
 from keras_ecg.signals.scalogram import cwt_matrix
 
 TENSORFLOW = SimpleNamespace(
-    log=tf.math.log, clip=tf.clip_by_value, sort=tf.sort, join=tf.concat, std=tf.math.reduce_std
+    log=tf.math.log,
+    clip=tf.clip_by_value,
+    sort=tf.sort,
+    join=tf.concat,
+    std=tf.math.reduce_std,
+    mean=tf.reduce_mean,
+    abs=tf.abs,
+    number=lambda truth: tf.cast(truth, tf.float32),
 )
 
 
@@ -32,8 +39,8 @@ def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
     manifest = read_manifest(folder)
     if not record_names:
         raise InputError(folder, "an empty list of records", "at least one", "name the records")
-    stored = {k: v for k, v in manifest["parameters"].items() if k != "version"}
-    wanted = {"beats": to_dict(config.beats), **to_dict(config.sequences)}
+    stored = manifest["parameters"]
+    wanted = {"version": VERSION, "beats": to_dict(config.beats), **to_dict(config.sequences)}
     if stored != wanted:
         odd = [k for k in wanted if stored.get(k) != wanted[k]]
         raise InputError(folder, f"other {', '.join(odd)}", "those of this config", "run create_batched_tfrecords.py")
@@ -43,8 +50,10 @@ def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
             raise InputError(folder, f"no record {record}", "one that was packed", "pack it, or correct the list")
         files += [folder / name for name in manifest["records"][record]["files"]]
     for path in files:
-        if not path.is_file():
-            raise InputError(path, "no such file", "a chunk that manifest.json names", "run create_batched_tfrecords.py")
+        # A damaged chunk fails its checksum when it is read; an empty file holds nothing that could.
+        if not path.is_file() or not path.stat().st_size:
+            found = "an empty file" if path.is_file() else "no such file"
+            raise InputError(path, found, "a chunk that manifest.json names", "run create_batched_tfrecords.py")
     return [str(path) for path in files]
 
 

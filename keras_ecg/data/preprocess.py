@@ -14,17 +14,16 @@ Each file holds, for the n beats of its record:
 from pathlib import Path
 
 import h5py
-import joblib
 import numpy as np
 import pywt
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from keras_ecg import cli
 from keras_ecg.config import Beats, Config, to_dict
 from keras_ecg.databases import mitdb, recordings
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, fingerprint, read_json, sha256, sweep, write_json
+from keras_ecg.parallel import each
 from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
 from keras_ecg.signals.filters import bandpass, moved_peaks, resample
 from keras_ecg.signals.rhythm import rr_intervals
@@ -207,6 +206,7 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     records = list(config.database.records) or recordings.list_records(folder)
     target.mkdir(parents=True, exist_ok=True)
     sweep(target)
+
     def work(record: str) -> tuple[str, bool, InputError | None]:
         try:
             return record, preprocess_record(folder, record, str(target), config.beats, config.database.name), None
@@ -215,13 +215,13 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
 
     skipped: dict[str, str] = {}
     written = 0
-    results = joblib.Parallel(jobs or -1, return_as="generator_unordered")(joblib.delayed(work)(r) for r in records)
-    for record, was_written, error in tqdm(results, "preprocess", len(records), unit="record", disable=None):
-        written += was_written
-        if error and not skip_bad_records:
-            raise error
-        if error:
-            skipped[record] = str(error)
+    with each(work, records, "preprocess", jobs) as results:
+        for record, was_written, error in results:
+            written += was_written
+            if error and not skip_bad_records:
+                raise error
+            if error:
+                skipped[record] = str(error)
     kept = [r for r in records if r not in skipped]
     if not kept:
         first = next(iter(skipped.values()))
@@ -233,7 +233,8 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     dropped = {r: len(e["dropped_samples"]) for r, e in metadata["records"].items() if e["dropped_samples"]}
     print(f"{target}: {beats} beats of {len(kept)} records, {written} written, {len(kept) - written} current")
     if dropped:
-        print(f"dropped at the ends: {sum(dropped.values())} beats ({', '.join(f'{r} {n}' for r, n in dropped.items())})")
+        each_of = ", ".join(f"{r} {n}" for r, n in dropped.items())
+        print(f"dropped at the ends: {sum(dropped.values())} beats ({each_of})")
     return metadata
 
 

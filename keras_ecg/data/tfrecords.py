@@ -17,23 +17,25 @@ Shuffling files is therefore shuffling chunks, and a flipped byte costs one chun
     record        bytes
 """
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
-import joblib
 import numpy as np
-from tqdm import tqdm
 
 from keras_ecg import cli
 from keras_ecg.config import Config, Sequences, to_dict
+from keras_ecg.data.preprocess import VERSION as HDF5_VERSION
 from keras_ecg.data.preprocess import hdf5_path
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, fingerprint, read_json, sha256, sweep, write_json
+from keras_ecg.parallel import each
 from keras_ecg.quiet import import_quietly
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
 VERSION = 1
-MANIFEST = "manifest.json"
+MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
 ARRAYS = ("scalograms", "samples", "median_beat", "level", "rr", "label", "sample")
 
 
@@ -60,7 +62,7 @@ def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...
     example = tf.train.Example(features=tf.train.Features(feature=feature))
     with atomic(path) as partial:
         with tf.io.TFRecordWriter(str(partial)) as writer:
-            writer.write(example.SerializeToString())
+            writer.write(example.SerializeToString(deterministic=True))
         return sha256(partial)
 
 
@@ -104,13 +106,22 @@ def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int) ->
 
 
 def pack_record(source: str, record: str, target: str, sequences: Sequences) -> dict:
-    """Writes one record's chunks, and returns its entry of the manifest."""
-    with h5py.File(hdf5_path(source, record), "r") as file:
-        arrays = {name: file[name][:] for name in ("samples", "label", "sample", "rr_before", "rr_after")}
-        median = file["median_beat"][:].astype(np.float16)
-        wavelet = file["scalograms"][:] if sequences.storage == "scalogram" else np.empty((len(arrays["label"]), 0))
-        scales, samples = file["scalograms"].shape[1:]
-        attrs = {name: file.attrs[name] for name in ("subject", "lead", "fingerprint")}
+    """Writes one record's chunks, and returns its entry of the manifest.
+
+    Raises:
+        InputError: no HDF5 file, or a damaged one.
+    """
+    path = hdf5_path(source, record)
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = {name: file[name][:] for name in ("samples", "label", "sample", "rr_before", "rr_after")}
+            median = file["median_beat"][:].astype(np.float16)
+            wavelet = file["scalograms"][:] if sequences.storage == "scalogram" else np.empty((len(arrays["label"]), 0))
+            scales, samples = file["scalograms"].shape[1:]
+            attrs = {name: file.attrs[name] for name in ("subject", "lead", "fingerprint")}
+    except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
+        found = "a damaged file" if path.is_file() else "no such file"
+        raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
     context = rr_context(sequences)
     series = rr_series(arrays["rr_before"], arrays["rr_after"], context)
     count, offset = len(arrays["label"]), label_position(sequences)
@@ -161,6 +172,16 @@ def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
     return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
 
+def current_entries(folder: Path, manifest: dict, parameters: dict, fingerprints: dict[str, str]) -> dict[str, dict]:
+    """The entries of a manifest that hold under these parameters and beats, and whose files are whole."""
+    if manifest["parameters"] != parameters:
+        return {}
+    kept = {r: e for r, e in manifest["records"].items() if e["fingerprint"] == fingerprints.get(r)}
+    with ThreadPoolExecutor() as pool:
+        damaged = pool.map(lambda entry: damaged_files(folder, entry), kept.values())
+    return {record: entry for (record, entry), files in zip(kept.items(), damaged, strict=True) if not files}
+
+
 def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     """Packs every preprocessed record; what is current and whole is left as it is.
 
@@ -175,38 +196,45 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     if not metadata_path.is_file():
         raise InputError(metadata_path, "no such file", "preprocessed records", "run preprocess_data.py")
     metadata = read_json(metadata_path)
-    wanted = to_dict(config.beats)
-    if {k: v for k, v in metadata["parameters"].items() if k != "version"} != wanted:
-        raise InputError(metadata_path, "records cut with other parameters", "those of this config", "run preprocess_data.py")
+    beats = to_dict(config.beats)
+    if metadata["parameters"] != {"version": HDF5_VERSION, **beats}:
+        found = "records cut with other parameters"
+        raise InputError(metadata_path, found, "those of this config", "run preprocess_data.py")
     target.mkdir(parents=True, exist_ok=True)
     sweep(target)
-    parameters = {"version": VERSION, "beats": wanted, **to_dict(config.sequences)}
-    old = read_json(manifest_path(target)) if manifest_path(target).is_file() else {"records": {}, "parameters": None}
+    parameters = {"version": VERSION, "beats": beats, **to_dict(config.sequences)}
+    manifest_file, unfinished = manifest_path(target), target / UNFINISHED
+    found = [path for path in (manifest_file, unfinished) if path.is_file()]
+    old = read_json(found[0]) if found else {"parameters": None, "records": {}}
+    fingerprints = {record: entry["fingerprint"] for record, entry in metadata["records"].items()}
+    entries = current_entries(target, old, parameters, fingerprints)
+    stale = [record for record in fingerprints if record not in entries]
+    if stale:
+        # From here until all is written there is no manifest: nothing can be trained on half of it.
+        write_json(unfinished, {"parameters": parameters, "records": entries})
+        manifest_file.unlink(missing_ok=True)
 
-    def work(record: str) -> tuple[str, dict, bool]:
-        entry = old["records"].get(record)
-        current = entry and old["parameters"] == parameters
-        current = current and entry["fingerprint"] == metadata["records"][record]["fingerprint"]
-        if current and not damaged_files(target, entry):
-            return record, entry, False
-        return record, pack_record(source, record, str(target), config.sequences), True
+    def work(record: str) -> tuple[str, dict]:
+        return record, pack_record(source, record, str(target), config.sequences)
 
-    results = joblib.Parallel(jobs or -1, return_as="generator_unordered")(
-        joblib.delayed(work)(r) for r in metadata["records"]
-    )
-    entries, written = {}, 0
-    for record, entry, was_written in tqdm(
-        results, "pack", len(metadata["records"]), unit="record", disable=quiet or None
-    ):
-        entries[record] = entry
-        written += was_written
+    saved = time.monotonic()
+    with each(work, stale, "pack", jobs, quiet) as results:
+        for record, entry in results:
+            if entry["fingerprint"] != fingerprints[record]:
+                path = hdf5_path(source, record)
+                raise InputError(path, "beats of another run", "what metadata.json lists", "run preprocess_data.py")
+            entries[record] = entry
+            if time.monotonic() > saved + 1:
+                write_json(unfinished, {"parameters": parameters, "records": entries})
+                saved = time.monotonic()
     manifest = {
         "parameters": parameters,
         "skipped": metadata["skipped"],
-        "records": {record: entries[record] for record in metadata["records"]},
+        "records": {record: entries[record] for record in fingerprints},
     }
-    if manifest != old:
-        write_json(manifest_path(target), manifest)
+    if not manifest_file.is_file() or manifest != old:
+        write_json(manifest_file, manifest)
+    unfinished.unlink(missing_ok=True)
     known = {name for entry in entries.values() for name in entry["files"]}
     for path in target.glob("*.tfrecord"):
         if path.name not in known:
@@ -217,7 +245,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     size = sum((target / name).stat().st_size for name in known)
     print(
         f"{target}: {count} sequences of {len(entries)} records, {size / count:.0f} bytes each, "
-        f"{written} written, {len(entries) - written} current"
+        f"{len(stale)} written, {len(entries) - len(stale)} current"
     )
     return manifest
 

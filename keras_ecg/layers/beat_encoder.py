@@ -6,21 +6,33 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class BeatEncoder(layers.Layer):
-    """Strided one-dimensional convolutions along time with the scales as channels: (B, S, T, C) to (B, S, D).
+    """Strided one-dimensional convolutions along time with the scales as channels: (B, S, T, C) to (B, S, K).
 
     A beat costs a hundredth of what two-dimensional convolutions at full resolution cost: scales are not
     translation-invariant, so sharing kernels between them buys nothing.
 
     Args:
-        width: D.
+        width: D, channels of every convolution.
+        bottleneck: K.
         kernel_sizes: of the convolutions, one each.
         strides: of the convolutions, one each.
-        dropout: of whole channels after the first convolution, and of the flattened frames.
+        channel_dropout: of whole channels after every convolution but the last.
+        dropout: of the flattened frames.
     """
 
-    def __init__(self, width: int = 48, kernel_sizes=(7, 5, 3), strides=(3, 2, 2), channel_dropout=0.1, dropout=0.2, **kwargs):
+    def __init__(
+        self,
+        width: int = 48,
+        bottleneck: int = 32,
+        kernel_sizes: tuple[int, ...] = (7, 5, 3),
+        strides: tuple[int, ...] = (3, 2, 2),
+        channel_dropout: float = 0.1,
+        dropout: float = 0.3,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.width, self.kernel_sizes, self.strides = width, tuple(kernel_sizes), tuple(strides)
+        self.width, self.bottleneck = width, bottleneck
+        self.kernel_sizes, self.strides = tuple(kernel_sizes), tuple(strides)
         self.channel_dropout, self.dropout = channel_dropout, dropout
 
     def build(self, shape):
@@ -38,21 +50,21 @@ class BeatEncoder(layers.Layer):
         self.frames = here[1]
         self.drop_channels = layers.SpatialDropout1D(self.channel_dropout)
         self.drop = layers.Dropout(self.dropout)
-        self.project = layers.Dense(self.width, activation="silu", name="project")
+        self.project = layers.Dense(self.bottleneck, activation="silu", name="project")
         self.project.build((None, self.frames * self.width))
 
     def call(self, x, training=None):
         x = ops.reshape(x, (-1, *x.shape[2:]))  # (B S, T, C)
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = ops.silu(norm(convolution(x)))
-            if i == 0:
+            if i < len(self.norms) - 1:
                 x = self.drop_channels(x, training=training)
         x = ops.reshape(x, (-1, self.frames * self.width))
-        return ops.reshape(self.project(self.drop(x, training=training)), (-1, self.beats, self.width))
+        return ops.reshape(self.project(self.drop(x, training=training)), (-1, self.beats, self.bottleneck))
 
     def compute_output_shape(self, shape):
-        return (shape[0], shape[1], self.width)
+        return (shape[0], shape[1], self.bottleneck)
 
     def get_config(self):
-        knobs = ("width", "kernel_sizes", "strides", "channel_dropout", "dropout")
+        knobs = ("width", "bottleneck", "kernel_sizes", "strides", "channel_dropout", "dropout")
         return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}

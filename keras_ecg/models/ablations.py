@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
-from keras_ecg.layers.beat_encoder import BeatEncoder
 from keras_ecg.layers.conformer import HalfFeedForward, SelfAttention
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.models.heads import classification_head
-from keras_ecg.models.inputs import BeatChannels, named_inputs, rhythm_vector
+from keras_ecg.models.inputs import BeatChannels, beat_vectors, context_vector, named_inputs
 
 
 @dataclass(frozen=True)
@@ -20,25 +19,19 @@ class AblationConfig:
     """Knobs of the three ablations."""
 
     width: int = 48  # D
+    bottleneck: int = 32
     blocks: int = 2  # attention only
     heads: int = 4
-    patch_samples: int = 17  # P: 187 samples are 11 patches
+    patch_samples: int = 17  # P: 187 samples are 11 patches; attention only
     dropout: float = 0.2
+    encoder_dropout: float = 0.3
     channel_dropout: float = 0.1
+    beat_dropout: float = 0.25
 
 
-def _join_rhythm(beats: keras.KerasTensor, inputs: dict, config: AblationConfig) -> keras.KerasTensor:
-    if "rr" not in inputs:
-        return beats
-    rhythm = rhythm_vector(inputs["rr"], config.width, config.dropout)
-    return layers.Concatenate(name="join")([beats, rhythm])
-
-
-def _beats(inputs: dict, config: AblationConfig) -> keras.KerasTensor:
-    channels = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))
-    return BeatEncoder(
-        config.width, channel_dropout=config.channel_dropout, dropout=config.dropout, name="beat_encoder"
-    )(channels)
+def _with_context(beats: keras.KerasTensor, inputs: dict, token: int, config: AblationConfig) -> keras.KerasTensor:
+    context = context_vector(inputs, token, config.width, config.dropout)
+    return beats if context is None else layers.Concatenate(name="join")([beats, context])
 
 
 def build_attention_only(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
@@ -53,14 +46,16 @@ def build_attention_only(shapes: dict, token: int, classes: int, config: Ablatio
         x = SelfAttention(config.heads, config.dropout, name=f"attention_{i}")(x)
         x = HalfFeedForward(dropout=config.dropout, name=f"feed_forward_{i}")(x)
     x = ops.mean(ops.reshape(x, (-1, beats, patches, config.width)), 2)  # (B, S, D)
-    x = layers.Dense(config.width, activation="silu", name="encoded")(_join_rhythm(x, inputs, config))
+    x = layers.Dense(config.bottleneck, activation="silu", name="beats")(x)
+    x = layers.Dropout(config.beat_dropout, noise_shape=(None, 1, 1), name="beat_dropout")(x)
+    x = layers.Dense(config.width, activation="silu", name="encoded")(_with_context(x, inputs, token, config))
     return keras.Model(inputs, classification_head(x, token, classes, config.dropout), name="attention_only")
 
 
 def build_cnn_lstm(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
     """The beat encoder, then a bidirectional LSTM over the beats."""
     inputs = named_inputs(shapes)
-    x = _join_rhythm(_beats(inputs, config), inputs, config)
+    x = _with_context(beat_vectors(inputs, config), inputs, token, config)
     x = layers.Bidirectional(layers.LSTM(config.width, return_sequences=True), name="lstm")(x)
     return keras.Model(inputs, classification_head(x, token, classes, config.dropout), name="cnn_lstm")
 
@@ -68,6 +63,6 @@ def build_cnn_lstm(shapes: dict, token: int, classes: int, config: AblationConfi
 def build_cnn(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
     """The beat encoder alone, all beats of the sequence joined by a dense layer."""
     inputs = named_inputs(shapes)
-    x = _join_rhythm(_beats(inputs, config), inputs, config)
+    x = _with_context(beat_vectors(inputs, config), inputs, token, config)
     x = layers.Dense(config.width, activation="silu", name="encoded")(layers.Flatten(name="flat")(x))
     return keras.Model(inputs, classification_head(x[:, None], 0, classes, config.dropout), name="cnn")

@@ -8,7 +8,8 @@ Shapes: B batch, S beats, F scales, T samples, D width, R rhythm features.
 
 Departures from the paper: learnt absolute positions (a sequence has a handful of beats); one-dimensional strided
 convolutions, scales as channels, instead of its two-dimensional subsampling; layer instead of batch normalization in
-the convolution module; rhythm features join each beat's vector before the blocks and, with it, after them.
+the convolution module; rhythm features and likeness to the record's median beat join each beat's vector before the
+blocks, and once more after them.
 """
 
 from dataclasses import dataclass
@@ -16,11 +17,10 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from keras_ecg.layers.beat_encoder import BeatEncoder
 from keras_ecg.layers.conformer import ConformerBlock
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.models.heads import classification_head
-from keras_ecg.models.inputs import BeatChannels, named_inputs, rhythm_vector
+from keras_ecg.models.inputs import beat_vectors, context_vector, named_inputs
 
 
 @dataclass(frozen=True)
@@ -28,32 +28,30 @@ class CNNConformerConfig:
     """Knobs of the CNN-Conformer."""
 
     width: int = 48  # D
+    bottleneck: int = 32  # of a beat's shape: narrow, or the few training patients are learnt by heart
     blocks: int = 1
     heads: int = 4
     kernel_size: int = 3  # of the convolution module, in beats
     expansion: int = 2  # of the feed-forward halves
     dropout: float = 0.2
-    channel_dropout: float = 0.1  # of the beat encoder's first feature maps
+    encoder_dropout: float = 0.3
+    channel_dropout: float = 0.1  # of the beat encoder's feature maps
+    beat_dropout: float = 0.25  # of a sequence's beat shapes altogether
+    block_dropout: float = 0.2  # inside the Conformer blocks
 
 
-def encode(inputs: dict[str, keras.KerasTensor], config: CNNConformerConfig) -> keras.KerasTensor:
-    """Named inputs to one token per beat (B, S, D)."""
-    channels = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
-    beats = BeatEncoder(
-        config.width, channel_dropout=config.channel_dropout, dropout=config.dropout, name="beat_encoder"
-    )(channels)
-    parts = [beats]
-    if "rr" in inputs:
-        parts.append(rhythm_vector(inputs["rr"], config.width, config.dropout))
-    x = layers.Concatenate(name="join")(parts) if len(parts) > 1 else beats
+def encode(inputs: dict[str, keras.KerasTensor], token: int, config: CNNConformerConfig) -> keras.KerasTensor:
+    """Named inputs to one token per beat (B, S, D), or (B, S, 2 D) with the context beside it."""
+    context = context_vector(inputs, token, config.width, config.dropout)
+    x = beat_vectors(inputs, config)
+    if context is not None:
+        x = layers.Concatenate(name="join")([x, context])
     x = PositionEmbedding(name="positions")(layers.Dense(config.width, name="tokens")(x))
     for i in range(config.blocks):
         x = ConformerBlock(
-            config.heads, config.kernel_size, config.expansion, config.dropout, name=f"conformer_{i}"
+            config.heads, config.kernel_size, config.expansion, config.block_dropout, name=f"conformer_{i}"
         )(x)
-    x = layers.Concatenate(name="skip")([x, *parts])
-    x = layers.Dropout(config.dropout, name="skip_drop")(x)
-    return layers.Dense(config.width, activation="silu", name="encoded")(x)
+    return x if context is None else layers.Concatenate(name="encoded")([x, context])
 
 
 def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: CNNConformerConfig) -> keras.Model:
@@ -66,5 +64,5 @@ def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: 
         config: the knobs.
     """
     inputs = named_inputs(shapes)
-    tokens = encode(inputs, config)
+    tokens = encode(inputs, token, config)
     return keras.Model(inputs, classification_head(tokens, token, classes, config.dropout), name="cnn_conformer")

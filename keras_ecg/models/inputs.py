@@ -10,6 +10,9 @@ B batch, S beats in a sequence, F scales, T samples, R rhythm features:
 import keras
 from keras import layers, ops
 
+from keras_ecg.layers.beat_encoder import BeatEncoder
+from keras_ecg.layers.similarity import Similarity
+
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class BeatChannels(layers.Layer):
@@ -28,9 +31,38 @@ def named_inputs(shapes: dict[str, tuple[int, ...]]) -> dict[str, keras.KerasTen
     return {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
 
 
-def rhythm_vector(rr: keras.KerasTensor, width: int, dropout: float) -> keras.KerasTensor:
-    """Rhythm features (B, S, R) to one vector per beat (B, S, D)."""
-    x = layers.BatchNormalization(name="rhythm_norm")(rr)
-    x = layers.Dense(64, activation="silu", name="rhythm_wide")(x)
-    x = layers.Dropout(dropout, name="rhythm_drop")(x)
-    return layers.Dense(width, activation="silu", name="rhythm")(x)
+def context_vector(inputs: dict[str, keras.KerasTensor], token: int, width: int, dropout: float):
+    """What is known of each beat but its shape, as one vector (B, S, D): rhythm, and likeness to other beats.
+
+    None where neither rhythm features nor waveforms come in.
+    """
+    parts = []
+    if "rr" in inputs:
+        parts.append(layers.BatchNormalization(name="rhythm_norm")(inputs["rr"]))
+    if "waveforms" in inputs:
+        likeness = Similarity(token, name="similarity")(inputs["waveforms"])
+        parts.append(layers.BatchNormalization(name="similarity_norm")(likeness))
+    if not parts:
+        return None
+    x = layers.Concatenate(name="known")(parts) if len(parts) > 1 else parts[0]
+    x = layers.Dense(64, activation="silu", name="context_wide")(x)
+    x = layers.Dropout(dropout, name="context_drop")(x)
+    return layers.Dense(width, activation="silu", name="context")(x)
+
+
+def beat_vectors(inputs: dict[str, keras.KerasTensor], config) -> keras.KerasTensor:
+    """The shape of each beat as one vector (B, S, bottleneck).
+
+    In training whole sequences lose theirs now and then (`beat_dropout`): the shapes of a few training patients' ectopic
+    beats are soon learnt by heart, and rhythm must do without them.
+    """
+    channels = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
+    x = BeatEncoder(
+        config.width,
+        config.bottleneck,
+        channel_dropout=config.channel_dropout,
+        dropout=config.encoder_dropout,
+        name="beat_encoder",
+    )(channels)
+    x = layers.Dropout(config.dropout, name="beat_drop")(x)
+    return layers.Dropout(config.beat_dropout, noise_shape=(None, 1, 1), name="beat_dropout")(x)

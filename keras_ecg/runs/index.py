@@ -37,7 +37,7 @@ def published(root: Path | str = ".") -> dict:
     try:
         claims = read_json(path)
         sound = all(isinstance(c["run"], str) for c in claims.values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
         raise InputError(path, "another layout", '{"CLAIM": {"run": "FOLDER"}}', "correct it")

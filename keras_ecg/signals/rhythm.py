@@ -7,7 +7,16 @@ import numpy as np
 
 CONTEXT = 32  # intervals on each side of a beat's own that its features see: half a minute each way
 
-NUMPY = SimpleNamespace(log=np.log, clip=np.clip, sort=np.sort, join=np.concatenate, std=np.std)
+NUMPY = SimpleNamespace(
+    log=np.log,
+    clip=np.clip,
+    sort=np.sort,
+    join=np.concatenate,
+    std=np.std,
+    mean=np.mean,
+    abs=np.abs,
+    number=lambda truth: truth.astype(np.float32),
+)
 
 
 def rr_intervals(samples: np.ndarray, sampling_rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
@@ -52,18 +61,18 @@ def rr_windows(series: np.ndarray, beats: int, context: int) -> np.ndarray:
 
 
 def rr_features(windows: Any, xp: SimpleNamespace = NUMPY) -> Any:
-    """Features of the rhythm around beats; every one is a logarithm of a ratio, but for the first two.
+    """Features of the rhythm around beats, most of them logarithms of ratios of intervals.
 
     Beside the interval before the beat and after it (log seconds), they compare it with the short, usual and long
     intervals of the minute around (quantiles: robust where ectopic beats are the majority), with its near neighbours,
-    and say how irregular the rhythm is.
+    and say how irregular the rhythm is and how many intervals are like this one: fibrillation against ectopy.
 
     Args:
-        windows: (n, 2 W + 1) seconds, as `rr_windows` gives them; W at least 9.
-        xp: the five functions used, NumPy's by default.
+        windows: (n, 2 W + 1) seconds, as `rr_windows` gives them; W at least 13.
+        xp: the functions used, NumPy's by default.
 
     Returns:
-        (n, 31) float32 within -1.5 and 1.5.
+        (n, 40) float32 within -1.5 and 1.5.
     """
     width = windows.shape[1] // 2
     log = xp.log(xp.clip(windows, 0.15, 4.0))
@@ -72,12 +81,24 @@ def rr_features(windows: Any, xp: SimpleNamespace = NUMPY) -> Any:
     last = ordered.shape[1] - 1
     quantile = [ordered[:, round(last * q)][:, None] for q in (0.1, 0.25, 0.5, 0.75, 0.9)]
     near = xp.sort(log[:, width - 8 : width + 10], axis=1)  # 18 intervals
-    past = xp.sort(log[:, width - 4 : width], axis=1)
-    usual_near, usual_past = (near[:, 8:9] + near[:, 9:10]) / 2, (past[:, 1:2] + past[:, 2:3]) / 2
+    usual_near, usual_past = (near[:, 8:9] + near[:, 9:10]) / 2, middle(log[:, width - 4 : width], xp)
     features = [before, after, before - after]
     features += [before - q for q in quantile] + [after - q for q in quantile[2:]]
     features += [before - usual_near, before - near[:, 14:15], before - near[:, 17:18], before - usual_past]
     features += [xp.std(log[:, width - 8 : width], 1)[:, None], xp.std(log[:, width + 1 : width + 9], 1)[:, None]]
     features += [quantile[3] - quantile[1], quantile[4] - quantile[0]]
     features += [log[:, width + k : width + k + 1] - before for k in (*range(-6, 0), *range(2, 8))]
+    jumps = xp.abs(log[:, 1:] - log[:, :-1])
+    usual, spread = quantile[2], quantile[3] - quantile[1] + 0.05
+    features += [5 * middle(jumps, xp), 3 * xp.mean(jumps, 1)[:, None], 5 * middle(jumps[:, width - 12 : width + 12], xp)]
+    features += [(before - usual) / spread / 4, (before - quantile[3]) / spread / 4]
+    alike = (xp.abs(log - quantile[3]), xp.abs(log - usual), xp.abs(log - before))
+    features += [xp.mean(xp.number(distance < 0.06), 1)[:, None] for distance in alike]
+    features += [xp.mean(xp.number(log < before - 0.06), 1)[:, None]]
     return xp.clip(xp.join(features, 1), -1.5, 1.5)
+
+
+def middle(values: Any, xp: SimpleNamespace = NUMPY) -> Any:
+    """The median (n, 1) of rows (n, K) with K even."""
+    ordered, half = xp.sort(values, axis=1), values.shape[1] // 2
+    return (ordered[:, half - 1 : half] + ordered[:, half : half + 1]) / 2

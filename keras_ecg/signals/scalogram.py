@@ -4,10 +4,10 @@ A continuous wavelet transform of a fixed-length beat is a fixed linear map: PyW
 gives its matrix once, and all beats are one product with it, equal to `pywt.cwt` within float32 rounding.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-import joblib
 import numpy as np
 import pywt
 from threadpoolctl import ThreadpoolController
@@ -28,7 +28,7 @@ def cwt_matrix(samples: int, scales: int, wavelet: str = "morl") -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # finding the libraries takes milliseconds, limiting them microseconds
+    return ThreadpoolController().select(user_api="blas")  # finding it takes milliseconds, limiting it microseconds
 
 
 def to_half(values: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
@@ -57,7 +57,7 @@ def to_half(values: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
     np.subtract(bits, (127 - 14) << 10, out=result, casting="unsafe")
 
 
-def _fill(out: np.ndarray, beats: np.ndarray, matrix: np.ndarray, starts: range) -> None:
+def _fill(out: np.ndarray, beats: np.ndarray, matrix: np.ndarray, starts: Iterator[int]) -> None:
     """Writes the magnitudes of the blocks that begin at `starts` into `out` (n, F * T)."""
     block = np.empty((min(BLOCK, len(beats)), matrix.shape[1]), np.float32)
     scratch = np.empty((2, CAST, matrix.shape[1]), np.uint32) if out.dtype == np.float16 else None
@@ -72,17 +72,14 @@ def _fill(out: np.ndarray, beats: np.ndarray, matrix: np.ndarray, starts: range)
             target[:] = product
 
 
-def scalograms(
-    beats: np.ndarray, scales: int = 32, wavelet: str = "morl", dtype: type = np.float32, threads: int | None = None
-) -> np.ndarray:
-    """Magnitudes of the wavelet coefficients of beats.
+def scalograms(beats: np.ndarray, scales: int = 32, wavelet: str = "morl", dtype: type = np.float32) -> np.ndarray:
+    """Magnitudes of the wavelet coefficients of beats, on as many threads as BLAS may use.
 
     Args:
         beats: (n, T), millivolts.
         scales: F; the scales are 1 to F samples.
         wavelet: a real wavelet's PyWavelets name.
         dtype: of the result; the arithmetic is float32.
-        threads: that share the blocks; all cores by default.
 
     Returns:
         (n, F, T), equal to `abs(pywt.cwt(beat, range(1, F + 1), wavelet)[0])`.
@@ -91,13 +88,14 @@ def scalograms(
     n, samples = beats.shape
     matrix = cwt_matrix(samples, scales, wavelet)
     out = np.empty((n, scales * samples), dtype)
-    threads = max(1, min(threads or joblib.cpu_count(), -(-n // BLOCK)))
-    # Each thread runs whole blocks with a BLAS of one thread: nothing waits for anything but the last block.
-    with _blas().limit(limits=1, user_api="blas"):
-        shares = [range(k * BLOCK, n, threads * BLOCK) for k in range(threads)]
+    threads = max((library.num_threads for library in _blas().lib_controllers), default=1)
+    threads = max(1, min(threads, -(-n // BLOCK)))
+    # Each thread runs whole blocks with a BLAS of one thread: none waits for another before its last block.
+    with _blas().limit(limits=1):
+        starts = iter(range(0, n, BLOCK))  # shared: each thread takes the next block
         if threads == 1:
-            _fill(out, beats, matrix, shares[0])
+            _fill(out, beats, matrix, starts)
         else:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda starts: _fill(out, beats, matrix, starts), shares))
+                list(pool.map(lambda _: _fill(out, beats, matrix, starts), range(threads)))
     return out.reshape(n, scales, samples)

@@ -1,0 +1,112 @@
+"""Both sides in turn, their rates, and how sure the ratio is."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+
+class UnequalError(Exception):
+    """The two sides do not compute the same, so that comparing their speed means nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One benchmark's outcome: `ratio` is how many times better ours is, `target` the least it should be."""
+
+    name: str
+    ratio: float
+    target: float
+    rows: list[str] = field(default_factory=list)
+    condition: bool = True  # whatever else has to hold
+
+    @property
+    def reached(self) -> bool:
+        return self.ratio >= self.target and self.condition
+
+    def __str__(self) -> str:
+        return "\n  ".join([f"{self.name} {self.ratio:.1f}", *self.rows])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds per unit of the two sides, one value per turn."""
+
+    ours: list[float]
+    textbook: list[float]
+    unit: str
+
+    @property
+    def ratio(self) -> float:
+        return median(self.textbook) / median(self.ours)
+
+    def rows(self, ours: str, textbook: str) -> list[str]:
+        pairs = [t / o for t, o in zip(self.textbook, self.ours, strict=True)]
+        return [
+            f"ours: {ours}: {_rate(median(self.ours), self.unit)}",
+            f"textbook: {textbook}: {_rate(median(self.textbook), self.unit)}",
+            f"ratio of medians of {len(pairs)} turns; turn by turn {min(pairs):.1f} to {max(pairs):.1f}",
+        ]
+
+
+def _rate(seconds: float, unit: str) -> str:
+    return f"{1e6 * seconds:.4g} us a {unit} ({1 / seconds:,.0f} {unit}s/s)"
+
+
+def seconds_per_unit(work: Callable[[], int], before: Callable[[], object] | None = None) -> float:
+    """Wall seconds of `work` for each of the units that it returns; `before` is not timed."""
+    if before:
+        before()
+    start = time.perf_counter()
+    units = work()
+    return (time.perf_counter() - start) / units
+
+
+def alternate(
+    ours: Callable[[], int],
+    textbook: Callable[[], int],
+    unit: str,
+    turns: int,
+    before: Callable[[], object] | None = None,
+) -> Comparison:
+    """Measures ours, textbook, ours, textbook and so on: what else the machine does meets both sides.
+
+    Args:
+        ours: does the work and returns how many units it was.
+        textbook: the same.
+        unit: beat or sequence.
+        turns: of each side.
+        before: runs before every measurement, untimed.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(turns):
+        for side, work in zip(times, (ours, textbook), strict=True):
+            side.append(seconds_per_unit(work, before))
+    return Comparison(*times, unit)
+
+
+def check_equal(what: str, ours: np.ndarray, textbook: np.ndarray, tolerance: float) -> str:
+    """Says how far the two outputs are apart.
+
+    Args:
+        what: they are.
+        ours: array.
+        textbook: array.
+        tolerance: the largest difference allowed, as a share of the textbook's largest value.
+
+    Raises:
+        UnequalError: another shape, or a larger difference.
+    """
+    if ours.shape != textbook.shape:
+        raise UnequalError(f"{what}: shape {ours.shape}, textbook {textbook.shape}")
+    apart, largest = 0.0, 0.0
+    for start in range(0, len(ours), 256):  # in pieces: the arrays may be large
+        a, b = ours[start : start + 256].astype("f8"), textbook[start : start + 256].astype("f8")
+        apart, largest = max(apart, float(np.abs(a - b).max())), max(largest, float(np.abs(b).max()))
+        if not np.isfinite(a).all():
+            raise UnequalError(f"{what}: not a number")
+    if apart > tolerance * largest:
+        raise UnequalError(f"{what}: differ by {apart:.3g}; allowed are {tolerance:g} of {largest:.3g}")
+    return f"equal: {what}, {len(ours)}: largest difference {apart:.2g} of {largest:.3g}"

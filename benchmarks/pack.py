@@ -1,0 +1,69 @@
+"""HDF5 to TFRecord: `create_batched_tfrecords.py` with its defaults against float32 sequences stored three-fold."""
+
+import numpy as np
+
+from benchmarks import textbook
+from benchmarks.measure import Result, UnequalError, alternate, check_equal
+from benchmarks.workspace import Workspace, quietly, restart
+from keras_ecg.config import Config
+from keras_ecg.data.pipeline import create_dataset
+from keras_ecg.data.preprocess import hdf5_path
+from keras_ecg.data.tfrecords import pack
+
+NAME, TARGET = "pack", 10
+
+
+def pack_textbook(workspace: Workspace, layout: str, records: tuple[str, ...]) -> list[str]:
+    """Packs records' HDF5 files as the textbook does, in a fresh folder, and returns the files."""
+    target = workspace.fresh(f"textbook_{layout}")
+    for record in records:
+        textbook.pack_record(hdf5_path(workspace.hdf5, record), target, layout)
+    return [str(target / f"{record}.tfrecord") for record in records]
+
+
+def check(workspace: Workspace, config: Config, files: list[str], layout: str, tolerance: float = 0.0) -> str:
+    """Both sides' TFRecords of the textbook's records hold the same sequences and labels, in the same order."""
+    sides = []
+    for stream in (
+        create_dataset(list(workspace.few), config, 256, is_training=False),
+        textbook.load(files, layout, 256, None, None),
+    ):
+        values, labels = zip(*stream.as_numpy_iterator(), strict=True)
+        sides.append((np.concatenate(values), np.concatenate(labels)))
+    if not np.array_equal(sides[0][1], sides[1][1]):
+        raise UnequalError(f"labels of {', '.join(workspace.few)}")
+    return check_equal(f"labels and sequences, {config.sequences.storage}", sides[0][0], sides[1][0], tolerance)
+
+
+def run(workspace: Workspace) -> Result:
+    config = workspace.packed(extras=False)
+    rows = [
+        check(workspace, config, pack_textbook(workspace, layout, workspace.few), layout) for layout in textbook.LAYOUTS
+    ]
+
+    def ours() -> int:
+        folders = {**vars(config.database), "tfrecord_dir": str(workspace.temporary / "ours")}
+        manifest = quietly(pack, type(config)(database=type(config.database)(**folders)))
+        return sum(len(entry["label"]) for entry in manifest["records"].values())
+
+    def theirs(layout: str) -> int:
+        target = workspace.temporary / "textbook"
+        return sum(textbook.pack_record(hdf5_path(workspace.hdf5, r), target, layout) for r in workspace.few)
+
+    def before() -> None:
+        restart()
+        workspace.fresh("ours")
+        workspace.fresh("textbook")
+
+    compared = {
+        layout: alternate(ours, lambda layout=layout: theirs(layout), "sequence", workspace.scale.turns, before)
+        for layout in textbook.LAYOUTS
+    }
+    before()
+    for layout, each in compared.items():
+        rows += each.rows(
+            f"{len(workspace.all_records)} records, all cores, starting workers, SHA-256 and manifest included",
+            f"{textbook.LAYOUTS[layout]}, records {', '.join(workspace.few)}, one worker; sequence for sequence",
+        )
+    rows.append(f"to {textbook.LAYOUTS['examples']} the ratio is {compared['examples'].ratio:.1f}")
+    return Result(NAME, compared["batches"].ratio, TARGET, rows)

@@ -1,0 +1,60 @@
+"""Recordings to HDF5: `preprocess_data.py` with its defaults against one worker that takes beat by beat."""
+
+import h5py
+import numpy as np
+
+from benchmarks import textbook
+from benchmarks.measure import Result, UnequalError, alternate, check_equal
+from benchmarks.workspace import Workspace, quietly, restart
+from keras_ecg.data.preprocess import hdf5_path, preprocess
+
+NAME, TARGET = "preprocess", 20
+HALF_ULP = 2.0**-10  # two float16 roundings of nearly equal values are at most one unit in the last place apart
+
+
+def check(workspace: Workspace) -> str:
+    """Both sides' files of the textbook's records hold the same beats and scalograms."""
+    target = workspace.fresh("textbook")
+    for record in workspace.few:
+        textbook.preprocess_record(workspace.database, record, target)
+    arrays: dict[str, list[np.ndarray]] = {}
+    for folder in (workspace.hdf5, target):
+        for name in ("scalograms", "label", "sample"):
+            parts = []
+            for record in workspace.few:
+                with h5py.File(hdf5_path(folder, record), "r") as file:
+                    parts.append(file[name][:])
+            arrays.setdefault(name, []).append(np.concatenate(parts))
+    for name in ("label", "sample"):
+        if not np.array_equal(*arrays[name]):
+            raise UnequalError(f"{name} of {', '.join(workspace.few)}")
+    return check_equal("labels, samples and scalograms in float16", *arrays["scalograms"], HALF_ULP)
+
+
+def run(workspace: Workspace) -> Result:
+    equal = check(workspace)
+
+    def ours() -> int:
+        config = workspace.config(workspace.all_records)
+        folders = {**vars(config.database), "hdf5_dir": str(workspace.temporary / "ours")}
+        metadata = quietly(preprocess, type(config)(database=type(config.database)(**folders)))
+        return sum(len(entry["label"]) for entry in metadata["records"].values())
+
+    def theirs() -> int:
+        target = workspace.temporary / "textbook"
+        return sum(textbook.preprocess_record(workspace.database, r, target) for r in workspace.few)
+
+    def before() -> None:
+        restart()
+        workspace.fresh("ours")
+        workspace.fresh("textbook")
+
+    compared = alternate(ours, theirs, "beat", workspace.scale.turns, before)
+    before()
+    rows = compared.rows(
+        f"{len(workspace.all_records)} records, all cores, starting the workers and metadata.json included",
+        f"records {', '.join(workspace.few)}, one worker; compared beat for beat",
+    )
+    if workspace.is_sample:
+        rows.append(f"the excerpt's {len(workspace.records)} records were taken {workspace.scale.copies} times by ours")
+    return Result(NAME, compared.ratio, TARGET, [equal, *rows])

@@ -1,0 +1,75 @@
+"""Scalograms of beats in memory: one blocked matrix product against `pywt.cwt` beat by beat."""
+
+import numpy as np
+
+from benchmarks import textbook
+from benchmarks.measure import Result, alternate, check_equal, seconds_per_unit
+from benchmarks.workspace import Workspace
+from keras_ecg.config import Beats
+from keras_ecg.data.preprocess import extract_beats
+from keras_ecg.databases.recordings import read_recording
+from keras_ecg.signals.scalogram import scalograms
+
+NAME, TARGET = "scalogram-kernel", 80
+
+
+def some_beats(workspace: Workspace, count: int) -> np.ndarray:
+    """Beats (n, T) millivolts, of as many records as it takes."""
+    parts: list[np.ndarray] = []
+    for record in workspace.records:
+        recording = read_recording(workspace.database, record)
+        parts.append(extract_beats(recording, Beats(), record)["samples"])
+        if sum(map(len, parts)) >= count:
+            break
+    return np.concatenate(parts)[:count]
+
+
+def fcwt_row(beats: np.ndarray, few: np.ndarray, turns: int) -> str:
+    """FCWT's own Morlet (complex, other scales): its time is comparable, its values are not."""
+    try:
+        import fcwt
+    except ImportError:
+        return "fCWT: not installed, skipped"
+
+    def loop() -> int:
+        for beat in few:
+            fcwt.cwt(beat, 360, 9.1, 180.0, 32)
+        return len(few)
+
+    seconds = np.median([seconds_per_unit(loop) for _ in range(turns)])
+    return f"fCWT, beat by beat, one thread: {1e6 * seconds:.4g} us a beat"
+
+
+def ssqueezepy_row(beats: np.ndarray, few: np.ndarray, turns: int) -> str:
+    """Its own Morlet (complex), batched: its time is comparable, its values are not."""
+    try:
+        from ssqueezepy import Wavelet, cwt
+    except ImportError:
+        return "ssqueezepy: not installed, skipped"
+
+    def batched() -> int:
+        cwt(few, Wavelet("morlet"), scales=np.arange(1, 33, dtype="f4"))
+        return len(few)
+
+    seconds = np.median([seconds_per_unit(batched) for _ in range(turns)])
+    return f"ssqueezepy, batched: {1e6 * seconds:.4g} us a beat"
+
+
+def run(workspace: Workspace) -> Result:
+    beats = some_beats(workspace, workspace.scale.kernel_beats)
+    few = beats[:: max(1, len(beats) // workspace.scale.textbook_beats)]
+    expected = np.stack([textbook.scalogram(beat) for beat in few])
+    equal = check_equal("scalograms in float32", scalograms(few), expected, 1e-5)
+
+    def ours() -> int:
+        return len(scalograms(beats))
+
+    def theirs() -> int:
+        return len([textbook.scalogram(beat) for beat in few])
+
+    compared = alternate(ours, theirs, "beat", 2 * workspace.scale.turns + 1)
+    rows = compared.rows(f"`scalograms` of {len(beats)} beats at once", f"pywt.cwt of {len(few)} of them, one by one")
+    half = np.median([seconds_per_unit(lambda: len(scalograms(beats, dtype=np.float16))) for _ in range(3)])
+    rows.append(f"ours as float16, as it is stored: {1e6 * half:.4g} us a beat")
+    rows += [row(beats, few, workspace.scale.turns) for row in (fcwt_row, ssqueezepy_row)]
+    return Result(NAME, compared.ratio, TARGET, [equal, *rows])
