@@ -8,6 +8,7 @@ An unknown key, or a value of another type, is an error that names the nearest k
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 
 from keras_ecg.errors import InputError
+
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,6 @@ class Beats:
     fallback_leads: tuple[str, ...] = ("II", "V5", "V2", "V1", "V4", "ECG1", "ECG")  # 102 and 104 have no MLII
     sampling_rate_hz: float = 360.0
     half_window_samples: int = 93  # 187 samples, 0.52 s: P wave to T wave
-    center: bool = False  # take each beat's median level off before its wavelet transform
     bandpass_hz: tuple[float, ...] = ()  # e.g. [0.5, 40]; empty keeps the raw signal raw
     edge: Literal["pad", "drop"] = "pad"  # beats nearer to an end than half a window
     wavelet: str = "morl"
@@ -65,8 +67,9 @@ class Loader:
     cycle_length: int = 4
     shuffle_chunks: int = 16  # chunks mixed at a time: 4,096 sequences
     normalize: Literal["scale", "global", "none"] = "scale"
-    rr_features: bool = True
-    waveforms: bool = True  # the beat and its difference to the record's median beat: transductive, and declared so
+    center: bool = False  # take each beat's median level off before its wavelet transform, which is then in the graph
+    rr_features: bool = False
+    waveforms: bool = False  # the beat and its difference to the record's median beat: transductive, and declared so
     seed: int = 0
 
 
@@ -180,6 +183,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return tuple(_convert(v, get_args(kind)[0], f"{where}[{i}]") for i, v in enumerate(value))
     if origin is dict and isinstance(value, dict):
         return dict(value)
+    if kind is float and isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)  # 1e-3 is a text to YAML 1.1
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if kind is str and isinstance(value, int) and not isinstance(value, bool):
@@ -204,7 +209,8 @@ def from_dict(cls: type, values: Any, where: str = "config") -> Any:
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, 0)
-            raise InputError(where, f"unknown key {key!r}", f"one of {', '.join(sorted(known))}", f"did you mean {near[0]!r}?")
+            expected = f"one of {', '.join(sorted(known))}"
+            raise InputError(where, f"unknown key {key!r}", expected, f"did you mean {near[0]!r}?")
     return cls(**{key: _convert(value, kinds[key], f"{where}.{key}") for key, value in values.items()})
 
 
@@ -252,7 +258,10 @@ def with_override(values: dict, text: str) -> dict:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError("--set", repr(text), "section.key=value", "for example --set training.epochs=3")
-    nested: Any = yaml.safe_load(value)
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError("--set", repr(text), "a value that is YAML", "quote it") from None
     for part in reversed(name.split(".")):
         nested = {part: nested}
     return merge(values, nested)

@@ -88,8 +88,8 @@ def keep_normal(record_names: list[str], config: Config) -> dict[str, float]:
     return {r: min(1.0, config.augment.normal_per_epoch / total / max(n, 1) ** 0.5) for r, n in counts.items()}
 
 
-def read_chunks(record_names: list[str], config: Config, is_training: bool) -> tf.data.Dataset:
-    """Pools of parsed chunks; in training the files are shuffled anew each epoch and interleaved."""
+def read_chunks(record_names: list[str], config: Config, is_training: bool, scalograms: bool) -> tf.data.Dataset:
+    """Pools of parsed chunks, with stored scalograms if wanted; in training the files are shuffled and interleaved."""
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
     keep = keep_normal(record_names, config) if is_training else dict.fromkeys(record_names, 1.0)
     paths = tf.data.Dataset.from_tensor_slices(([f for f, _ in files], [keep[r] for _, r in files]))
@@ -107,7 +107,7 @@ def read_chunks(record_names: list[str], config: Config, is_training: bool) -> t
     scales, samples = shapes[record_names[0]]["shape"]
 
     def parse(text, share):
-        return {**parse_chunks(text, config.sequences, scales, samples), "keep_normal": share}
+        return {**parse_chunks(text, config.sequences, scales, samples, scalograms), "keep_normal": share}
 
     pool = config.loader.shuffle_chunks if is_training else 4
     return paths.batch(pool).map(parse, tf.data.AUTOTUNE, deterministic=True)
@@ -155,7 +155,10 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
             if augment.fusion:
                 samples, labels = fuse(samples, median, labels, position, augment, tf.random.fold_in(seed, 2))
             samples, median_beats = augment_waveform(samples, median, augment, tf.random.fold_in(seed, 3))
-    values = tf.cast(beats["scalograms"], tf.float32) if "scalograms" in beats else to_scalograms(samples + level, config)
+    if "scalograms" in beats:
+        values = tf.cast(beats["scalograms"], tf.float32)
+    else:
+        values = to_scalograms(samples if config.loader.center else samples + level, config)
     values = values[..., tf.newaxis]
     values = values if mean is None else values - mean
     values = values if scale is None else values / scale
@@ -205,7 +208,8 @@ def create_dataset(
     beats_per_chunk, context = config.sequences.chunk_size + length - 1, rr_context(config.sequences)
     mean, scale = (None if v is None else tf.constant(v, tf.float32) for v in (mean, scale))
     augmented = is_training and config.augment != Augment()
-    stored = config.sequences.storage == "scalogram" and not (augmented and changes_waveform(config.augment))
+    redrawn = config.loader.center or (augmented and changes_waveform(config.augment))
+    stored = config.sequences.storage == "scalogram" and not redrawn
     wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or not stored)
 
     def batches(chunks: dict, seed) -> tf.data.Dataset:
@@ -232,7 +236,7 @@ def create_dataset(
     def random(offset: int) -> tf.data.Dataset:
         return tf.data.Dataset.random(config.loader.seed + offset, rerandomize_each_iteration=True)
 
-    pools = tf.data.Dataset.zip(read_chunks(record_names, config, is_training), random(0))
+    pools = tf.data.Dataset.zip(read_chunks(record_names, config, is_training, stored), random(0))
     dataset = pools.flat_map(batches).rebatch(batch_size)
     if augmented:
         dataset = tf.data.Dataset.zip(dataset, random(1)).map(

@@ -81,8 +81,6 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
     most = np.abs(windows).max()
     if most > MOST_MV:
         raise InputError(where, f"{most:.0f} mV", f"at most {MOST_MV} mV", "correct the header's gain or unit")
-    if beats.center:
-        windows = windows - np.median(windows, axis=1, keepdims=True)
     return {
         "samples": windows,
         "sample": sample[kept],
@@ -175,8 +173,15 @@ def describe(path: Path) -> dict:
         "symbol": [s.decode() for s in columns["symbol"]],
         "aami_class": [mitdb.CLASSES[k] for k in label],
         "label": label,
-        **{k: [None if np.isnan(v) else round(float(v), 6) for v in columns[k]] for k in ("rr_before", "rr_after")},
+        **{k: _without_nan(columns[k].astype(float).round(6)) for k in ("rr_before", "rr_after")},
     }
+
+
+def _without_nan(values: np.ndarray) -> list[float | None]:
+    out = values.tolist()
+    for k in np.flatnonzero(np.isnan(values)):
+        out[k] = None  # JSON has no NaN
+    return out
 
 
 def write_metadata(target: Path | str, records: list[str], beats: Beats, skipped: dict[str, str]) -> dict:

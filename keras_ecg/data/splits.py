@@ -48,7 +48,8 @@ def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
         subjects: record to subject, of every packed record.
 
     Raises:
-        InputError: a subject on both sides (but for DS1 -> DS2's one man, 201 and 202), or a listed record is missing.
+        InputError: a subject on both sides (but for DS1 -> DS2's one man, 201 and 202), or a listed record is missing
+            or listed twice.
     """
     wanted = config.evaluation
     if wanted.split == "records":
@@ -56,13 +57,14 @@ def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
         missing = [r for r in (*train, *test) if r not in subjects]
         if missing:
             raise InputError("split records", f"no record {', '.join(missing)}", "packed records", "correct the lists")
+        twice = [r for side in (train, test) for r in dict.fromkeys(side) if side.count(r) > 1]
+        if twice:
+            raise InputError("split records", f"{', '.join(twice)} twice", "each record once", "correct the lists")
     else:
         named = {"ds1_ds2": (mitdb.DS1, mitdb.DS2), "seed": (mitdb.SEED_TRAIN, mitdb.SEED_TEST)}[wanted.split]
         train, test = (tuple(r for r in side if r in subjects) for side in named)
     allowed = (mitdb.subject_of("201"),) if wanted.split == "ds1_ds2" else ()
-    refuse_shared_subjects(
-        wanted.split, {r: subjects[r] for r in train}, {r: subjects[r] for r in test}, allowed
-    )
+    refuse_shared_subjects(wanted.split, {r: subjects[r] for r in train}, {r: subjects[r] for r in test}, allowed)
     return Split(wanted.split, train, test)
 
 

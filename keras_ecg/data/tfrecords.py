@@ -36,7 +36,6 @@ from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
 VERSION = 1
 MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
-ARRAYS = ("scalograms", "samples", "median_beat", "level", "rr", "label", "sample")
 
 
 def label_position(sequences: Sequences) -> int:
@@ -66,7 +65,7 @@ def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...
         return sha256(partial)
 
 
-def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int) -> dict:
+def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, scalograms: bool = True) -> dict:
     """Parses P serialized chunks at once. The writer is `write_chunk`.
 
     Args:
@@ -74,16 +73,15 @@ def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int) ->
         sequences: the configuration that the chunks were written with.
         scales: F.
         samples: T.
+        scalograms: whether they are wanted, where they are stored.
 
     Returns:
         The arrays named above with a leading axis P, padded with zeros to the longest chunk's M beats and N sequences:
-        scalograms (P, M, F, T) float16 (absent where the storage is `samples`), samples (P, M, T) float16,
+        scalograms (P, M, F, T) float16 (absent where the storage is `samples` or they are not wanted), samples (P, M, T) float16,
         rr (P, N + 2 C), label (P, N) and so on; and `sequences` (P,), each chunk's n.
     """
     import tensorflow as tf
 
-    text, ints = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([6], tf.int64)
-    parsed = tf.io.parse_example(serialized, {**dict.fromkeys((*ARRAYS, "record"), text), "shape": ints})
     beats = sequences.chunk_size + sequences.length - 1
     layout = {
         "scalograms": (tf.float16, (beats, scales, samples)),
@@ -94,8 +92,10 @@ def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int) ->
         "label": (tf.int8, (sequences.chunk_size,)),
         "sample": (tf.int64, (sequences.chunk_size,)),
     }
-    if sequences.storage == "samples":
+    if sequences.storage == "samples" or not scalograms:
         del layout["scalograms"]
+    text, ints = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([6], tf.int64)
+    parsed = tf.io.parse_example(serialized, {**dict.fromkeys((*layout, "record"), text), "shape": ints})
     out = {"sequences": tf.cast(parsed["shape"][:, 0], tf.int32), "record": parsed["record"]}
     for name, (kind, shape) in layout.items():
         # TensorFlow decodes no padded float16: the same bytes as uint16 first.

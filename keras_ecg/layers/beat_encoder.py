@@ -40,17 +40,19 @@ class BeatEncoder(layers.Layer):
         self.convolutions, self.norms = [], []
         here = (None, samples, channels)
         for i, (kernel, stride) in enumerate(zip(self.kernel_sizes, self.strides, strict=True)):
-            convolution = layers.Conv1D(self.width, kernel, stride, padding="same", name=f"convolution_{i}")
-            norm = layers.LayerNormalization(name=f"norm_{i}")
+            convolution = layers.Conv1D(
+                self.width, kernel, stride, padding="same", name=f"convolution_{i}", dtype=self.dtype_policy
+            )
+            norm = layers.LayerNormalization(name=f"norm_{i}", dtype=self.dtype_policy)
             convolution.build(here)
             here = (None, -(-here[1] // stride), self.width)
             norm.build(here)
             self.convolutions.append(convolution)
             self.norms.append(norm)
         self.frames = here[1]
-        self.drop_channels = layers.SpatialDropout1D(self.channel_dropout)
-        self.drop = layers.Dropout(self.dropout)
-        self.project = layers.Dense(self.bottleneck, activation="silu", name="project")
+        self.drop_channels = layers.SpatialDropout1D(self.channel_dropout, dtype=self.dtype_policy)
+        self.drop = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.project = layers.Dense(self.bottleneck, activation="silu", name="project", dtype=self.dtype_policy)
         self.project.build((None, self.frames * self.width))
 
     def call(self, x, training=None):

@@ -19,10 +19,11 @@ class HalfFeedForward(layers.Layer):
 
     def build(self, shape):
         width = shape[-1]
-        self.norm = layers.LayerNormalization(name="norm")
-        self.wide = layers.Dense(self.expansion * width, activation="silu", name="wide")
-        self.narrow = layers.Dense(width, name="narrow")
-        self.drop_wide, self.drop = layers.Dropout(self.dropout), layers.Dropout(self.dropout)
+        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
+        self.wide = layers.Dense(self.expansion * width, activation="silu", name="wide", dtype=self.dtype_policy)
+        self.narrow = layers.Dense(width, name="narrow", dtype=self.dtype_policy)
+        self.drop_wide = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.drop = layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm.build(shape)
         self.wide.build(shape)
         self.narrow.build((*shape[:-1], self.expansion * width))
@@ -45,13 +46,15 @@ class ConvolutionModule(layers.Layer):
 
     def build(self, shape):
         width = shape[-1]
-        self.norm = layers.LayerNormalization(name="norm")
-        self.value = layers.Dense(width, name="value")
-        self.gate = layers.Dense(width, activation="sigmoid", name="gate")
-        self.depthwise = layers.DepthwiseConv1D(self.kernel_size, padding="same", name="depthwise")
-        self.norm_depthwise = layers.LayerNormalization(name="norm_depthwise")
-        self.project = layers.Dense(width, name="project")
-        self.drop = layers.Dropout(self.dropout)
+        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
+        self.value = layers.Dense(width, name="value", dtype=self.dtype_policy)
+        self.gate = layers.Dense(width, activation="sigmoid", name="gate", dtype=self.dtype_policy)
+        self.depthwise = layers.DepthwiseConv1D(
+            self.kernel_size, padding="same", name="depthwise", dtype=self.dtype_policy
+        )
+        self.norm_depthwise = layers.LayerNormalization(name="norm_depthwise", dtype=self.dtype_policy)
+        self.project = layers.Dense(width, name="project", dtype=self.dtype_policy)
+        self.drop = layers.Dropout(self.dropout, dtype=self.dtype_policy)
         for part in (self.norm, self.value, self.gate, self.depthwise, self.norm_depthwise, self.project):
             part.build(shape)
 
@@ -76,11 +79,11 @@ class SelfAttention(layers.Layer):
     def build(self, shape):
         if shape[-1] % self.heads:
             raise ValueError(f"a width of {shape[-1]} does not divide into {self.heads} heads")
-        self.norm = layers.LayerNormalization(name="norm")
+        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
         self.attend = layers.MultiHeadAttention(
-            self.heads, shape[-1] // self.heads, dropout=self.dropout, name="attend"
+            self.heads, shape[-1] // self.heads, dropout=self.dropout, name="attend", dtype=self.dtype_policy
         )
-        self.drop = layers.Dropout(self.dropout)
+        self.drop = layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm.build(shape)
         self.attend.build(shape, shape)
 
@@ -101,11 +104,13 @@ class ConformerBlock(layers.Layer):
         self.heads, self.kernel_size, self.expansion, self.dropout = heads, kernel_size, expansion, dropout
 
     def build(self, shape):
-        self.before = HalfFeedForward(self.expansion, self.dropout, name="before")
-        self.attention = SelfAttention(self.heads, self.dropout, name="attention")
-        self.convolution = ConvolutionModule(self.kernel_size, self.dropout, name="convolution")
-        self.after = HalfFeedForward(self.expansion, self.dropout, name="after")
-        self.norm = layers.LayerNormalization(name="norm")
+        self.before = HalfFeedForward(self.expansion, self.dropout, name="before", dtype=self.dtype_policy)
+        self.attention = SelfAttention(self.heads, self.dropout, name="attention", dtype=self.dtype_policy)
+        self.convolution = ConvolutionModule(
+            self.kernel_size, self.dropout, name="convolution", dtype=self.dtype_policy
+        )
+        self.after = HalfFeedForward(self.expansion, self.dropout, name="after", dtype=self.dtype_policy)
+        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
         for part in (self.before, self.attention, self.convolution, self.after, self.norm):
             part.build(shape)
 

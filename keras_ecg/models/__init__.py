@@ -10,9 +10,9 @@ from keras_ecg.models import ablations, cnn_conformer
 
 MODELS = {
     "cnn_conformer": (cnn_conformer.CNNConformerConfig, cnn_conformer.build),
-    "attention_only": (ablations.AblationConfig, ablations.build_attention_only),
-    "cnn_lstm": (ablations.AblationConfig, ablations.build_cnn_lstm),
-    "cnn": (ablations.AblationConfig, ablations.build_cnn),
+    "attention_only": (ablations.AttentionOnlyConfig, ablations.build_attention_only),
+    "cnn_lstm": (ablations.ConvolutionConfig, ablations.build_cnn_lstm),
+    "cnn": (ablations.ConvolutionConfig, ablations.build_cnn),
 }
 
 
@@ -40,9 +40,14 @@ def build_model(
         options: knobs that differ from the model's defaults.
 
     Raises:
-        InputError: no such model, or no such knob.
+        InputError: no such model, no such knob, or knobs that do not fit together.
     """
-    return MODELS[name][1](shapes, token, classes, model_config(name, options))
+    config = model_config(name, options)
+    try:
+        return MODELS[name][1](shapes, token, classes, config)
+    except (ValueError, ZeroDivisionError) as error:
+        found = str(error).strip().split("\n")[0]
+        raise InputError("model.options", found, f"knobs of {name} that fit together", "correct them") from error
 
 
 def load_model(path: Path | str) -> keras.Model:

@@ -15,31 +15,43 @@ from keras_ecg.models.inputs import BeatChannels, beat_vectors, context_vector, 
 
 
 @dataclass(frozen=True)
-class AblationConfig:
-    """Knobs of the three ablations."""
+class AttentionOnlyConfig:
+    """Knobs of the model without convolutions."""
 
     width: int = 48  # D
     bottleneck: int = 32
-    blocks: int = 2  # attention only
+    blocks: int = 2
     heads: int = 4
-    patch_samples: int = 17  # P: 187 samples are 11 patches; attention only
+    patch_samples: int = 17  # P: 187 samples are 11 patches
+    dropout: float = 0.2
+    beat_dropout: float = 0.25
+
+
+@dataclass(frozen=True)
+class ConvolutionConfig:
+    """Knobs of the two models without attention."""
+
+    width: int = 48  # D
+    bottleneck: int = 32
     dropout: float = 0.2
     encoder_dropout: float = 0.3
     channel_dropout: float = 0.1
     beat_dropout: float = 0.25
 
 
-def _with_context(beats: keras.KerasTensor, inputs: dict, token: int, config: AblationConfig) -> keras.KerasTensor:
+def _with_context(beats: keras.KerasTensor, inputs: dict, token: int, config) -> keras.KerasTensor:
     context = context_vector(inputs, token, config.width, config.dropout)
     return beats if context is None else layers.Concatenate(name="join")([beats, context])
 
 
-def build_attention_only(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
+def build_attention_only(shapes: dict, token: int, classes: int, config: AttentionOnlyConfig) -> keras.Model:
     """Patches of every beat, projected linearly, under self-attention and feed-forward halves; no convolution."""
     inputs = named_inputs(shapes)
     x = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
     _, beats, samples, channels = x.shape
     patches = samples // config.patch_samples
+    if not patches:
+        raise ValueError(f"patches of {config.patch_samples} samples in beats of {samples}")
     x = ops.reshape(x[:, :, : patches * config.patch_samples], (-1, beats * patches, config.patch_samples * channels))
     x = PositionEmbedding(name="positions")(layers.Dense(config.width, name="patches")(x))
     for i in range(config.blocks):
@@ -52,7 +64,7 @@ def build_attention_only(shapes: dict, token: int, classes: int, config: Ablatio
     return keras.Model(inputs, classification_head(x, token, classes, config.dropout), name="attention_only")
 
 
-def build_cnn_lstm(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
+def build_cnn_lstm(shapes: dict, token: int, classes: int, config: ConvolutionConfig) -> keras.Model:
     """The beat encoder, then a bidirectional LSTM over the beats."""
     inputs = named_inputs(shapes)
     x = _with_context(beat_vectors(inputs, config), inputs, token, config)
@@ -60,7 +72,7 @@ def build_cnn_lstm(shapes: dict, token: int, classes: int, config: AblationConfi
     return keras.Model(inputs, classification_head(x, token, classes, config.dropout), name="cnn_lstm")
 
 
-def build_cnn(shapes: dict, token: int, classes: int, config: AblationConfig) -> keras.Model:
+def build_cnn(shapes: dict, token: int, classes: int, config: ConvolutionConfig) -> keras.Model:
     """The beat encoder alone, all beats of the sequence joined by a dense layer."""
     inputs = named_inputs(shapes)
     x = _with_context(beat_vectors(inputs, config), inputs, token, config)

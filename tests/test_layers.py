@@ -1,0 +1,131 @@
+import keras
+import numpy as np
+import pytest
+from layer_checks import run_layer_test
+
+from keras_ecg.layers.beat_encoder import BeatEncoder
+from keras_ecg.layers.conformer import ConformerBlock, ConvolutionModule, HalfFeedForward, SelfAttention
+from keras_ecg.layers.positions import PositionEmbedding
+from keras_ecg.layers.similarity import Similarity
+from keras_ecg.models.inputs import BeatChannels
+
+TOKENS = {"x": (4, 5, 8)}
+BEATS = {"x": (2, 3, 60, 4)}
+KEY_BIAS = ("key/bias",)  # adds the same to all of a query's logits, and so nothing to the softmax
+
+LAYERS = {
+    "half feed-forward": (HalfFeedForward, {"expansion": 3, "dropout": 0.2}, TOKENS, (4, 5, 8)),
+    "convolution module": (ConvolutionModule, {"kernel_size": 5, "dropout": 0.2}, TOKENS, (4, 5, 8)),
+    "self-attention": (SelfAttention, {"heads": 2, "dropout": 0.2}, TOKENS, (4, 5, 8)),
+    "conformer block": (
+        ConformerBlock, {"heads": 2, "kernel_size": 3, "expansion": 3, "dropout": 0.1}, TOKENS, (4, 5, 8),
+    ),
+    "positions": (PositionEmbedding, {}, TOKENS, (4, 5, 8)),
+    "beat encoder": (
+        BeatEncoder,
+        {
+            "width": 6, "bottleneck": 5, "kernel_sizes": (5, 3), "strides": (3, 2), "channel_dropout": 0.1,
+            "dropout": 0.2,
+        },
+        BEATS,
+        (2, 3, 5),
+    ),
+    "similarity": (Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 2)}, (2, 4, 13)),
+    "channels": (BeatChannels, {}, {"scalograms": (2, 3, 4, 60, 1), "waveforms": (2, 3, 60, 2)}, (2, 3, 60, 6)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name, tmp_path):
+    run_layer_test(*LAYERS[name], tmp_path, unmoved=KEY_BIAS)
+
+
+def norm(x, gamma, beta):
+    mean, spread = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return (x - mean) / np.sqrt(spread + 1e-3) * gamma + beta
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def feed_forward(x, w, name):
+    y = norm(x, w[f"{name}/norm/gamma"], w[f"{name}/norm/beta"])
+    y = silu(y @ w[f"{name}/wide/kernel"] + w[f"{name}/wide/bias"])
+    return x + 0.5 * (y @ w[f"{name}/narrow/kernel"] + w[f"{name}/narrow/bias"])
+
+
+def attention(x, w):
+    y = norm(x, w["attention/norm/gamma"], w["attention/norm/beta"])
+    q, k, v = (
+        np.einsum("bnd,dhk->bhnk", y, w[f"attention/attend/{n}/kernel"]) + w[f"attention/attend/{n}/bias"][:, None]
+        for n in ("query", "key", "value")
+    )
+    logits = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    share = np.exp(logits - logits.max(-1, keepdims=True))
+    seen = share / share.sum(-1, keepdims=True) @ v
+    out = "attention/attend/attention_output"
+    return x + np.einsum("bhnk,hkd->bnd", seen, w[f"{out}/kernel"]) + w[f"{out}/bias"]
+
+
+def convolution(x, w):
+    y = norm(x, w["convolution/norm/gamma"], w["convolution/norm/beta"])
+    value = y @ w["convolution/value/kernel"] + w["convolution/value/bias"]
+    y = value / (1 + np.exp(-(y @ w["convolution/gate/kernel"] + w["convolution/gate/bias"])))
+    kernel = w["convolution/depthwise/kernel"][..., 0]  # (K, D)
+    padded = np.pad(y, ((0, 0), (len(kernel) // 2,) * 2, (0, 0)))
+    y = sum(padded[:, k : k + x.shape[1]] * kernel[k] for k in range(len(kernel))) + w["convolution/depthwise/bias"]
+    y = silu(norm(y, w["convolution/norm_depthwise/gamma"], w["convolution/norm_depthwise/beta"]))
+    return x + y @ w["convolution/project/kernel"] + w["convolution/project/bias"]
+
+
+def test_conformer_block_is_the_papers():
+    keras.utils.set_random_seed(0)
+    block = ConformerBlock(heads=2, kernel_size=3, expansion=2, dropout=0.3, name="block")
+    x = np.random.default_rng(0).normal(size=(3, 5, 8)).astype(np.float32)
+    block(x)
+    rng = np.random.default_rng(1)
+    block.set_weights([rng.normal(size=w.shape) * 0.4 for w in block.weights])  # biases and norms take part
+    w = {v.path.removeprefix("block/"): keras.ops.convert_to_numpy(v) for v in block.weights}
+    y = feed_forward(convolution(attention(feed_forward(x, w, "before"), w), w), w, "after")
+    y = norm(y, w["norm/gamma"], w["norm/beta"])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(block(x)), y, atol=2e-4)
+
+
+def test_a_width_that_no_number_of_heads_divides():
+    with pytest.raises(ValueError, match="a width of 8 does not divide into 3 heads"):
+        SelfAttention(heads=3).build((None, 5, 8))
+
+
+def test_positions_tell_equal_tokens_apart():
+    layer = PositionEmbedding()
+    out = keras.ops.convert_to_numpy(layer(np.ones((2, 4, 8), np.float32)))
+    assert np.abs(np.diff(out, axis=1)).min(0).max() > 0
+    np.testing.assert_array_equal(out[0], out[1])
+
+
+def test_beat_encoder_sees_each_beat_alone():
+    keras.utils.set_random_seed(0)
+    encoder = BeatEncoder(width=6, bottleneck=5)
+    x = np.random.default_rng(0).normal(size=(2, 3, 187, 4)).astype(np.float32)
+    out = keras.ops.convert_to_numpy(encoder(x))
+    x[:, 1] += 1
+    changed = keras.ops.convert_to_numpy(encoder(x))
+    np.testing.assert_array_equal(changed[:, [0, 2]], out[:, [0, 2]])
+    assert (changed[:, 1] != out[:, 1]).any(1).all()
+
+
+def test_likeness_of_a_beat_to_the_median_beat_and_to_the_labelled_one():
+    rng = np.random.default_rng(0)
+    beat = rng.normal(size=(1, 3, 187)).astype(np.float32)
+    beat[:, 0] = beat[:, 1]  # the first is the labelled beat itself
+    median = beat.copy()
+    median[:, 2] = rng.normal(size=187)
+    out = keras.ops.convert_to_numpy(Similarity(token=1)(np.stack([beat, beat - median], -1)))[0]
+    np.testing.assert_allclose(out[:2, :4], 1, atol=1e-4)  # alike in every part
+    expected = np.corrcoef(beat[0, 2], median[0, 2])[0, 1]
+    np.testing.assert_allclose(out[2, 0], expected, atol=1e-4)
+    np.testing.assert_allclose(out[:2, 4:8], 1, atol=1e-4)
+    np.testing.assert_allclose(out[2, 4], np.corrcoef(beat[0, 2], beat[0, 1])[0, 1], atol=1e-4)
+    np.testing.assert_allclose(out[:2, 8:11], np.log(0.05), atol=1e-3)  # no difference
+    np.testing.assert_allclose(out[:2, 12], 0, atol=1e-4)  # as steep as the median beat
