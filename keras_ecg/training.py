@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ecg.config import Config
-from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_normal
+from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_normal, plain
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import damaged_files, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
@@ -111,10 +111,10 @@ def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool,
     if is_training:
         size = max(1, min(size, sequences_per_epoch(records, config) // 2))
     stream = create_dataset(list(records), config, size, is_training, mean, scale)
-    stream = stream.map(lambda x, y: (x, tf.one_hot(y, len(CLASSES))), tf.data.AUTOTUNE)
+    stream = stream.map(plain(lambda x, y: (x, tf.one_hot(y, len(CLASSES)))), tf.data.AUTOTUNE)
     if is_training:
         # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
-        stream = stream.filter(lambda x, y: tf.shape(y)[0] == size).repeat()
+        stream = stream.filter(plain(lambda x, y: tf.shape(y)[0] == size)).repeat()
     else:
         count = -(-len(get_all_labels(list(records), config)) // size)
         stream = stream.apply(tf.data.experimental.assert_cardinality(count))

@@ -16,6 +16,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features
 from keras_ecg.signals.scalogram import cwt_matrix
 
+plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors, and converting takes seconds
 TENSORFLOW = SimpleNamespace(
     log=tf.math.log,
     clip=tf.clip_by_value,
@@ -88,29 +89,35 @@ def keep_normal(record_names: list[str], config: Config) -> dict[str, float]:
     return {r: min(1.0, config.augment.normal_per_epoch / total / max(n, 1) ** 0.5) for r, n in counts.items()}
 
 
-def read_chunks(record_names: list[str], config: Config, is_training: bool, scalograms: bool) -> tf.data.Dataset:
-    """Pools of parsed chunks, with stored scalograms if wanted; in training the files are shuffled and interleaved."""
+def read_chunks(
+    record_names: list[str], config: Config, is_training: bool, scalograms: bool, pool: int
+) -> tf.data.Dataset:
+    """Pools of `pool` parsed chunks, with stored scalograms if wanted; in training the files are shuffled and interleaved."""
+
+    @plain
+    def one_file(path, share):
+        return tf.data.TFRecordDataset(path).map(plain(lambda text: (text, share)))
+
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
     keep = keep_normal(record_names, config) if is_training else dict.fromkeys(record_names, 1.0)
     paths = tf.data.Dataset.from_tensor_slices(([f for f, _ in files], [keep[r] for _, r in files]))
     if is_training:
         paths = paths.shuffle(len(files), seed=config.loader.seed, reshuffle_each_iteration=True)
         paths = paths.interleave(
-            lambda path, share: tf.data.TFRecordDataset(path).map(lambda text: (text, share)),
+            one_file,
             cycle_length=config.loader.cycle_length,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
     else:
-        paths = paths.flat_map(lambda path, share: tf.data.TFRecordDataset(path).map(lambda text: (text, share)))
+        paths = paths.flat_map(one_file)
     shapes = read_manifest(config.database.tfrecord_dir)["records"]
     scales, samples = shapes[record_names[0]]["shape"]
 
     def parse(text, share):
         return {**parse_chunks(text, config.sequences, scales, samples, scalograms), "keep_normal": share}
 
-    pool = config.loader.shuffle_chunks if is_training else 4
-    return paths.batch(pool).map(parse, tf.data.AUTOTUNE, deterministic=True)
+    return paths.batch(pool).map(plain(parse), tf.data.AUTOTUNE, deterministic=True)
 
 
 def to_scalograms(samples, config: Config):
@@ -119,6 +126,14 @@ def to_scalograms(samples, config: Config):
     matrix = cwt_matrix(width, config.beats.scales, config.beats.wavelet)
     values = tf.abs(tf.reshape(samples, (-1, width)) @ matrix)
     return tf.reshape(values, (-1, beats, config.beats.scales, width))
+
+
+def chunk_scalograms(chunks: dict, config: Config):
+    """The scalograms (P, M, F, T) of parsed chunks: stored ones, or from their samples."""
+    if "scalograms" in chunks:
+        return chunks["scalograms"]
+    samples = tf.cast(chunks["samples"], tf.float32)
+    return to_scalograms(samples - chunks["level"][..., tf.newaxis] if config.loader.center else samples, config)
 
 
 def sequence_rhythm(intervals, config: Config):
@@ -212,6 +227,7 @@ def create_dataset(
     stored = config.sequences.storage == "scalogram" and not redrawn
     wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or not stored)
 
+    @plain
     def batches(chunks: dict, seed) -> tf.data.Dataset:
         place = tf.where(tf.sequence_mask(chunks["sequences"], config.sequences.chunk_size))  # (n, 2): chunk, sequence
         if is_training:
@@ -222,6 +238,7 @@ def create_dataset(
             place = tf.random.experimental.stateless_shuffle(place[kept], seeds[1])
         flat = {name: tf.reshape(chunks[name], (-1, *chunks[name].shape[2:])) for name in (*wanted, "rr")}
 
+        @plain
         def gather(where):
             chunk, sequence = where[:, :1], where[:, 1:]
             beat = chunk * beats_per_chunk + sequence + tf.range(length, dtype=tf.int64)  # (B, S)
@@ -236,12 +253,15 @@ def create_dataset(
     def random(offset: int) -> tf.data.Dataset:
         return tf.data.Dataset.random(config.loader.seed + offset, rerandomize_each_iteration=True)
 
-    pools = tf.data.Dataset.zip(read_chunks(record_names, config, is_training, stored), random(0))
+    pool = config.loader.shuffle_chunks if is_training else 4
+    pools = tf.data.Dataset.zip(read_chunks(record_names, config, is_training, stored, pool), random(0))
     dataset = pools.flat_map(batches).rebatch(batch_size)
     if augmented:
         dataset = tf.data.Dataset.zip(dataset, random(1)).map(
-            lambda pair, seed: to_example(*pair, config, mean, scale, tf.stack([seed, 0])), tf.data.AUTOTUNE
+            plain(lambda pair, seed: to_example(*pair, config, mean, scale, tf.stack([seed, 0]))), tf.data.AUTOTUNE
         )
     else:
-        dataset = dataset.map(lambda beats, labels: to_example(beats, labels, config, mean, scale), tf.data.AUTOTUNE)
+        dataset = dataset.map(
+            plain(lambda beats, labels: to_example(beats, labels, config, mean, scale)), tf.data.AUTOTUNE
+        )
     return dataset.prefetch(tf.data.AUTOTUNE)

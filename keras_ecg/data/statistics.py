@@ -1,15 +1,19 @@
 """Mean and spread of the training split, in one pass over its stream."""
 
 import numpy as np
+import tensorflow as tf
 
-from keras_ecg.config import Augment, Config, as_config
-from keras_ecg.data.pipeline import create_dataset
+from keras_ecg.config import Config, as_config
+from keras_ecg.data.pipeline import chunk_files, chunk_scalograms, read_chunks
+from keras_ecg.data.tfrecords import label_position
 
 
-def training_statistics(record_names: list[str], config: Config | dict) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Mean and standard deviation of the records' scalograms, over every labelled beat.
+def training_statistics(
+    record_names: list[str], config: Config | dict
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Mean and standard deviation of the records' scalograms, over every labelled beat, each once.
 
-    Batches are merged by the pairwise update of Chan TF, Golub GH, LeVeque RJ (1983), so that nothing is kept and
+    Chunks are merged by the pairwise update of Chan TF, Golub GH, LeVeque RJ (1983), so that nothing is kept and
     nothing cancels.
 
     Args:
@@ -18,24 +22,30 @@ def training_statistics(record_names: list[str], config: Config | dict) -> tuple
 
     Returns:
         Two arrays (F, 1, 1) float32, or (1, 1, 1), or (None, None).
-    """
-    from dataclasses import replace
 
+    Raises:
+        InputError: as `chunk_files`.
+    """
     config = as_config(config)
     if config.loader.normalize == "none":
         return None, None
-    # A sequence of one beat: each beat counts once, however long the sequences are.
-    plain = replace(config, augment=Augment(), loader=replace(config.loader, rr_features=False, waveforms=False))
-    axes = (0, 2, 3) if config.loader.normalize == "scale" else (0, 1, 2, 3)
-    position = config.sequences.length // 2 if config.sequences.label_beat == "middle" else config.sequences.length - 1
+    chunk_files(record_names, config)
+    axes = (0, 2) if config.loader.normalize == "scale" else (0, 1, 2)
+    first = label_position(config.sequences)
+
+    @tf.autograph.experimental.do_not_convert
+    def moments(chunks: dict):
+        values = tf.cast(chunk_scalograms(chunks, config)[0], tf.float64)  # (M, F, T)
+        values = values[first : first + chunks["sequences"][0]]
+        mean = tf.reduce_mean(values, axes, keepdims=True)
+        spread = tf.reduce_sum(tf.math.squared_difference(values, mean), axes, keepdims=True)
+        return tf.size(values) / tf.size(mean), mean, spread
+
     count, mean, spread = 0.0, 0.0, 0.0
-    for scalograms, _ in create_dataset(record_names, plain, 256, is_training=False):
-        values = scalograms.numpy()[:, position]  # (B, F, T, 1)
-        here = float(np.prod([values.shape[a] for a in axes]))
-        here_mean = values.mean(axes, keepdims=True, dtype=np.float64)
-        here_spread = np.square(values - here_mean).sum(axes, keepdims=True, dtype=np.float64)
-        delta = here_mean - mean
-        spread = spread + here_spread + np.square(delta) * count * here / (count + here)
-        mean = mean + delta * here / (count + here)
-        count += here
-    return mean[0].astype(np.float32), np.sqrt(spread[0] / count).astype(np.float32)
+    chunks = read_chunks(list(record_names), config, is_training=False, scalograms=not config.loader.center, pool=1)
+    for size, chunk_mean, chunk_spread in chunks.map(moments, tf.data.AUTOTUNE).as_numpy_iterator():
+        delta = chunk_mean - mean
+        spread = spread + chunk_spread + np.square(delta) * count * size / (count + size)
+        mean = mean + delta * size / (count + size)
+        count += size
+    return tuple(v.reshape(-1, 1, 1).astype(np.float32) for v in (mean, np.sqrt(spread / count)))

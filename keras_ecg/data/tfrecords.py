@@ -19,6 +19,7 @@ Shuffling files is therefore shuffling chunks, and a flipped byte costs one chun
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import h5py
@@ -163,6 +164,12 @@ def read_manifest(folder: Path | str) -> dict:
     path = manifest_path(folder)
     if not path.is_file():
         raise InputError(path, "no such file", "packed TFRecords", "run create_batched_tfrecords.py")
+    state = path.stat()
+    return _read_manifest(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_manifest(path: Path, changed: int, size: int) -> dict:
     return read_json(path)
 
 
