@@ -1,5 +1,7 @@
 """HDF5 to TFRecord: `create_batched_tfrecords.py` with its defaults against float32 sequences stored three-fold."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from benchmarks import textbook
@@ -42,8 +44,8 @@ def run(workspace: Workspace) -> Result:
     ]
 
     def ours() -> int:
-        folders = {**vars(config.database), "tfrecord_dir": str(workspace.temporary / "ours")}
-        manifest = quietly(pack, type(config)(database=type(config.database)(**folders)))
+        database = replace(config.database, tfrecord_dir=str(workspace.temporary / "ours"))
+        manifest = quietly(pack, replace(config, database=database))
         return sum(len(entry["label"]) for entry in manifest["records"].values())
 
     def theirs(layout: str) -> int:

@@ -1,5 +1,7 @@
 """Recordings to HDF5: `preprocess_data.py` with its defaults against one worker that takes beat by beat."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 
@@ -36,8 +38,8 @@ def run(workspace: Workspace) -> Result:
 
     def ours() -> int:
         config = workspace.config(workspace.all_records)
-        folders = {**vars(config.database), "hdf5_dir": str(workspace.temporary / "ours")}
-        metadata = quietly(preprocess, type(config)(database=type(config.database)(**folders)))
+        database = replace(config.database, hdf5_dir=str(workspace.temporary / "ours"))
+        metadata = quietly(preprocess, replace(config, database=database))
         return sum(len(entry["label"]) for entry in metadata["records"].values())
 
     def theirs() -> int:

@@ -116,7 +116,7 @@ class Workspace:
         """The configuration whose TFRecords hold all records, packed by our side."""
         config = self.config(self.all_records, storage, extras)
         if not Path(config.database.tfrecord_dir).exists():
-            assert self.hdf5
+            _ = self.hdf5  # preprocesses them first
             quietly(pack, config)
         return config
 

@@ -13,7 +13,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with `--config FILE` and `--set section.key=value`."""
     out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument(
-        "--config", metavar="FILE", action="append", default=[], help="YAML with what differs (default: configs/mitdb.yaml); later ones lie over earlier"
+        "--config",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="YAML with what differs (default: configs/mitdb.yaml); later ones lie over earlier",
     )
     out.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="one setting: training.epochs=3")
     out.add_argument("--data-dir", help="folder of the recordings")

@@ -28,7 +28,7 @@ def always_n(count: int) -> np.ndarray:
 
 
 def boosting_on_rhythm(train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int = 0) -> np.ndarray:
-    """Probabilities (n, 5) of scikit-learn's gradient boosting, trained on the rhythm features of the training beats."""
+    """Probabilities (n, 5) of scikit-learn's gradient boosting on the rhythm features of single beats."""
     x, y = rhythm_table(train, config)
     model = HistGradientBoostingClassifier(random_state=seed, early_stopping=False).fit(x, y)
     features, _ = rhythm_table(test, config)

@@ -198,6 +198,9 @@ class naming_damaged_chunks:  # noqa: N801 - reads as a statement
         damaged = [str(p) for r in self.records for p in damaged_files(folder, entries[r])]
         if damaged:
             raise InputError(
-                ", ".join(damaged[:3]), "damaged bytes", "the checksum in manifest.json", "run create_batched_tfrecords.py"
+                ", ".join(damaged[:3]),
+                "damaged bytes",
+                "the checksum in manifest.json",
+                "run create_batched_tfrecords.py",
             ) from None
         return False

@@ -92,7 +92,7 @@ def keep_normal(record_names: list[str], config: Config) -> dict[str, float]:
 def read_chunks(
     record_names: list[str], config: Config, is_training: bool, scalograms: bool, pool: int
 ) -> tf.data.Dataset:
-    """Pools of `pool` parsed chunks, with stored scalograms if wanted; in training the files are shuffled and interleaved."""
+    """Pools of `pool` parsed chunks, with stored scalograms if wanted; in training from shuffled, interleaved files."""
 
     @plain
     def one_file(path, share):

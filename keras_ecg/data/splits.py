@@ -19,7 +19,9 @@ class Split:
     test: tuple[str, ...]
 
 
-def refuse_shared_subjects(name: str, train: dict[str, str], test: dict[str, str], allowed: tuple[str, ...] = ()) -> None:
+def refuse_shared_subjects(
+    name: str, train: dict[str, str], test: dict[str, str], allowed: tuple[str, ...] = ()
+) -> None:
     """Refuses a split in which a subject stands on both sides.
 
     Args:
@@ -32,12 +34,16 @@ def refuse_shared_subjects(name: str, train: dict[str, str], test: dict[str, str
         InputError: a record or a subject is on both sides, or a side is empty.
     """
     if not train or not test:
-        raise InputError(f"split {name}", f"{len(train)} training and {len(test)} test records", "some of each", "name them")
+        raise InputError(
+            f"split {name}", f"{len(train)} training and {len(test)} test records", "some of each", "name them"
+        )
     shared = (set(train.values()) & set(test.values())) - set(allowed)
     shared |= set(train) & set(test)
     if shared:
         found = f"subject {', '.join(sorted(shared))} on both sides"
-        raise InputError(f"split {name}", found, "subjects of one side only", "move all of a subject's records to one side")
+        raise InputError(
+            f"split {name}", found, "subjects of one side only", "move all of a subject's records to one side"
+        )
 
 
 def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
@@ -85,12 +91,14 @@ def patient_folds(
     """
     count = len(np.unique(subjects))
     if count < folds or folds < 2:
-        raise InputError("evaluation.folds", f"{folds} folds of {count} subjects", "2 to as many as subjects", "correct it")
+        raise InputError(
+            "evaluation.folds", f"{folds} folds of {count} subjects", "2 to as many as subjects", "correct it"
+        )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     out = []
     for train, test in splitter.split(records, labels, subjects):
         sides = tuple(tuple(dict.fromkeys(records[side].tolist())) for side in (train, test))
-        named = [{r: s for r, s in zip(records[side].tolist(), subjects[side].tolist(), strict=True)} for side in (train, test)]
+        named = [dict(zip(records[side].tolist(), subjects[side].tolist(), strict=True)) for side in (train, test)]
         refuse_shared_subjects("k-fold", *named)
         out.append(sides)
     return out

@@ -8,9 +8,7 @@ from keras_ecg.data.pipeline import chunk_files, chunk_scalograms, read_chunks
 from keras_ecg.data.tfrecords import label_position
 
 
-def training_statistics(
-    record_names: list[str], config: Config | dict
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def training_statistics(record_names: list[str], config: Config | dict) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Mean and standard deviation of the records' scalograms, over every labelled beat, each once.
 
     Chunks are merged by the pairwise update of Chan TF, Golub GH, LeVeque RJ (1983), so that nothing is kept and

@@ -45,7 +45,7 @@ def label_position(sequences: Sequences) -> int:
 
 
 def rr_context(sequences: Sequences) -> int:
-    """C: intervals that a chunk keeps on each side of a labelled beat, so that every beat of its sequence has its own."""
+    """C: intervals kept on each side of a labelled beat, enough for the context of every beat of its sequence."""
     return CONTEXT + sequences.length
 
 
@@ -78,7 +78,7 @@ def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, sc
 
     Returns:
         The arrays named above with a leading axis P, padded with zeros to the longest chunk's M beats and N sequences:
-        scalograms (P, M, F, T) float16 (absent where the storage is `samples` or they are not wanted), samples (P, M, T) float16,
+        scalograms (P, M, F, T) float16 (absent where not stored or not wanted), samples (P, M, T) float16,
         rr (P, N + 2 C), label (P, N) and so on; and `sequences` (P,), each chunk's n.
     """
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Held-out evaluation: train on one side of a split, once per seed; predict the other side once; compare with controls."""
+"""Held-out evaluation: train on one side of a split, once per seed; predict the other once; compare with controls."""
 
 from dataclasses import replace
 
@@ -34,7 +34,12 @@ def run_final(config: Config) -> RunFolder:
         fit_part(run, f"seed_{seed}", split.train, split.test, config, seed, keep=seed == seeds[0])
     beats = get_all_beats(split.test, config)
     probabilities = np.stack([run.load_part(f"seed_{seed}")["probabilities"] for seed in seeds])
-    truth = {"record": beats["record"], "subject": beats["subject"], "sample": beats["sample"], "y_true": beats["label"]}
+    truth = {
+        "record": beats["record"],
+        "subject": beats["subject"],
+        "sample": beats["sample"],
+        "y_true": beats["label"],
+    }
     run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(seeds))
     if config.evaluation.controls:
         boosted = boosting_on_rhythm(split.train, split.test, config)

@@ -47,7 +47,12 @@ def run_kfold(config: Config) -> RunFolder:
             history += part_history(run, part, seed, k)
         if wanted.controls:
             boosted[scored] = boosting_on_rhythm(train, test, config)
-    truth = {"record": beats["record"], "subject": beats["subject"], "sample": beats["sample"], "y_true": beats["label"]}
+    truth = {
+        "record": beats["record"],
+        "subject": beats["subject"],
+        "sample": beats["sample"],
+        "y_true": beats["label"],
+    }
     run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(wanted.seeds), fold=fold)
     if wanted.controls:
         for name, control in (("always_n", always_n(len(fold)).astype(np.float16)), ("boosting_rr", boosted)):

@@ -89,5 +89,5 @@ def main() -> None:
         print(
             "\nThat was the excerpt: it shows that everything works, not how well."
             "\nnext: bash run_full_pipeline.sh --config configs/mitdb.yaml   (the whole database)"
-            "\n      .venv/bin/python predict.py sample_data/213            (classify a record with the published weights)"
+            "\n      .venv/bin/python predict.py sample_data/213            (a record with the published weights)"
         )

@@ -38,7 +38,9 @@ def published_run(root: Path = ROOT) -> Path:
     """
     claims = published(root)
     if CLAIM not in claims:
-        raise InputError(root / "Research_Runs" / "published.json", f"no {CLAIM}", "a published run", "name one by --run")
+        raise InputError(
+            root / "Research_Runs" / "published.json", f"no {CLAIM}", "a published run", "name one by --run"
+        )
     return root / "Research_Runs" / claims[CLAIM]["run"]
 
 
@@ -98,7 +100,9 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
     if not annotated:
         recording = detect_peaks(recording, config, path)
     with tempfile.TemporaryDirectory() as folder:
-        config = replace(config, database=replace(config.database, hdf5_dir=f"{folder}/h5", tfrecord_dir=f"{folder}/tf"))
+        config = replace(
+            config, database=replace(config.database, hdf5_dir=f"{folder}/h5", tfrecord_dir=f"{folder}/tf")
+        )
         details = {"subject": path.name, "inputs": [], "fingerprint": fingerprint(str(path))}
         write_beats(hdf5_path(config.database.hdf5_dir, path.name), recording, config.beats, path, details)
         write_metadata(config.database.hdf5_dir, [path.name], config.beats, {})

@@ -20,7 +20,14 @@ from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import packed_subjects
 from keras_ecg.files import atomic, fingerprint, write_text
-from keras_ecg.training import build_for, compile_classifier, labelled_stream, prepare_backend, sequences_per_epoch, with_seed
+from keras_ecg.training import (
+    build_for,
+    compile_classifier,
+    labelled_stream,
+    prepare_backend,
+    sequences_per_epoch,
+    with_seed,
+)
 
 OBJECTIVE = "val_macro_f1"
 
@@ -44,7 +51,9 @@ def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict])
             more |= {"sampling": "log"} if limits.get("log") else {}
             drawn = (hp.Float if kind == "float" else hp.Int)(name, limits["min"], limits["max"], **more)
         else:
-            raise InputError(name, repr(entry), "choice: [...], or float/int: {min, max, step, log}", "correct the space")
+            raise InputError(
+                name, repr(entry), "choice: [...], or float/int: {min, max, step, log}", "correct the space"
+            )
         for part in reversed(name.split(".")):
             drawn = {part: drawn}
         values = merge(values, drawn)
@@ -117,7 +126,9 @@ def trial_rows(tuner: keras_tuner.Tuner) -> list[dict]:
     for trial in tuner.oracle.trials.values():
         values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
         epochs = trial.hyperparameters.values.get("tuner/epochs", tuner_epochs(tuner))
-        rows.append({"trial": trial.trial_id, "status": trial.status, OBJECTIVE: trial.score, "epochs": epochs, **values})
+        rows.append(
+            {"trial": trial.trial_id, "status": trial.status, OBJECTIVE: trial.score, "epochs": epochs, **values}
+        )
     return sorted(rows, key=lambda row: (row[OBJECTIVE] is None, -(row[OBJECTIVE] or 0)))
 
 
@@ -163,8 +174,8 @@ def run_tuning(config: Config) -> dict:
     write_trials(folder, rows)
     best = create_search_space(tuner.get_best_hyperparameters(1)[0], space)
     head = (
-        f"# Best of {len(rows)} {config.tuning.algorithm} trials: {OBJECTIVE} {rows[0][OBJECTIVE]:.4f} on training subjects\n"
-        f"# held out ({' '.join(held_out)}). Give it as a further --config to the evaluations.\n"
+        f"# Best of {len(rows)} {config.tuning.algorithm} trials: {OBJECTIVE} {rows[0][OBJECTIVE]:.4f} on held-out\n"
+        f"# training subjects ({' '.join(held_out)}). Give it as a further --config to the evaluations.\n"
     )
     write_text(config.tuning.output, head + yaml.safe_dump(best, sort_keys=False))
     for checkpoint in folder.glob("trial_*/checkpoint*"):

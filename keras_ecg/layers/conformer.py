@@ -1,5 +1,7 @@
-"""The Conformer block: Gulati A et al., Conformer: Convolution-augmented Transformer for Speech Recognition,
-Interspeech 2020, https://arxiv.org/abs/2005.08100.
+"""The Conformer block.
+
+Gulati A et al., Conformer: Convolution-augmented Transformer for Speech Recognition, Interspeech 2020,
+https://arxiv.org/abs/2005.08100.
 
 Departure from the paper: layer instead of batch normalization inside the convolution module, so that a prediction does
 not depend on what else is in its batch.

@@ -53,8 +53,8 @@ def context_vector(inputs: dict[str, keras.KerasTensor], token: int, width: int,
 def beat_vectors(inputs: dict[str, keras.KerasTensor], config) -> keras.KerasTensor:
     """The shape of each beat as one vector (B, S, bottleneck).
 
-    In training whole sequences lose theirs now and then (`beat_dropout`): the shapes of a few training patients' ectopic
-    beats are soon learnt by heart, and rhythm must do without them.
+    In training whole sequences lose theirs now and then (`beat_dropout`): the ectopic beats of a few patients are soon
+    learnt by heart, and rhythm must do without them.
     """
     channels = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
     x = BeatEncoder(

@@ -48,5 +48,3 @@ def main(arguments: list[str] | None = None) -> None:
         ablations = {label: Path(run).name for label, _, run in pairs}
         publish(given.root, given.claim, given.run, given.title, ablations)
         print(f"{given.claim}: {Path(given.run).name}")
-
-

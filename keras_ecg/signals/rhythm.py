@@ -90,7 +90,11 @@ def rr_features(windows: Any, xp: SimpleNamespace = NUMPY) -> Any:
     features += [log[:, width + k : width + k + 1] - before for k in (*range(-6, 0), *range(2, 8))]
     jumps = xp.abs(log[:, 1:] - log[:, :-1])
     usual, spread = quantile[2], quantile[3] - quantile[1] + 0.05
-    features += [5 * middle(jumps, xp), 3 * xp.mean(jumps, 1)[:, None], 5 * middle(jumps[:, width - 12 : width + 12], xp)]
+    features += [
+        5 * middle(jumps, xp),
+        3 * xp.mean(jumps, 1)[:, None],
+        5 * middle(jumps[:, width - 12 : width + 12], xp),
+    ]
     features += [(before - usual) / spread / 4, (before - quantile[3]) / spread / 4]
     alike = (xp.abs(log - quantile[3]), xp.abs(log - usual), xp.abs(log - before))
     features += [xp.mean(xp.number(distance < 0.06), 1)[:, None] for distance in alike]
