@@ -4,16 +4,26 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from keras_ecg.config import Config
-from keras_ecg.data.preprocess import read_columns
+from keras_ecg.data.preprocess import hdf5_path, read_columns
+from keras_ecg.data.tfrecords import read_manifest
 from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_series, rr_windows
 
 
 def rhythm_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Rhythm features (n, R) and labels (n,) of every beat of the records, from their HDF5 files."""
+    """Rhythm features (n, R) and labels (n,) of every beat of the records, from their HDF5 files.
+
+    Raises:
+        InputError: no HDF5 file, a damaged one, or one of other beats than were packed.
+    """
     features, labels = [], []
+    packed = read_manifest(config.database.tfrecord_dir)["records"]
     for record in records:
         columns = read_columns(config.database.hdf5_dir, record)
+        if any(columns[k].tolist() != packed[record][k] for k in ("sample", "label")):
+            path = hdf5_path(config.database.hdf5_dir, record)
+            raise InputError(path, "other beats", "those that were packed", "run create_batched_tfrecords.py")
         series = rr_series(columns["rr_before"], columns["rr_after"], CONTEXT)
         features.append(rr_features(rr_windows(series, len(columns["label"]), CONTEXT)))
         labels.append(columns["label"])

@@ -14,7 +14,7 @@ from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import damaged_files, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
-from keras_ecg.files import write_json
+from keras_ecg.files import atomic, write_json
 from keras_ecg.models import build_model
 
 
@@ -29,7 +29,8 @@ class Classifier:
 
     def save(self, folder: Path | str) -> None:
         """Writes model.keras and normalization.json."""
-        self.model.save(Path(folder) / "model.keras")
+        with atomic(Path(folder) / "model.keras") as partial:
+            self.model.save(partial)
         values = {k: None if v is None else v.tolist() for k, v in (("mean", self.mean), ("scale", self.scale))}
         write_json(Path(folder) / "normalization.json", values)
 
@@ -86,6 +87,11 @@ def sequences_per_epoch(records: tuple[str, ...], config: Config) -> int:
     return int(total)
 
 
+def training_batch(records: tuple[str, ...], config: Config) -> int:
+    """Sequences in a training batch: the configured number, or half an epoch where that is less."""
+    return max(1, min(config.loader.batch_size, sequences_per_epoch(records, config) // 2))
+
+
 def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
     """AdamW under a linear warm-up and a cosine decay over `steps`, cross-entropy, accuracy and macro-F1."""
     training = config.training
@@ -107,9 +113,7 @@ def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
 
 def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool, mean, scale) -> tf.data.Dataset:
     """`create_dataset` with one-hot labels (B, K), as the losses want them; endless whole batches in training."""
-    size = config.loader.batch_size
-    if is_training:
-        size = max(1, min(size, sequences_per_epoch(records, config) // 2))
+    size = training_batch(records, config) if is_training else config.loader.batch_size
     stream = create_dataset(list(records), config, size, is_training, mean, scale)
     stream = stream.map(plain(lambda x, y: (x, tf.one_hot(y, len(CLASSES)))), tf.data.AUTOTUNE)
     if is_training:
@@ -146,6 +150,9 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
     Raises:
         InputError: a damaged chunk, or a loss that is not a number.
     """
+    weights = config.training.class_weights
+    if len(weights) != len(CLASSES):
+        raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
     prepare_backend(config)
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
@@ -153,14 +160,14 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         mean, scale = training_statistics(list(records), config)
         stream = labelled_stream(records, config, True, mean, scale)
         model = build_for(stream, config)
-        per_epoch = max(1, sequences_per_epoch(records, config) // config.loader.batch_size)
+        per_epoch = max(1, sequences_per_epoch(records, config) // training_batch(records, config))
         compile_classifier(model, config, per_epoch * config.training.epochs)
         history = model.fit(
             stream,
             epochs=config.training.epochs,
             steps_per_epoch=per_epoch,
             shuffle=False,  # the stream is shuffled
-            class_weight=dict(enumerate(config.training.class_weights)),
+            class_weight=dict(enumerate(weights)),
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,
         ).history

@@ -28,6 +28,7 @@ def config_for(folder: Path, **sections) -> Config:
             "records": list(RECORDS),
         },
         "sequences": {"chunk_size": 64},
+        "loader": {"rr_features": True, "waveforms": True},
         "model": {"options": TINY_MODEL},
         "training": {"epochs": 1},
         "evaluation": {

@@ -9,6 +9,7 @@ from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_label
 from keras_ecg.data.preprocess import hdf5_path
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.errors import InputError
+from keras_ecg.signals.scalogram import scalograms
 
 PLAIN = {"loader": {"rr_features": False, "waveforms": False, "normalize": "none"}}
 AUGMENTED = {
@@ -94,6 +95,19 @@ def test_waveforms_are_the_beat_and_its_difference_to_the_median_beat(packed):
     level = np.median(samples, axis=1, keepdims=True)
     np.testing.assert_allclose(inputs["waveforms"][:, 1, :, 0], samples - level, atol=1e-6)
     np.testing.assert_allclose(inputs["waveforms"][:, 1, :, 1], samples - level - median, atol=2e-3)
+
+
+@pytest.mark.parametrize("storage", ["scalogram", "samples"])
+def test_centred_beats_are_transformed_without_their_level(packed_as, storage):
+    config = with_sections(packed_as(storage=storage), PLAIN, {"loader": {"center": True, "normalize": "scale"}})
+    inputs, _ = batches(create_dataset(["208"], config, 64, is_training=False))
+    with h5py.File(hdf5_path(config.database.hdf5_dir, "208")) as file:
+        samples = file["samples"][:].astype(np.float32)
+    expected = scalograms(samples - np.median(samples, axis=1, keepdims=True))
+    np.testing.assert_allclose(inputs["scalograms"][:, 1, ..., 0], expected, atol=1e-4)
+    mean, scale = training_statistics(["208"], config)
+    np.testing.assert_allclose(mean[:, 0, 0], expected.mean((0, 2)), rtol=1e-4)
+    np.testing.assert_allclose(scale[:, 0, 0], expected.std((0, 2)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [7, 100, 5000])

@@ -185,20 +185,16 @@ def test_beats_at_the_ends_are_counted_and_named_when_dropped(tmp_path, capsys):
         preprocess(config, jobs=1)
 
 
-def test_cleaning_and_centering_are_done_when_asked_for(tmp_path):
+def test_cleaning_is_done_when_asked_for(tmp_path):
     from keras_ecg.signals.filters import bandpass
 
     signal, samples, symbols = excerpt()
     plain = written(tmp_path / "a", signal, samples, symbols)
     clean = written(tmp_path / "b", signal, samples, symbols, bandpass_hz=[0.5, 40])
-    centred = written(tmp_path / "c", signal, samples, symbols, center=True)
     at = plain["sample"][4]
     expected = bandpass(signal, 360, 0.5, 40)[at - 93 : at + 94]
     np.testing.assert_allclose(clean["samples"][4], expected, atol=3e-3)
-    assert np.abs(np.median(centred["samples"].astype(float), axis=1)).max() < 1e-3
-    assert np.abs(np.median(plain["samples"].astype(float), axis=1)).max() > 0.1
-    beat = centred["samples"][4].astype(np.float32)
-    assert np.abs(centred["scalograms"][4] - np.abs(pywt.cwt(beat, np.arange(1, 33), "morl")[0])).max() < 5e-3
+    assert np.abs(expected - plain["samples"][4]).max() > 0.05
 
 
 def _no_beats(folder):

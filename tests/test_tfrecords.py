@@ -15,7 +15,7 @@ from keras_ecg.data.tfrecords import label_position, pack, parse_chunks, read_ma
 from keras_ecg.errors import InputError
 from keras_ecg.files import sha256
 from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_series, rr_windows
-from keras_ecg.training import predict_records, train_classifier
+from keras_ecg.training import Classifier, build_for, labelled_stream, predict_records, train_classifier
 
 PLAIN = {"rr_features": False, "waveforms": False, "normalize": "none"}
 
@@ -222,7 +222,8 @@ def test_training_on_a_damaged_file_is_an_error_that_names_it(copied, damage):
 
 
 def test_predicting_a_damaged_file_is_an_error_that_names_it(copied):
-    classifier = train_classifier(TRAIN, copied, seed=0)
+    stream = labelled_stream(TEST, copied, False, None, None)
+    classifier = Classifier(build_for(stream, copied), None, None, [])
     path = chunk_paths(copied, "213")[0]
     spoil(path, "flipped")
     with pytest.raises(InputError, match="213-0000.tfrecord: found damaged bytes"):
@@ -250,7 +251,7 @@ def test_a_stream_of_other_parameters_is_refused(packed):
     for sections, found in (
         ({"sequences": {"length": 4}}, "other length"),
         ({"sequences": {"storage": "samples"}}, "other storage"),
-        ({"beats": {"center": True}}, "other beats"),
+        ({"beats": {"edge": "drop"}}, "other beats"),
     ):
         with pytest.raises(InputError, match=f"found {found}"):
             create_dataset(["114"], with_sections(packed, **sections), 8, is_training=False)
@@ -258,7 +259,7 @@ def test_a_stream_of_other_parameters_is_refused(packed):
 
 def test_packing_what_was_cut_otherwise_is_refused(packed):
     with pytest.raises(InputError, match="metadata.json: found records cut with other parameters"):
-        pack(with_sections(packed, beats={"center": True}), jobs=1)
+        pack(with_sections(packed, beats={"edge": "drop"}), jobs=1)
 
 
 def test_nothing_to_pack_is_an_error(tmp_path):
@@ -279,7 +280,7 @@ def test_files_cut_by_an_unfinished_run_are_not_packed(own_hdf5):
     from keras_ecg.data.preprocess import preprocess_record
 
     config = own_hdf5
-    source, beats = config.database.data_dir, replace(config.beats, center=True)
+    source, beats = config.database.data_dir, replace(config.beats, bandpass_hz=(0.5, 40.0))
     preprocess_record(source, "208", config.database.hdf5_dir, beats, "mitdb")
     with pytest.raises(InputError, match="208.h5: found beats of another run"):
         pack(config, jobs=1)

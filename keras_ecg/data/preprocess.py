@@ -151,9 +151,18 @@ def stored_fingerprint(path: Path) -> str | None:
 
 
 def read_columns(folder: Path | str, record: str) -> dict[str, np.ndarray]:
-    """The per-beat columns of a record: sample, symbol, label, rr_before, rr_after (n,)."""
-    with h5py.File(hdf5_path(folder, record), "r") as file:
-        return {name: file[name][:] for name in COLUMNS}
+    """The per-beat columns of a record: sample, symbol, label, rr_before, rr_after (n,).
+
+    Raises:
+        InputError: no HDF5 file, or a damaged one.
+    """
+    path = hdf5_path(folder, record)
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: file[name][:] for name in COLUMNS}
+    except (OSError, KeyError, ValueError, RuntimeError):
+        found = "a damaged file" if path.is_file() else "no such file"
+        raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
 
 
 def describe(path: Path) -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_ecg import cli
 from keras_ecg.config import Config
-from keras_ecg.controls import always_n, boosting_on_rhythm
+from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.experiments.strips import error_strips
@@ -28,6 +28,8 @@ def run_final(config: Config) -> RunFolder:
     if run.finished:
         return run
     need_labels(get_all_labels(split.train, config), "the training records")
+    if config.evaluation.controls:
+        rhythm_table((*split.train, *split.test), config)  # what is wrong with it is told before hours of training
     print(f"train {' '.join(split.train)}\ntest  {' '.join(split.test)}")
     seeds = config.evaluation.seeds
     for seed in seeds:

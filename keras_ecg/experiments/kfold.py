@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_ecg import cli
 from keras_ecg.config import Config
-from keras_ecg.controls import always_n, boosting_on_rhythm
+from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
@@ -30,6 +30,8 @@ def run_kfold(config: Config) -> RunFolder:
     run = open_study(config, "kfold", records)
     if run.finished:
         return run
+    if config.evaluation.controls:
+        rhythm_table(records, config)  # what is wrong with it is told before hours of training
     beats = get_all_beats(records, config)
     wanted = config.evaluation
     folds = patient_folds(beats["record"], beats["subject"], beats["label"], wanted.folds, wanted.fold_seed)

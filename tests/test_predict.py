@@ -1,0 +1,86 @@
+"""predict.py: the committed weights on a record, its two outputs, and its errors."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+from conftest import SAMPLE, copy_records
+
+from keras_ecg.databases import mitdb
+from keras_ecg.databases.recordings import read_recording
+from keras_ecg.errors import InputError
+from keras_ecg.experiments import predict
+from keras_ecg.predictions import load_predictions
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return predict.predict_record(SAMPLE / "233")
+
+
+def test_every_annotated_beat_is_classified_at_its_own_index(found):
+    recording = read_recording(SAMPLE, "233")
+    is_beat = np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL))
+    np.testing.assert_array_equal(found["sample"], recording.samples[is_beat])
+    np.testing.assert_allclose(found["probabilities"].sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(found["seconds"], found["sample"] / 360)
+
+
+def test_the_published_weights_find_ventricular_beats_of_a_test_subject(found):
+    recording = read_recording(SAMPLE, "233")
+    truth = np.array([mitdb.CLASS_OF_SYMBOL[s] for s in recording.symbols if s in mitdb.CLASS_OF_SYMBOL])
+    ventricular = mitdb.CLASSES.index("V")
+    assert (found["label"][truth == ventricular] == ventricular).mean() > 0.9
+    assert (found["label"] == truth).mean() > 0.9
+
+
+def test_the_published_weights_agree_with_the_published_predictions(mitdb_dir):
+    found = predict.predict_record(mitdb_dir / "233")
+    stored = load_predictions(predict.published_run() / "predictions.npz")
+    here = stored.record == "233"
+    np.testing.assert_array_equal(found["sample"], stored.sample[here])
+    np.testing.assert_allclose(found["probabilities"], stored.probabilities[0, here], atol=0.01)
+
+
+def test_annotation_file_and_table_say_the_same(found, tmp_path):
+    annotation, table = predict.write_predictions(found, "233", tmp_path)
+    read = wfdb.rdann(str(annotation.with_suffix("")), "aami")
+    rows = list(csv.DictReader(table.open()))
+    assert [row["class"] for row in rows] == read.symbol == [mitdb.CLASSES[k] for k in found["label"]]
+    np.testing.assert_array_equal(read.sample, [int(row["sample"]) for row in rows])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["233.aami", "233.csv"]
+
+
+def test_without_annotations_the_detector_finds_the_beats(tmp_path):
+    folder = copy_records(tmp_path, "233")
+    truth = read_recording(folder, "233")
+    peaks = truth.samples[np.isin(truth.symbols, list(mitdb.CLASS_OF_SYMBOL))]
+    (folder / "233.atr").unlink()
+    found = predict.predict_record(folder / "233.dat")
+    nearest = np.abs(found["sample"][:, None] - peaks).min(1)
+    assert (nearest < 0.15 * 360).mean() > 0.95 and abs(len(nearest) / len(peaks) - 1) < 0.05
+
+
+def test_a_flat_record_and_a_run_without_weights_are_told(tmp_path):
+    flat = np.zeros((3600, 1))
+    wfdb.wrsamp("flat", fs=360, units=["mV"], sig_name=["MLII"], p_signal=flat, fmt=["16"], write_dir=str(tmp_path))
+    with pytest.raises(InputError, match="MLII"):
+        predict.predict_record(tmp_path / "flat")
+    (tmp_path / "config.yaml").write_text("title: none\n")
+    with pytest.raises(InputError, match=r"normalization\.json"):
+        predict.predict_record(SAMPLE / "233", run=tmp_path)
+
+
+def test_the_script_ends_with_status_two_and_one_line(tmp_path):
+    command = [sys.executable, str(ROOT / "predict.py"), "nowhere/999", "--output-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nowhere/999.hea") and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,287 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from conftest import SAMPLE, TEST, TRAIN, batches
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import f1_score
+
+from keras_ecg.config import Config, Training, from_dict, merge, to_dict
+from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
+from keras_ecg.data.pipeline import create_dataset, get_all_labels
+from keras_ecg.data.preprocess import hdf5_path, read_columns
+from keras_ecg.errors import InputError
+from keras_ecg.files import read_json
+from keras_ecg.models import load_model
+from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_series, rr_windows
+from keras_ecg.training import (
+    Classifier,
+    MacroF1,
+    compile_classifier,
+    labelled_stream,
+    predict_records,
+    sequences_per_epoch,
+    train_classifier,
+    training_batch,
+)
+
+SMALL = {
+    "loader": {"rr_features": False, "waveforms": False, "batch_size": 128},
+    "model": {"name": "cnn", "options": {"width": 8, "bottleneck": 8}},
+}
+
+
+def with_sections(config: Config, *sections: dict) -> Config:
+    out = to_dict(config)
+    for section in sections:
+        out = merge(out, section)
+    out["model"]["options"] = sections[-1].get("model", {}).get("options", out["model"]["options"])
+    return from_dict(Config, out)
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    yield
+    keras.mixed_precision.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def small(packed):
+    return with_sections(packed, SMALL)
+
+
+@pytest.fixture(scope="module")
+def trained(packed):
+    """A classifier of all inputs that has learnt something, and its configuration."""
+    options = {"training": {"epochs": 6, "learning_rate": 3e-3}, "loader": {"batch_size": 32}}
+    config = with_sections(packed, options)
+    return train_classifier(TRAIN, config, seed=0), config
+
+
+def test_training_lowers_the_loss_and_beats_always_n(trained):
+    classifier, config = trained
+    losses = [row["loss"] for row in classifier.history]
+    assert [row["epoch"] for row in classifier.history] == [1, 2, 3, 4, 5, 6]
+    assert losses[-1] < 0.7 * losses[0]
+    labels = get_all_labels(list(TRAIN), config)
+    guess = predict_records(classifier, TRAIN, config).argmax(1)
+    assert (guess == labels).mean() > (labels == 0).mean() + 0.05
+    assert f1_score(labels, guess, average="macro", labels=range(4), zero_division=0) > 0.4
+
+
+def test_probabilities_come_in_the_order_of_the_labels(trained):
+    classifier, config = trained
+    found = predict_records(classifier, TEST, config)
+    inputs, labels = batches(create_dataset(list(TEST), config, 61, False, classifier.mean, classifier.scale))
+    assert found.shape == (len(labels), 5) and found.dtype == np.float32
+    expected = keras.ops.convert_to_numpy(classifier.model(inputs, training=False))
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # whatever else is in the batch
+    one = predict_records(classifier, TEST[1:], config)
+    np.testing.assert_allclose(found[-len(one) :], one, atol=1e-5)
+
+
+def test_what_is_saved_predicts_the_same(trained, tmp_path):
+    classifier, config = trained
+    classifier.save(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["model.keras", "normalization.json"]
+    stored = read_json(tmp_path / "normalization.json")
+    mean, scale = (np.array(stored[k], np.float32) for k in ("mean", "scale"))
+    np.testing.assert_array_equal(mean, classifier.mean)
+    again = Classifier(load_model(tmp_path), mean, scale, [])
+    np.testing.assert_allclose(
+        predict_records(again, TEST[:1], config), predict_records(classifier, TEST[:1], config), atol=1e-6
+    )
+
+
+def test_nothing_half_written_is_left_when_saving_fails(trained, tmp_path, monkeypatch):
+    classifier, _ = trained
+
+    def fails(path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(classifier.model, "save", fails)
+    with pytest.raises(OSError, match="No space left"):
+        classifier.save(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_seed_gives_the_same_probabilities_and_another_does_not(small):
+    first, again, other = (predict_records(train_classifier(TRAIN, small, s), TEST, small) for s in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training(small):
+    with pytest.raises(InputError, match="a loss that is not a number.*lower training.learning_rate"):
+        train_classifier(TRAIN, with_sections(small, {"training": {"learning_rate": 1e38, "epochs": 3}}), 0)
+
+
+def test_macro_f1_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    y, p = rng.choice(5, 400, p=[0.6, 0.2, 0.1, 0.05, 0.05]), rng.dirichlet(np.ones(5), 400)
+    metric, metric_of_five = MacroF1(), MacroF1(classes=5)
+    for start in range(0, 400, 150):
+        part = slice(start, start + 150)
+        for m in (metric, metric_of_five):
+            m.update_state(np.eye(5)[y[part]], p[part], sample_weight=rng.uniform(size=len(y[part])))
+    guess = p.argmax(1)
+    expected = f1_score(y, guess, average=None, labels=range(5))
+    np.testing.assert_allclose(float(metric.result()), expected[:4].mean(), rtol=1e-5)
+    np.testing.assert_allclose(float(metric_of_five.result()), expected.mean(), rtol=1e-5)
+    metric.reset_state()
+    metric.update_state(np.eye(5)[[0, 0]], np.eye(5)[[0, 0]])
+    np.testing.assert_allclose(float(metric.result()), 0.25)  # three classes without a beat count as none found
+    assert MacroF1.from_config(metric_of_five.get_config()).classes == 5
+
+
+def dense(training: Training, steps: int) -> keras.Model:
+    """A linear classifier of four numbers, compiled as the real ones are."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((4,))
+    y = keras.layers.LayerNormalization(name="norm")(x)
+    model = keras.Model(x, keras.layers.Dense(5, activation="softmax", name="out", bias_initializer="ones")(y))
+    compile_classifier(model, Config(training=training), steps)
+    return model
+
+
+def fitted(steps=40, **training) -> keras.Model:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4)).astype(np.float32)
+    model = dense(Training(**training), steps)
+    model.fit(x, np.eye(5)[x.argmax(1)], batch_size=10, epochs=1, shuffle=False, verbose=0)
+    return model
+
+
+def test_the_learning_rate_warms_up_and_decays():
+    optimizer = dense(Training(learning_rate=0.02, warmup_fraction=0.2), 100).optimizer
+    rates = np.array([float(optimizer._learning_rate(step)) for step in range(101)])
+    np.testing.assert_allclose(rates[:21], np.linspace(0, 0.02, 21), atol=1e-7)
+    assert (np.diff(rates[20:]) < 0).all()
+    np.testing.assert_allclose([rates[60], rates[100]], [0.5 * (1.01) * 0.02, 0.01 * 0.02], rtol=1e-4)
+
+
+def test_averaged_weights_lag_behind_the_last_ones():
+    def kernel(model):
+        return keras.ops.convert_to_numpy(model.get_layer("out").kernel)
+
+    start, last, averaged = kernel(dense(Training(), 40)), kernel(fitted()), kernel(fitted(ema_momentum=0.9))
+    assert 0 < np.abs(averaged - last).max() and np.abs(averaged - start).mean() < np.abs(last - start).mean()
+
+
+def test_only_kernels_decay():
+    plain, decayed = (fitted(learning_rate=0.0001, weight_decay=w).weights for w in (0.0, 50.0))
+    moved = {a.path: float(np.abs(a.numpy() - b.numpy()).max()) for a, b in zip(plain, decayed, strict=True)}
+    assert moved["out/kernel"] > 1e-3
+    assert max(moved["norm/gamma"], moved["norm/beta"], moved["out/bias"]) < 0.05 * moved["out/kernel"]
+
+
+def test_knobs_of_the_loss_and_the_clipping_do_something():
+    first = fitted().weights
+    for knob in ({"label_smoothing": 0.2}, {"clip_norm": 1e-4}, {"learning_rate": 0.1}, {"warmup_fraction": 0.9}):
+        assert any(
+            np.abs(a.numpy() - b.numpy()).max() > 1e-5 for a, b in zip(first, fitted(**knob).weights, strict=True)
+        )
+
+
+def test_class_weights_favour_what_they_weigh(small):
+    beats = get_all_labels(list(TRAIN), small)
+    shares = []
+    for weights in ([1, 1, 1, 1, 1], [1, 1, 1, 40, 1]):
+        config = with_sections(small, {"training": {"class_weights": weights, "epochs": 2, "learning_rate": 0.01}})
+        shares.append(predict_records(train_classifier(TRAIN, config, 0), TRAIN, config)[:, 3].mean())
+    assert shares[1] > 2 * shares[0] and shares[0] < 2 * (beats == 3).mean() + 0.1
+    with pytest.raises(InputError, match="class_weights: found 2 weights; expected 5"):
+        train_classifier(TRAIN, with_sections(small, {"training": {"class_weights": [1, 2]}}), 0)
+
+
+def test_an_epoch_is_as_long_as_what_the_stream_holds(small):
+    count = len(get_all_labels(list(TRAIN), small))
+    assert sequences_per_epoch(TRAIN, small) == count and training_batch(TRAIN, small) == 128
+    large = with_sections(small, {"loader": {"batch_size": 5000}})
+    assert training_batch(TRAIN, large) == count // 2
+    sizes = {len(y) for _, y in labelled_stream(TRAIN, large, True, None, None).take(5)}
+    assert sizes == {count // 2}
+    fewer = with_sections(small, {"augment": {"normal_per_epoch": 100}})
+    rare = int((get_all_labels(list(TRAIN), small) != 0).sum())
+    assert abs(sequences_per_epoch(TRAIN, fewer) - rare - 100) <= 1
+
+
+def test_always_n():
+    assert always_n(3).tolist() == [[1, 0, 0, 0, 0]] * 3
+
+
+def test_boosting_is_scikit_learns_on_the_rhythm_alone(packed):
+    tables = []
+    for side in (TRAIN, TEST):
+        x, y = [], []
+        for record in side:
+            columns = read_columns(packed.database.hdf5_dir, record)
+            series = rr_series(columns["rr_before"], columns["rr_after"], CONTEXT)
+            x.append(rr_features(rr_windows(series, len(columns["label"]), CONTEXT)))
+            y.append(columns["label"])
+        tables.append((np.concatenate(x), np.concatenate(y)))
+    (x, y), (x_test, _) = tables
+    np.testing.assert_array_equal(rhythm_table(TRAIN, packed)[0], x)
+    expected = HistGradientBoostingClassifier(random_state=0, early_stopping=False).fit(x, y)
+    found = boosting_on_rhythm(TRAIN, TEST, packed)
+    np.testing.assert_allclose(found[:, expected.classes_], expected.predict_proba(x_test), atol=1e-6)
+    assert not found[:, 4].any() and found.dtype == np.float32  # no Q beat to learn from
+
+
+def test_rhythm_of_other_beats_than_were_packed_is_refused(preprocessed, packed, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(preprocessed.database.hdf5_dir, tmp_path / "hdf5")
+    config = replace(packed, database=replace(packed.database, hdf5_dir=str(folder)))
+    shutil.copy(hdf5_path(folder, "114"), hdf5_path(folder, "208"))
+    with pytest.raises(InputError, match="208.h5: found other beats; expected those that were packed"):
+        rhythm_table(TRAIN, config)
+    hdf5_path(folder, "208").unlink()
+    with pytest.raises(InputError, match="208.h5: found no such file"):
+        rhythm_table(TRAIN, config)
+
+
+ON_JAX = """
+import json, sys
+import keras
+from keras_ecg.config import load_config
+from keras_ecg.training import predict_records, train_classifier
+assert keras.backend.backend() == "jax"
+config = load_config(sys.argv[1])
+records = config.evaluation
+classifier = train_classifier(records.train_records, config, seed=0)
+out = predict_records(classifier, records.test_records, config)
+print("RESULT", json.dumps([classifier.history, out.shape, float(out.sum())]))
+"""
+
+
+def test_training_runs_unchanged_on_jax(small, tmp_path):
+    import json
+
+    import yaml
+
+    pytest.importorskip("jax")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_dict(small)))
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    ended = subprocess.run(
+        [sys.executable, "-c", ON_JAX, tmp_path / "config.yaml"],
+        cwd=SAMPLE.parent, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    history, shape, total = json.loads(ended.stdout.split("RESULT")[1])
+    assert np.isfinite(history[0]["loss"]) and shape == [984, 5] and abs(total - 984) < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_training_in_mixed_precision(small, precision):
+    config = with_sections(small, {"training": {"precision": precision, "epochs": 3, "learning_rate": 0.01}})
+    classifier = train_classifier(TRAIN, config, 0)
+    assert classifier.model.get_layer("encoded").compute_dtype in precision
+    assert classifier.history[-1]["loss"] < classifier.history[0]["loss"]
+    assert np.isfinite(predict_records(classifier, TEST, config)).all()
