@@ -122,6 +122,7 @@ class Evaluation:
     train_records: tuple[str, ...] = ()  # for split: records
     test_records: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
+    kfold_seeds: tuple[int, ...] = (0,)  # every fold is another draw already
     folds: int = 5
     fold_seed: int = 0
     exclude_records: tuple[str, ...] = ("102", "104", "107", "217")  # paced; k-fold leaves them out

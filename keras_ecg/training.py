@@ -54,9 +54,6 @@ class MacroF1(keras.metrics.Metric):
         total = ops.sum(self.confusion, 0) + ops.sum(self.confusion, 1)
         return ops.mean((2 * hits / ops.maximum(total, 1))[: self.classes])
 
-    def reset_state(self):
-        self.confusion.assign(ops.zeros_like(self.confusion))
-
     def get_config(self):
         return {**super().get_config(), "classes": self.classes, "width": self.width}
 
@@ -112,10 +109,15 @@ def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
 
 
 def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool, mean, scale) -> tf.data.Dataset:
-    """`create_dataset` with one-hot labels (B, K), as the losses want them; endless whole batches in training."""
+    """`create_dataset` with named inputs and one-hot labels (B, K); endless whole batches in training."""
     size = training_batch(records, config) if is_training else config.loader.batch_size
     stream = create_dataset(list(records), config, size, is_training, mean, scale)
-    stream = stream.map(plain(lambda x, y: (x, tf.one_hot(y, len(CLASSES)))), tf.data.AUTOTUNE)
+
+    @plain
+    def as_wanted(x, y):
+        return x if isinstance(x, dict) else {"scalograms": x}, tf.one_hot(y, len(CLASSES))
+
+    stream = stream.map(as_wanted, tf.data.AUTOTUNE)
     if is_training:
         # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
         stream = stream.filter(plain(lambda x, y: tf.shape(y)[0] == size)).repeat()
@@ -127,9 +129,7 @@ def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool,
 
 def input_shapes(stream: tf.data.Dataset) -> dict[str, tuple[int, ...]]:
     """Shapes of a stream's named inputs, without the batch axis."""
-    spec = stream.element_spec[0]
-    spec = spec if isinstance(spec, dict) else {"scalograms": spec}
-    return {name: tuple(value.shape[1:]) for name, value in spec.items()}
+    return {name: tuple(value.shape[1:]) for name, value in stream.element_spec[0].items()}
 
 
 def build_for(stream: tf.data.Dataset, config: Config) -> keras.Model:

@@ -24,7 +24,7 @@ def run_final(config: Config) -> RunFolder:
         InputError: a split that shares a subject, a missing record, damaged data, a misspelt knob.
     """
     split = resolve_split(config, packed_subjects(config))
-    run = open_study(config, f"final_{split.name}", (*split.train, *split.test))
+    run = open_study(config, f"final_{split.name}", (*split.train, *split.test), config.evaluation.seeds)
     if run.finished:
         return run
     need_labels(get_all_labels(split.train, config), "the training records")

@@ -27,7 +27,7 @@ def run_kfold(config: Config) -> RunFolder:
     records = tuple(r for r in packed_subjects(config) if r not in config.evaluation.exclude_records)
     if not records:
         raise InputError(config.database.tfrecord_dir, "no record to score", "some", "see evaluation.exclude_records")
-    run = open_study(config, "kfold", records)
+    run = open_study(config, "kfold", records, config.evaluation.kfold_seeds)
     if run.finished:
         return run
     if config.evaluation.controls:
@@ -36,13 +36,13 @@ def run_kfold(config: Config) -> RunFolder:
     wanted = config.evaluation
     folds = patient_folds(beats["record"], beats["subject"], beats["label"], wanted.folds, wanted.fold_seed)
     fold = np.empty(len(beats["label"]), np.int64)
-    probabilities = np.empty((len(wanted.seeds), len(fold), 5), np.float16)
+    probabilities = np.empty((len(wanted.kfold_seeds), len(fold), 5), np.float16)
     boosted = np.empty((len(fold), 5), np.float16)
     history = []
     for k, (train, test) in enumerate(folds):
         scored = np.isin(beats["record"], test)
         fold[scored] = k
-        for i, seed in enumerate(wanted.seeds):
+        for i, seed in enumerate(wanted.kfold_seeds):
             part = f"fold_{k}_seed_{seed}"
             fit_part(run, part, train, test, config, seed, keep=False)
             probabilities[i, scored] = run.load_part(part)["probabilities"]
@@ -55,7 +55,7 @@ def run_kfold(config: Config) -> RunFolder:
         "sample": beats["sample"],
         "y_true": beats["label"],
     }
-    run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(wanted.seeds), fold=fold)
+    run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(wanted.kfold_seeds), fold=fold)
     if wanted.controls:
         for name, control in (("always_n", always_n(len(fold)).astype(np.float16)), ("boosting_rr", boosted)):
             run.write_predictions(name, **truth, probabilities=control[None], seeds=np.array([0]), fold=fold)
@@ -76,7 +76,7 @@ def main() -> None:
     if args.folds:
         wanted = replace(wanted, folds=args.folds)
     if args.seeds:
-        wanted = replace(wanted, seeds=tuple(args.seeds))
+        wanted = replace(wanted, kfold_seeds=tuple(args.seeds))
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     run_kfold(replace(config, evaluation=wanted))

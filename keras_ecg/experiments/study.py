@@ -24,7 +24,7 @@ def packed_subjects(config: Config) -> dict[str, str]:
     return {r: entry["subject"] for r, entry in read_manifest(config.database.tfrecord_dir)["records"].items()}
 
 
-def open_study(config: Config, study: str, records: tuple[str, ...]) -> RunFolder:
+def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tuple[int, ...]) -> RunFolder:
     """The run folder of a study under a configuration: the one there is for the same data and settings, or a new one.
 
     Raises:
@@ -44,7 +44,7 @@ def open_study(config: Config, study: str, records: tuple[str, ...]) -> RunFolde
         {
             "data_hashes": {"tfrecords": data},
             "skipped_records": [f"{r}: {why}" for r, why in manifest["skipped"].items()],
-            "seeds": list(config.evaluation.seeds),
+            "seeds": list(seeds),
         },
     )
     if run.finished:
