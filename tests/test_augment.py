@@ -138,22 +138,12 @@ def disturbed(augment, samples, median, seed=SEED):
 
 def test_fusion_blends_v_beats_with_the_median_beat():
     samples, median = waves()
-    labels = np.where(np.arange(600) % 2, V, N)
-    labels[::5] = F
-    before = regular(600)
-    before[labels == V, CENTER] = 0.4
-    arrays = [tf.constant(v) for v in (samples, median, before, labels)]
-    new, rhythm, after = (
-        v.numpy() for v in fuse(*arrays, 1, CENTER, Augment(fusion=0.6, fusion_share=(0.3, 0.7)), SEED)
-    )
+    labels = np.tile(np.arange(5), 120)
+    arrays = [tf.constant(v) for v in (samples, median, labels)]
+    new, after = (v.numpy() for v in fuse(*arrays, 1, Augment(fusion=0.5), SEED))
     changed = (new != samples).any((1, 2))
     np.testing.assert_array_equal(after, np.where(changed, F, labels))
-    partners = (labels == N).mean()  # a fusion beat takes the rhythm of a regular N sequence
-    assert (labels[changed] == V).all() and abs(changed[labels == V].mean() - 0.6 * partners) < 0.12
-    np.testing.assert_array_equal(rhythm[~changed], before[~changed])
-    assert (rhythm[changed, CENTER] > 0.64).all()  # about when the normal beat was due
-    own = {row.tobytes() for row in np.delete(before[labels == N], CENTER, 1)}
-    assert {row.tobytes() for row in np.delete(rhythm[changed], CENTER, 1)} <= own
+    assert (labels[changed] == V).all() and abs(changed[labels == V].mean() - 0.5) < 0.2
     np.testing.assert_array_equal(new[:, [0, 2]], samples[:, [0, 2]])  # the neighbours stay
     low, high = np.minimum(median, samples[:, 1]), np.maximum(median, samples[:, 1])
     assert (new[changed, 1] >= low[changed] - 1e-6).all() and (new[changed, 1] <= high[changed] + 1e-6).all()

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras_tuner
 import pytest
 import yaml
-from conftest import config_for
+
 
 from keras_ecg.config import Config, load_config, to_dict
 from keras_ecg.errors import InputError
