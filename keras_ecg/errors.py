@@ -27,7 +27,8 @@ def run_script(main: str | Callable[[], None]) -> None:
         sys.exit(2)
     except OSError as error:
         # A full disk, a read-only folder: whatever was being written had a temporary name.
-        print(f"error: {error.filename or 'writing'}: {error.strerror or error}; mend it and rerun", file=sys.stderr)
+        reason = " ".join(str(error.strerror or error).split())
+        print(f"error: {error.filename or 'writing'}: {reason}; mend it and rerun", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: finished parts are kept, the same command resumes", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written under a temporary name, then renamed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -13,13 +14,22 @@ from keras_ecg.errors import InputError
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it on success and removes it on failure."""
+    """Yields a temporary path beside `path`; renames it on success and removes it on failure.
+
+    Raises:
+        OSError: of the block, with `path` as its file where it names none.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename not in (None, str(partial)):
+            raise
+        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -61,6 +71,20 @@ def fingerprint(value: Any) -> str:
 def sweep(folder: Path | str) -> None:
     """Removes the temporary files that killed processes left in `folder`."""
     for path in Path(folder).glob(".*.partial*"):
-        owner = path.name.split(".partial")[0].rpartition(".")[2]
-        if not owner.isdigit() or not Path(f"/proc/{owner}").exists():
+        if not is_running(path.name.split(".partial")[0].rpartition(".")[2]):
             path.unlink(missing_ok=True)
+
+
+def is_running(process: str) -> bool:
+    """Whether there is a process of this id; the system that cannot tell says yes."""
+    if not process.isdigit():
+        return False
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

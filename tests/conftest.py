@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_ecg.config import Config, from_dict, merge  # noqa: E402 - after the environment
 

@@ -61,8 +61,11 @@ def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...
     feature["version"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[VERSION]))
     example = tf.train.Example(features=tf.train.Features(feature=feature))
     with atomic(path) as partial:
-        with tf.io.TFRecordWriter(str(partial)) as writer:
-            writer.write(example.SerializeToString(deterministic=True))
+        try:
+            with tf.io.TFRecordWriter(str(partial)) as writer:
+                writer.write(example.SerializeToString(deterministic=True))
+        except tf.errors.OpError as error:
+            raise OSError(error.message.rpartition("; ")[2]) from None  # a full disk has many names there
         return sha256(partial)
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
-from keras_ecg.files import atomic, read_json, sweep, write_json
+from keras_ecg.files import atomic, is_running, read_json, sweep, write_json, write_text
 from keras_ecg.predictions import file_name, read_npz, save_predictions, write_npz
 from keras_ecg.runs.environment import collect
 
@@ -163,11 +163,18 @@ def find_or_create(
         **collect(),
     }
     # Filled beside its place and then renamed: a folder under its final name always has both files.
+    for killed in runs_dir.glob(".*.new"):
+        if not is_running(killed.name.split(".")[-2]):
+            shutil.rmtree(killed, ignore_errors=True)
     hidden = runs_dir / f".{study}_{model}.{os.getpid()}.new"
     shutil.rmtree(hidden, ignore_errors=True)
     hidden.mkdir(parents=True)
-    (hidden / "config.yaml").write_text(yaml.safe_dump(config_dict, sort_keys=False), encoding="utf-8")
-    write_json(hidden / "environment.json", environment)
+    try:
+        write_text(hidden / "config.yaml", yaml.safe_dump(config_dict, sort_keys=False))
+        write_json(hidden / "environment.json", environment)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
     while (path := runs_dir / f"{study}_{model}_{now.strftime(STAMP)}").exists():
         now += timedelta(seconds=1)
     hidden.rename(path)
