@@ -126,6 +126,7 @@ class Evaluation:
     folds: int = 5
     fold_seed: int = 0
     exclude_records: tuple[str, ...] = ("102", "104", "107", "217")  # paced; k-fold leaves them out
+    selected_on: tuple[str, ...] = ()  # records on which this configuration was chosen: declared in every report
     bootstrap: int = 1000
     controls: bool = True
 

@@ -17,7 +17,9 @@ def as_model(layer, inputs: dict) -> keras.Model:
     return keras.Model(symbols, layer(*symbols.values()))
 
 
-def run_layer_test(layer_class, options: dict, shapes: dict, output_shape: tuple, tmp_path, unmoved: tuple = ()) -> None:
+def run_layer_test(
+    layer_class, options: dict, shapes: dict, output_shape: tuple, tmp_path, unmoved: tuple = ()
+) -> None:
     """Checks one layer.
 
     Args:

@@ -71,7 +71,9 @@ def test_a_missing_file_is_named():
 def test_later_files_lie_over_earlier_ones_and_settings_over_all(write):
     first = write("title: first\ntraining: {epochs: 2, learning_rate: 0.5}\nevaluation: {seeds: [1, 2]}", "1.yaml")
     second = write("training: {epochs: 4}\nevaluation: {seeds: [7]}", "2.yaml")
-    config = load_config([first, second], ["training.weight_decay=0", "model.options.width=16", "model.options.heads=2"])
+    config = load_config(
+        [first, second], ["training.weight_decay=0", "model.options.width=16", "model.options.heads=2"]
+    )
     assert (config.title, config.training.epochs, config.training.learning_rate) == ("first", 4, 0.5)
     assert config.evaluation.seeds == (7,)  # a list is replaced, not lengthened
     assert config.training.weight_decay == 0.0 and isinstance(config.training.weight_decay, float)

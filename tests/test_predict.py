@@ -80,7 +80,9 @@ def test_a_flat_record_and_a_run_without_weights_are_told(tmp_path):
 
 def test_the_script_ends_with_status_two_and_one_line(tmp_path):
     command = [sys.executable, str(ROOT / "predict.py"), "nowhere/999", "--output-dir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"}
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("error: nowhere/999.hea") and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())

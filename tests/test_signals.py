@@ -162,7 +162,7 @@ def features_of(seconds) -> np.ndarray:
 
 def test_a_regular_rhythm_has_no_contrasts():
     found = features_of(np.full(80, 0.8))
-    assert found.shape [0] == 81 and found.dtype == np.float32
+    assert found.shape[0] == 81 and found.dtype == np.float32
     np.testing.assert_allclose(found[:, :2], np.log(0.8), atol=1e-5)
     np.testing.assert_allclose(found[:, 2:31], 0, atol=1e-5)
 

@@ -10,7 +10,15 @@ from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.experiments.strips import error_strips
-from keras_ecg.experiments.study import fit_part, headline, need_labels, open_study, packed_subjects, part_history
+from keras_ecg.experiments.study import (
+    fit_part,
+    headline,
+    need_labels,
+    open_study,
+    packed_subjects,
+    part_history,
+    selection_note,
+)
 from keras_ecg.runs import RunFolder, load_predictions
 
 
@@ -49,7 +57,12 @@ def run_final(config: Config) -> RunFolder:
             run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
     run.write_history([row for seed in seeds for row in part_history(run, f"seed_{seed}", seed)])
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
-    print(headline(run, run.finish(train=list(split.train), test=list(split.test))))
+    print(
+        headline(
+            run,
+            run.finish(train=list(split.train), test=list(split.test), selection=selection_note(config, split.test)),
+        )
+    )
     return run
 
 

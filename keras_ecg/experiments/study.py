@@ -102,6 +102,21 @@ def headline(run: RunFolder, metrics: dict) -> str:
     return f"{run.path.name}: {shown}\nreport: {run.path / 'report.html'}"
 
 
+def selection_note(config: Config, test: tuple[str, ...]) -> str:
+    """What the configuration was chosen on, and whether any of that is scored here."""
+    chosen_on = config.evaluation.selected_on
+    if not chosen_on:
+        return "the configuration was chosen on no record of this database, or does not say on which"
+    text = f"configuration chosen by cross-validation inside records {' '.join(chosen_on)}"
+    scored = [r for r in test if r in chosen_on]
+    if not scored:
+        return f"{text}, none of which is scored; each test beat predicted once per seed"
+    return (
+        f"{text}; {len(scored)} of the {len(test)} scored records are among them (their figures may be optimistic), "
+        "though no model was trained on a scored subject"
+    )
+
+
 def need_labels(labels: np.ndarray, what: str) -> None:
     """Refuses training data of a single class."""
     if len(np.unique(labels)) < 2:
