@@ -164,4 +164,4 @@ def build_model(shape: tuple[int, ...], token: int, classes: int, config, pool: 
     for _ in range(config.blocks):
         x = ConformerBlock(config.heads, config.kernel_size, config.expansion, config.dropout)(x)
     x = layers.Dense(config.width, activation="silu")(x)
-    return keras.Model(scalograms, classification_head(x, token, classes, config.dropout))
+    return keras.Model({"scalograms": scalograms}, classification_head(x, token, classes, config.dropout))

@@ -63,7 +63,7 @@ def textbook_model(pool: bool) -> Callable:
     """A builder with the default model's knobs behind the front end."""
 
     def build(stream, config: Config) -> keras.Model:
-        shape = tuple(stream.element_spec[0].shape[1:])
+        shape = tuple(stream.element_spec[0]["scalograms"].shape[1:])
         knobs = model_config("cnn_conformer")
         return textbook.build_model(shape, label_position(config.sequences), len(CLASSES), knobs, pool)
 
@@ -74,7 +74,7 @@ def check(ours: Side, others: list[Side]) -> str:
     """All sides are trained on the same scalograms and labels and give probabilities of the same classes."""
     inputs, labels = ours.batch
     for other in others:
-        values, theirs = other.batch
+        values, theirs = other.batch[0]["scalograms"], other.batch[1]
         shapes = [side.model(side.batch[0]).shape for side in (ours, other)]
         if (
             not np.array_equal(inputs["scalograms"], values)

@@ -12,7 +12,6 @@ import keras_tuner
 import pytest
 import yaml
 
-
 from keras_ecg.config import Config, load_config, to_dict
 from keras_ecg.errors import InputError
 from keras_ecg.experiments import tune

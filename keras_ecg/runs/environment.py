@@ -59,7 +59,9 @@ def git_state(source: Path) -> dict:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "--no-optional-locks", "-C", source, *words], capture_output=True, text=True, timeout=20)
+            done = subprocess.run(
+                ["git", "--no-optional-locks", "-C", source, *words], capture_output=True, text=True, timeout=20
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
