@@ -162,6 +162,6 @@ def build_model(shape: tuple[int, ...], token: int, classes: int, config, pool: 
     x = ops.reshape(layers.GlobalAveragePooling2D()(x), (-1, shape[0], config.width))  # (B, S, D)
     x = PositionEmbedding()(layers.Dense(config.width)(x))
     for _ in range(config.blocks):
-        x = ConformerBlock(config.heads, config.kernel_size, config.expansion, config.dropout)(x)
+        x = ConformerBlock(config.heads, config.kernel_size, config.expansion, config.block_dropout)(x)
     x = layers.Dense(config.width, activation="silu")(x)
     return keras.Model({"scalograms": scalograms}, classification_head(x, token, classes, config.dropout))
