@@ -156,7 +156,8 @@ def build_model(shape: tuple[int, ...], token: int, classes: int, config, pool: 
     x = ops.reshape(scalograms, (-1, *shape[1:]))  # (B S, F, T, 1)
     for i, width in enumerate((32, 64, config.width)):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-        x = layers.Activation("relu")(layers.BatchNormalization()(x))
+        # Moving averages that follow within a few epochs: at the default 0.99 its predictions lag behind its training.
+        x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
         if pool and i < 2:
             x = layers.MaxPooling2D(2)(x)
     x = ops.reshape(layers.GlobalAveragePooling2D()(x), (-1, shape[0], config.width))  # (B, S, D)

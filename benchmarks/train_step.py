@@ -93,7 +93,11 @@ def run(workspace: Workspace) -> Result:
     def configured(extras: bool) -> Config:
         config = workspace.packed(extras=extras)
         loader = replace(config.loader, batch_size=size.batch)
-        return replace(config, loader=loader, training=replace(config.training, epochs=size.epochs))
+        training, augment = (
+            replace(config.training, epochs=size.epochs),
+            replace(config.augment, normal_per_epoch=size.normal),
+        )
+        return replace(config, loader=loader, training=training, augment=augment)
 
     ours = Side(configured(True), train, build_for)
     pooled, full = (Side(configured(False), train, textbook_model(pool)) for pool in (True, False))
@@ -109,7 +113,7 @@ def run(workspace: Workspace) -> Result:
     each = f"{1 / slow.textbook[0]:,.0f} sequences/s, ratio {slow.ratio:.0f}"
     rows.append(f"textbook without pooling, all three at full resolution: {each}")
 
-    scores = {}
+    scores, fit = {}, ours.per_epoch * size.batch
     for name, extras, build in (
         ("ours", True, build_for),
         ("ours, scalograms alone", False, build_for),
@@ -117,7 +121,7 @@ def run(workspace: Workspace) -> Result:
     ):
         scores[name] = Side(configured(extras), train, build).macro_f1(held_out)
     rows.append(
-        f"macro-F1 (N S V F) on {', '.join(held_out)} after {size.epochs} epochs on {', '.join(train)}: "
+        f"macro-F1 (N S V F) on {', '.join(held_out)} after {size.epochs} epochs of {fit} sequences of {', '.join(train)}: "
         + "; ".join(f"{name} {score:.3f}" for name, score in scores.items())
     )
     higher = scores["ours"] > scores["textbook"]

@@ -32,8 +32,9 @@ class Scale:
     batch: int = 64  # of train-step: three full-resolution convolutions of more do not fit a laptop's memory
     steps: int = 10
     epochs: int = 3
-    train: tuple[str, ...] = ("118", "119", "208")  # DS1
+    train: tuple[str, ...] = ("114", "118", "119", "124", "203", "208", "209")  # DS1
     held_out: tuple[str, ...] = ("205", "220", "223")  # DS1, other subjects
+    normal: int = 3000  # N beats drawn an epoch, for either side: the textbook's would take too long over all
 
 
 TINY = Scale(1, 1, 64, 16, ("119",), 8, 1, 1, ("119",), ("208",))

@@ -26,6 +26,7 @@ from keras_ecg.training import (
     labelled_stream,
     prepare_backend,
     sequences_per_epoch,
+    training_batch,
     with_seed,
 )
 
@@ -89,10 +90,11 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
         config = self.settle(hp)
         train, held_out = self.streams(config)
         kwargs |= {"validation_data": held_out, "steps_per_epoch": self.steps(config), "shuffle": False, "verbose": 0}
+        kwargs["class_weight"] = dict(enumerate(config.training.class_weights))
         return model.fit(train, **kwargs)
 
     def steps(self, config: Config) -> int:
-        return max(1, sequences_per_epoch(self.train, config) // config.loader.batch_size)
+        return max(1, sequences_per_epoch(self.train, config) // training_batch(self.train, config))
 
 
 def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -> keras_tuner.Tuner:
