@@ -121,7 +121,8 @@ def run(workspace: Workspace) -> Result:
     ):
         scores[name] = Side(configured(extras), train, build).macro_f1(held_out)
     rows.append(
-        f"macro-F1 (N S V F) on {', '.join(held_out)} after {size.epochs} epochs of {fit} sequences of {', '.join(train)}: "
+        f"macro-F1 (N S V F) on {', '.join(held_out)} after {size.epochs} epochs "
+        f"of {fit} sequences of {', '.join(train)}: "
         + "; ".join(f"{name} {score:.3f}" for name, score in scores.items())
     )
     higher = scores["ours"] > scores["textbook"]

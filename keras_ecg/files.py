@@ -77,7 +77,7 @@ def sweep(folder: Path | str) -> None:
 
 def is_running(process: str) -> bool:
     """Whether there is a process of this id; the system that cannot tell says yes."""
-    if not process.isdigit():
+    if not process.isdigit() or not int(process):
         return False
     if os.name != "posix":
         return True
