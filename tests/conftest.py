@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_ecg.config import Config, from_dict, merge  # noqa: E402 - after the environment
+
+# A job in the background ignores Ctrl-C and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 TRAIN, TEST = ("114", "208"), ("200", "213")
