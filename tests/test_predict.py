@@ -52,7 +52,7 @@ def test_the_published_weights_agree_with_the_published_predictions(mitdb_dir):
 def test_annotation_file_and_table_say_the_same(found, tmp_path):
     annotation, table = predict.write_predictions(found, "233", tmp_path)
     read = wfdb.rdann(str(annotation.with_suffix("")), "aami")
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["class"] for row in rows] == read.symbol == [mitdb.CLASSES[k] for k in found["label"]]
     np.testing.assert_array_equal(read.sample, [int(row["sample"]) for row in rows])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["233.aami", "233.csv"]

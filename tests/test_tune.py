@@ -61,7 +61,7 @@ def search_config(packed, folder: Path) -> Config:
 
 def trials(folder: Path) -> list[dict]:
     (path,) = folder.glob("searches/*/trials.csv")
-    return list(csv.DictReader(path.open()))
+    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 def run(config: Config, folder: Path, kill_when=None) -> int:
