@@ -46,20 +46,22 @@ def check(ours, theirs, shuffled: list) -> list[str]:
 
 def run(workspace: Workspace) -> Result:
     records = tuple(r for r in workspace.scale.load_records if r in workspace.records) or workspace.few
+    few = tuple(r for r in workspace.few if r in records) or records[:1]
     config = workspace.packed(extras=False)
     mean, scale = training_statistics(list(records), config)
 
-    def stream(training: bool, config=config):
+    def stream(training: bool, records=records, config=config):
         return create_dataset(list(records), config, BATCH, training, mean, scale)
 
     rows, compared = [], {}
     for layout in textbook.LAYOUTS:
         files = pack_textbook(workspace, layout, records)
 
-        def theirs(shuffle: int, layout=layout, files=files):
+        def theirs(shuffle: int, files=files, layout=layout):
             return textbook.load(files, layout, BATCH, mean[..., 0], scale[..., 0], shuffle)
 
-        rows += check(stream(False), theirs(0), [stream(True), theirs(BUFFER)])
+        some = [files[records.index(r)] for r in few]
+        rows += check(stream(False, few), theirs(0, some), [stream(True, few), theirs(BUFFER, some)])
         compared[layout] = alternate(
             lambda: drain(stream(True)), lambda theirs=theirs: drain(theirs(BUFFER)), "sequence", workspace.scale.turns
         )
@@ -69,7 +71,7 @@ def run(workspace: Workspace) -> Result:
             "create_dataset, pools of 4,096 sequences, the same tensors",
             f"{textbook.LAYOUTS[layout]}, parallel maps, shuffle buffer of {BUFFER}",
         )
-    whole = seconds_per_unit(lambda: drain(stream(True, workspace.packed())))
+    whole = seconds_per_unit(lambda: drain(stream(True, config=workspace.packed())))
     rows.append(f"ours with RR features and waveforms besides: {1 / whole:,.0f} sequences/s")
     rows.append(
         f"records {', '.join(records)}; to {textbook.LAYOUTS['examples']} the ratio is {compared['examples'].ratio:.1f}"

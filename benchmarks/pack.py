@@ -8,8 +8,8 @@ from benchmarks import textbook
 from benchmarks.measure import Result, UnequalError, alternate, check_equal
 from benchmarks.workspace import Workspace, quietly, restart
 from keras_ecg.config import Config
+from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import create_dataset
-from keras_ecg.data.preprocess import hdf5_path
 from keras_ecg.data.tfrecords import pack
 
 NAME, TARGET = "pack", 10

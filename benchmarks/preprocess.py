@@ -8,7 +8,8 @@ import numpy as np
 from benchmarks import textbook
 from benchmarks.measure import Result, UnequalError, alternate, check_equal
 from benchmarks.workspace import Workspace, quietly, restart
-from keras_ecg.data.preprocess import hdf5_path, preprocess
+from keras_ecg.data.hdf5 import hdf5_path
+from keras_ecg.data.preprocess import preprocess
 
 NAME, TARGET = "preprocess", 20
 HALF_ULP = 2.0**-10  # two float16 roundings of nearly equal values are at most one unit in the last place apart
@@ -47,9 +48,9 @@ def run(workspace: Workspace) -> Result:
         return sum(textbook.preprocess_record(workspace.database, r, target) for r in workspace.few)
 
     def before() -> None:
-        restart()
         workspace.fresh("ours")
         workspace.fresh("textbook")
+        restart()
 
     compared = alternate(ours, theirs, "beat", workspace.scale.turns, before)
     before()

@@ -13,11 +13,11 @@ from joblib.externals.loky import get_reusable_executor
 from keras_ecg.config import Config, Database, Loader, Sequences
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.tfrecords import pack
+from keras_ecg.databases import mitdb
 from keras_ecg.databases.recordings import list_records
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 FEW = ("208", "119")  # the textbook's records, where all would take it minutes
-SEVERAL = ("118", "119", "205", "208", "209", "220")
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Scale:
 
     turns: int = 3
     copies: int = 8  # of the excerpt, so that starting the worker processes is not all that is timed
-    kernel_beats: int = 4096
+    kernel_beats: int = 16384
     textbook_beats: int = 512
-    load_records: tuple[str, ...] = SEVERAL
+    load_records: tuple[str, ...] = mitdb.DS1
     batch: int = 64  # of train-step: three full-resolution convolutions of more do not fit a laptop's memory
     steps: int = 10
     epochs: int = 3
@@ -41,8 +41,10 @@ TINY = Scale(1, 1, 64, 16, ("119",), 8, 1, 1, ("119",), ("208",))
 
 
 def restart() -> None:
-    """Ends joblib's worker processes: the next call starts them, inside what is timed."""
+    """Ends joblib's worker processes: the next call starts them, inside what is timed. Waits for the disk besides."""
     get_reusable_executor().shutdown(wait=True)
+    if hasattr(os, "sync"):
+        os.sync()  # what was written before is not written back while the next side is measured
 
 
 class Workspace:

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from keras_ecg.config import Config
-from keras_ecg.data.preprocess import hdf5_path, read_columns
+from keras_ecg.data.hdf5 import hdf5_path, read_columns
 from keras_ecg.data.tfrecords import read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError

@@ -40,9 +40,9 @@ def write_text(path: Path | str, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """Writes `value` atomically as JSON; a NaN is an error, since JSON has none."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+def write_json(path: Path | str, value: Any, compact: bool = False) -> None:
+    """Writes `value` atomically as JSON, in one line if `compact`; a NaN is an error, since JSON has none."""
+    write_text(path, json.dumps(value, indent=None if compact else 1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
@@ -73,6 +73,16 @@ def sweep(folder: Path | str) -> None:
     for path in Path(folder).glob(".*.partial*"):
         if not is_running(path.name.split(".partial")[0].rpartition(".")[2]):
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def swept(folder: Path | str) -> Iterator[None]:
+    """Sweeps `folder` before the block and after it: workers that an error or Ctrl-C ends leave files behind, too."""
+    sweep(folder)
+    try:
+        yield
+    finally:
+        sweep(folder)
 
 
 def is_running(process: str) -> bool:

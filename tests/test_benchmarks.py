@@ -89,10 +89,10 @@ def test_a_difference_is_an_error():
         check_equal("x", np.array([np.nan]), np.ones(1), 1)
 
 
-def test_sides_are_measured_in_turn():
+def test_sides_are_measured_in_turn_and_their_first_turns_are_not_counted():
     calls = []
     compared = alternate(lambda: calls.append("a") or 1, lambda: calls.append("b") or 2, "beat", 3)
-    assert calls == list("ababab") and len(compared.ours) == len(compared.textbook) == 3
+    assert calls == list("ab" * 4) and len(compared.ours) == len(compared.textbook) == 3
     assert Comparison([1.0, 2.0, 3.0], [8.0, 40.0, 20.0], "beat").ratio == 10
     result = Result("x", 9.96, 10, ["row"])
     assert str(result) == "x 10.0\n  row" and not result.reached

@@ -5,8 +5,8 @@ from conftest import RECORDS, TRAIN, batches
 
 import DataLoader
 from keras_ecg.config import Config, from_dict, merge, to_dict
+from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels, keep_normal
-from keras_ecg.data.preprocess import hdf5_path
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.errors import InputError
 from keras_ecg.signals.scalogram import scalograms

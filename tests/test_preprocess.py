@@ -11,7 +11,8 @@ import pywt
 import wfdb
 from conftest import RECORDS, SAMPLE, config_for, copy_records
 
-from keras_ecg.data.preprocess import hdf5_path, preprocess
+from keras_ecg.data.hdf5 import hdf5_path
+from keras_ecg.data.preprocess import preprocess
 from keras_ecg.databases.mitdb import AAMI_SYMBOLS
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.errors import InputError

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -9,8 +10,10 @@ import tensorflow as tf
 from conftest import RECORDS, TEST, TRAIN, batches, config_for, copy_records
 
 from keras_ecg.config import Config, Sequences, from_dict, merge, to_dict
+from keras_ecg.data.examples import write_example
+from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels
-from keras_ecg.data.preprocess import hdf5_path, preprocess
+from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.tfrecords import label_position, pack, parse_chunks, read_manifest
 from keras_ecg.errors import InputError
 from keras_ecg.files import sha256
@@ -319,3 +322,19 @@ def test_nothing_can_be_read_while_packing_is_unfinished_and_a_rerun_completes_i
 def test_position_of_the_label():
     assert [label_position(Sequences(length=n)) for n in (1, 2, 3, 4, 8)] == [0, 1, 1, 2, 4]
     assert [label_position(Sequences(length=n, label_beat="last")) for n in (1, 3, 4)] == [0, 2, 3]
+
+
+def test_what_is_written_is_what_tensorflow_writes(tmp_path):
+    arrays = {"rr": np.linspace(0, 1, 300, dtype=np.float32), "none": np.empty((5, 0)), "half": np.ones((3, 7), "f2")}
+    numbers = (0, 1, 127, 128, 300, 2**40)
+    digest = write_example(tmp_path / "ours", {**arrays, "record": b"100", "shape": numbers})
+    example = tf.train.Example()
+    for name, values in arrays.items():
+        example.features.feature[name].bytes_list.value.append(values.tobytes())
+    example.features.feature["record"].bytes_list.value.append(b"100")
+    example.features.feature["shape"].int64_list.value.extend(numbers)
+    with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
+        writer.write(example.SerializeToString(deterministic=True))
+    ours = (tmp_path / "ours").read_bytes()
+    assert ours == (tmp_path / "theirs").read_bytes()
+    assert digest == hashlib.sha256(ours).hexdigest()

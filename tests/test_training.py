@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from keras_ecg.config import Config, Training, from_dict, merge, to_dict
 from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
+from keras_ecg.data.hdf5 import hdf5_path, read_columns
 from keras_ecg.data.pipeline import create_dataset, get_all_labels
-from keras_ecg.data.preprocess import hdf5_path, read_columns
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json
 from keras_ecg.models import load_model

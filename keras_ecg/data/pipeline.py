@@ -136,6 +136,25 @@ def chunk_scalograms(chunks: dict, config: Config):
     return to_scalograms(samples - chunks["level"][..., tf.newaxis] if config.loader.center else samples, config)
 
 
+def is_per_beat(values) -> bool:
+    """Whether a mean or scale is the same for every beat of a sequence."""
+    return values is None or np.ndim(values) < 4 or np.shape(values)[-4] == 1
+
+
+def normalize(scalograms, mean, scale):
+    """Scalograms (A, S, F, T) less `mean`, then over `scale`, each broadcast against (A, S, F, T, 1); None for neither.
+
+    Where both are the same for every beat, S may be any number of beats.
+    """
+    out = tf.cast(scalograms, tf.float32)
+    for values, change in ((mean, tf.subtract), (scale, tf.divide)):
+        if values is not None:
+            beats = 1 if is_per_beat(values) else scalograms.shape[1]
+            row = np.broadcast_to(np.asarray(values, np.float32), (1, beats, *scalograms.shape[2:], 1)).reshape(1, -1)
+            out = change(tf.reshape(out, (-1, row.size)), row)  # TensorFlow is fast along whole rows
+    return tf.reshape(out, (-1, *scalograms.shape[1:]))
+
+
 def sequence_rhythm(intervals, config: Config):
     """Intervals (B, 2 C + 1) around the labelled beats to features (B, S, R) of every beat of their sequences."""
     position = label_position(config.sequences)
@@ -149,10 +168,10 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
 
     Args:
         beats: samples (B, S, T) float16, level (B, S), median_beat (B, T) float16, rr (B, 2 C + 1), and scalograms
-            (B, S, F, T) float16 where they are read.
+            (B, S, F, T) where they are read.
         labels: (B,) int64.
         config: says which inputs are wanted, and how they are augmented.
-        mean: broadcasts against (B, S, F, T, 1), or None.
+        mean: as in `normalize`; None where it is done.
         scale: the same.
         seed: (2,) int of the augmentation; None for none.
     """
@@ -171,12 +190,10 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
                 samples, labels = fuse(samples, median, labels, position, augment, tf.random.fold_in(seed, 2))
             samples, median_beats = augment_waveform(samples, median, augment, tf.random.fold_in(seed, 3))
     if "scalograms" in beats:
-        values = tf.cast(beats["scalograms"], tf.float32)
+        values = beats["scalograms"]
     else:
         values = to_scalograms(samples if config.loader.center else samples + level, config)
-    values = values[..., tf.newaxis]
-    values = values if mean is None else values - mean
-    values = values if scale is None else values / scale
+    values = normalize(values, mean, scale)[..., tf.newaxis]
     inputs = {"scalograms": values}
     if config.loader.waveforms:
         inputs["waveforms"] = tf.stack([samples, samples - median_beats], -1)
@@ -221,7 +238,6 @@ def create_dataset(
     chunk_files(record_names, config)
     length = config.sequences.length
     beats_per_chunk, context = config.sequences.chunk_size + length - 1, rr_context(config.sequences)
-    mean, scale = (None if v is None else tf.constant(v, tf.float32) for v in (mean, scale))
     augmented = is_training and config.augment != Augment()
     redrawn = config.loader.center or (augmented and changes_waveform(config.augment))
     stored = config.sequences.storage == "scalogram" and not redrawn
@@ -254,7 +270,18 @@ def create_dataset(
         return tf.data.Dataset.random(config.loader.seed + offset, rerandomize_each_iteration=True)
 
     pool = config.loader.shuffle_chunks if is_training else 4
-    pools = tf.data.Dataset.zip(read_chunks(record_names, config, is_training, stored, pool), random(0))
+    chunks = read_chunks(record_names, config, is_training, stored, pool)
+    if stored and is_per_beat(mean) and is_per_beat(scale):
+        # A beat once, not once in each of its sequences.
+        given = mean, scale
+
+        @plain
+        def normalized(chunks: dict) -> dict:
+            return {**chunks, "scalograms": normalize(chunks["scalograms"], *given)}
+
+        chunks = chunks.map(normalized, tf.data.AUTOTUNE, deterministic=True)
+        mean = scale = None
+    pools = tf.data.Dataset.zip(chunks, random(0))
     dataset = pools.flat_map(batches).rebatch(batch_size)
     if augmented:
         dataset = tf.data.Dataset.zip(dataset, random(1)).map(

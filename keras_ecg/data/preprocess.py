@@ -1,42 +1,26 @@
-"""Recordings to HDF5: one file per record with its beats and their scalograms, unnormalized, and metadata.json.
-
-Each file holds, for the n beats of its record:
-
-    samples     (n, T) float16, mV: the beat itself
-    scalograms  (n, F, T) float16: magnitudes of its wavelet coefficients
-    sample      (n,) int64: the annotation's own index in the original recording
-    label       (n,) int8: 0 to 4 for N S V F Q
-    symbol      (n,) bytes: the annotation's symbol
-    rr_before, rr_after  (n,) float32, seconds; NaN at the ends
-    median_beat (T,) float32, mV: the record's median beat, from all its beats and no label
-"""
+"""Recordings to HDF5: one file per record with its beats and their scalograms, unnormalized, and metadata.json."""
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pywt
 from threadpoolctl import threadpool_limits
 
 from keras_ecg import cli
 from keras_ecg.config import Beats, Config, to_dict
+from keras_ecg.data.hdf5 import VERSION, describe, hdf5_path, stored_fingerprint, writing
 from keras_ecg.databases import mitdb, recordings
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic, fingerprint, read_json, sha256, sweep, write_json
+from keras_ecg.files import atomic, fingerprint, read_json, sha256, swept, write_json
 from keras_ecg.parallel import each
 from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
 from keras_ecg.signals.filters import bandpass, moved_peaks, resample
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
 
-VERSION = 1  # raised when the same parameters would give another file
+AT_ONCE = 1024  # beats, in memory that is used again: new memory costs as much as the transform
 MOST_MV = 1000  # coefficients of larger beats would overflow float16
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
-COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
-
-
-def hdf5_path(folder: Path | str, record: str) -> Path:
-    return Path(folder) / f"{record.replace('/', '_')}.h5"
 
 
 def check_parameters(beats: Beats) -> None:
@@ -127,10 +111,16 @@ def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where
     """
     arrays = extract_beats(recording, beats, where)
     chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
-    with threadpool_limits(1), atomic(path) as partial, h5py.File(partial, "w") as file:
+    with threadpool_limits(1), atomic(path) as partial, writing(partial) as file:
         for name, values in arrays.items():
             file[name] = values.astype(np.float16) if name == "samples" else values
-        file["scalograms"] = scalograms(arrays["samples"], beats.scales, beats.wavelet, np.float16)
+        samples = arrays["samples"]
+        shape = (beats.scales, samples.shape[1])
+        stored = file.create_dataset("scalograms", (len(samples), *shape), np.float16)
+        out = np.empty((min(AT_ONCE, len(samples)), *shape), np.float16)
+        for start in range(0, len(samples), AT_ONCE):
+            part = samples[start : start + AT_ONCE]
+            stored[start : start + len(part)] = scalograms(part, beats.scales, beats.wavelet, out=out[: len(part)])
         file.attrs.update(
             record=recording.record,
             lead=recording.leads[chosen],
@@ -138,59 +128,6 @@ def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where
             sampling_rate_hz=beats.sampling_rate_hz,
             **details,
         )
-
-
-def stored_fingerprint(path: Path) -> str | None:
-    """The fingerprint inside an HDF5 file; None where it is missing or damaged."""
-    try:
-        with h5py.File(path, "r") as file:
-            whole = len(file["scalograms"]) == len(file["samples"]) == len(file["label"])
-        return describe(path)["fingerprint"] if whole else None
-    except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
-        return None
-
-
-def read_columns(folder: Path | str, record: str) -> dict[str, np.ndarray]:
-    """The per-beat columns of a record: sample, symbol, label, rr_before, rr_after (n,).
-
-    Raises:
-        InputError: no HDF5 file, or a damaged one.
-    """
-    path = hdf5_path(folder, record)
-    try:
-        with h5py.File(path, "r") as file:
-            return {name: file[name][:] for name in COLUMNS}
-    except (OSError, KeyError, ValueError, RuntimeError):
-        found = "a damaged file" if path.is_file() else "no such file"
-        raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
-
-
-def describe(path: Path) -> dict:
-    """One record's entry in metadata.json, read back from its HDF5 file."""
-    with h5py.File(path, "r") as file:
-        columns = {name: file[name][:] for name in COLUMNS}
-        attrs = dict(file.attrs)
-        dropped = file["dropped"][:].tolist()
-    label = columns.pop("label").tolist()
-    return {
-        **{k: attrs[k] for k in ("subject", "lead", "fingerprint")},
-        **{k: float(attrs[k]) for k in ("original_rate_hz", "sampling_rate_hz")},
-        "inputs": dict(line.split(" ") for line in attrs["inputs"]),
-        "dropped_samples": dropped,
-        "index": list(range(len(label))),
-        "sample": columns["sample"].tolist(),
-        "symbol": [s.decode() for s in columns["symbol"]],
-        "aami_class": [mitdb.CLASSES[k] for k in label],
-        "label": label,
-        **{k: _without_nan(columns[k].astype(float).round(6)) for k in ("rr_before", "rr_after")},
-    }
-
-
-def _without_nan(values: np.ndarray) -> list[float | None]:
-    out = values.tolist()
-    for k in np.flatnonzero(np.isnan(values)):
-        out[k] = None  # JSON has no NaN
-    return out
 
 
 def write_metadata(target: Path | str, records: list[str], beats: Beats, skipped: dict[str, str]) -> dict:
@@ -202,7 +139,7 @@ def write_metadata(target: Path | str, records: list[str], beats: Beats, skipped
     }
     path = Path(target) / "metadata.json"
     if not path.is_file() or read_json(path) != metadata:
-        write_json(path, metadata)
+        write_json(path, metadata, compact=True)
     return metadata
 
 
@@ -219,7 +156,6 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     folder, target = config.database.data_dir, Path(config.database.hdf5_dir)
     records = list(config.database.records) or recordings.list_records(folder)
     target.mkdir(parents=True, exist_ok=True)
-    sweep(target)
 
     def work(record: str) -> tuple[str, bool, InputError | None]:
         try:
@@ -229,7 +165,7 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
 
     skipped: dict[str, str] = {}
     written = 0
-    with each(work, records, "preprocess", jobs) as results:
+    with swept(target), each(work, records, "preprocess", jobs) as results:
         for record, was_written, error in results:
             written += was_written
             if error and not skip_bad_records:

@@ -27,12 +27,12 @@ import numpy as np
 
 from keras_ecg import cli
 from keras_ecg.config import Config, Sequences, to_dict
-from keras_ecg.data.preprocess import VERSION as HDF5_VERSION
-from keras_ecg.data.preprocess import hdf5_path
+from keras_ecg.data.examples import write_example
+from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
+from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic, fingerprint, read_json, sha256, sweep, write_json
+from keras_ecg.files import fingerprint, read_json, sha256, swept, write_json
 from keras_ecg.parallel import each
-from keras_ecg.quiet import import_quietly
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
 VERSION = 1
@@ -49,24 +49,16 @@ def rr_context(sequences: Sequences) -> int:
     return CONTEXT + sequences.length
 
 
+def span(values: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """values[start:stop]; beyond the ends the first and the last are repeated."""
+    if start >= 0 and stop <= len(values):
+        return values[start:stop]  # no copy
+    return values[np.clip(np.arange(start, stop), 0, len(values) - 1)]
+
+
 def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], record: str) -> str:
     """Writes one chunk's example and returns the file's SHA-256. The parser is `parse_chunks`."""
-    tf = import_quietly("tensorflow")
-    feature = {
-        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(values).data.tobytes()]))
-        for name, values in arrays.items()
-    }
-    feature["record"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[record.encode()]))
-    feature["shape"] = tf.train.Feature(int64_list=tf.train.Int64List(value=shape))
-    feature["version"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[VERSION]))
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    with atomic(path) as partial:
-        try:
-            with tf.io.TFRecordWriter(str(partial)) as writer:
-                writer.write(example.SerializeToString(deterministic=True))
-        except tf.errors.OpError as error:
-            raise OSError(error.message.rpartition("; ")[2]) from None  # a full disk has many names there
-        return sha256(partial)
+    return write_example(path, {**arrays, "record": record.encode(), "shape": shape, "version": (VERSION,)})
 
 
 def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, scalograms: bool = True) -> dict:
@@ -132,12 +124,13 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
     files = {}
     for part, start in enumerate(range(0, count, sequences.chunk_size)):
         stop = min(start + sequences.chunk_size, count)
-        beats = np.clip(np.arange(start - offset, stop - offset + sequences.length - 1), 0, count - 1)
+        first, end = start - offset, stop - offset + sequences.length - 1
+        beats = span(arrays["samples"], first, end)
         chunk = {
-            "scalograms": wavelet[beats],
-            "samples": arrays["samples"][beats],
+            "scalograms": span(wavelet, first, end),
+            "samples": beats,
             "median_beat": median,
-            "level": np.median(arrays["samples"][beats].astype(np.float32), axis=1),
+            "level": np.median(beats.astype(np.float32), axis=1),
             "rr": series[start : stop + 2 * context],
             "label": arrays["label"][start:stop],
             "sample": arrays["sample"][start:stop],
@@ -211,7 +204,6 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
         found = "records cut with other parameters"
         raise InputError(metadata_path, found, "those of this config", "run preprocess_data.py")
     target.mkdir(parents=True, exist_ok=True)
-    sweep(target)
     parameters = {"version": VERSION, "beats": beats, **to_dict(config.sequences)}
     manifest_file, unfinished = manifest_path(target), target / UNFINISHED
     found = [path for path in (manifest_file, unfinished) if path.is_file()]
@@ -221,21 +213,21 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     stale = [record for record in fingerprints if record not in entries]
     if stale:
         # From here until all is written there is no manifest: nothing can be trained on half of it.
-        write_json(unfinished, {"parameters": parameters, "records": entries})
+        write_json(unfinished, {"parameters": parameters, "records": entries}, compact=True)
         manifest_file.unlink(missing_ok=True)
 
     def work(record: str) -> tuple[str, dict]:
         return record, pack_record(source, record, str(target), config.sequences)
 
     saved = time.monotonic()
-    with each(work, stale, "pack", jobs, quiet) as results:
+    with swept(target), each(work, stale, "pack", jobs, quiet) as results:
         for record, entry in results:
             if entry["fingerprint"] != fingerprints[record]:
                 path = hdf5_path(source, record)
                 raise InputError(path, "beats of another run", "what metadata.json lists", "run preprocess_data.py")
             entries[record] = entry
             if time.monotonic() > saved + 1:
-                write_json(unfinished, {"parameters": parameters, "records": entries})
+                write_json(unfinished, {"parameters": parameters, "records": entries}, compact=True)
                 saved = time.monotonic()
     manifest = {
         "parameters": parameters,
@@ -243,7 +235,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
         "records": {record: entries[record] for record in fingerprints},
     }
     if not manifest_file.is_file() or manifest != old:
-        write_json(manifest_file, manifest)
+        write_json(manifest_file, manifest, compact=True)
     unfinished.unlink(missing_ok=True)
     known = {name for entry in entries.values() for name in entry["files"]}
     for path in target.glob("*.tfrecord"):

@@ -23,7 +23,7 @@ FETCH = "run download_data.py, or name the right folder"
 FETCH_AGAIN = "run download_data.py again, which replaces damaged files"
 # Bytes per sample of the WFDB formats that are not compressed: https://physionet.org/physiotools/wag/signal-5.htm
 FORMAT_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
-MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}  # a lead in another unit (mmHg) is left as it is
+MILLIVOLTS = {"uV": 1e-3, "V": 1e3}  # a lead in another unit (mmHg) is left as it is
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,22 @@ def read_recording(folder: Path | str, record: str, annotations: str | None = "a
     try:
         if isinstance(header, wfdb.MultiRecord):
             data = wfdb.rdrecord(str(folder / record))
-            values = data.p_signal  # (T, L)
+            values = data.p_signal.astype(np.float32)  # (T, L)
         else:
             data = wfdb.rdrecord(str(folder / record), physical=False)
             _check_checksums(path, data)
-            values = data.dac()  # (T, L)
+            values = data.dac(return_res=32)  # (T, L)
     except InputError:
         raise
     except Exception as error:  # what wfdb raises on a damaged file is not one kind of exception
         raise InputError(path, _reason(error), "signals that wfdb can read", FETCH_AGAIN) from error
-    signals = (values * [MILLIVOLTS.get(unit, 1.0) for unit in data.units]).astype(np.float32)
+    for lead, unit in enumerate(data.units):
+        if unit in MILLIVOLTS:
+            values[:, lead] *= MILLIVOLTS[unit]
     samples, symbols = np.empty(0, np.int64), np.empty(0, "<U1")
     if annotations:
-        samples, symbols = _read_annotations(_path(folder, record, annotations), len(signals), float(data.fs))
-    return Recording(record, signals, tuple(data.sig_name), float(data.fs), samples, symbols)
+        samples, symbols = _read_annotations(_path(folder, record, annotations), len(values), float(data.fs))
+    return Recording(record, values, tuple(data.sig_name), float(data.fs), samples, symbols)
 
 
 def choose_lead(leads: tuple[str, ...], wanted: str, fallbacks: tuple[str, ...] = (), where: object = "leads") -> int:
@@ -201,7 +203,7 @@ def _check_checksums(path: Path, data: wfdb.Record) -> None:
     """The 16-bit sums of the samples are the header's; a 0 there means that its writer gave none."""
     if not data.checksum or any((n or 1) != 1 for n in data.samps_per_frame or ()):
         return
-    sums = data.d_signal.sum(0, dtype=np.int64) % 65536
+    sums = [int(samples.sum(dtype=np.int64)) % 65536 for samples in data.d_signal.T]
     for lead, found, expected in zip(data.sig_name, sums, data.checksum, strict=True):
         if expected and found != expected % 65536:
             where = path.with_name(data.file_name[data.sig_name.index(lead)])

@@ -15,8 +15,9 @@ import wfdb
 from wfdb import processing
 
 from keras_ecg.config import Config, from_dict, read_yaml
+from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import get_all_beats
-from keras_ecg.data.preprocess import hdf5_path, write_beats, write_metadata
+from keras_ecg.data.preprocess import write_beats, write_metadata
 from keras_ecg.data.tfrecords import pack
 from keras_ecg.databases import mitdb, recordings
 from keras_ecg.errors import InputError

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
-from scipy.signal import butter, resample_poly, sosfiltfilt
+import scipy  # its parts are imported at their first use: half a second that most recordings do not need
 
 
 def bandpass(signal: np.ndarray, sampling_rate_hz: float, low_hz: float, high_hz: float, order: int = 3) -> np.ndarray:
@@ -12,8 +12,8 @@ def bandpass(signal: np.ndarray, sampling_rate_hz: float, low_hz: float, high_hz
     Raises:
         ValueError: the band is not within 0 and half the sampling rate.
     """
-    sections = butter(order, (low_hz, high_hz), "bandpass", fs=sampling_rate_hz, output="sos")
-    return sosfiltfilt(sections, signal, axis=0).astype(signal.dtype)
+    sections = scipy.signal.butter(order, (low_hz, high_hz), "bandpass", fs=sampling_rate_hz, output="sos")
+    return scipy.signal.sosfiltfilt(sections, signal, axis=0).astype(signal.dtype)
 
 
 def resample(signal: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
@@ -23,7 +23,8 @@ def resample(signal: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     ratio = Fraction(to_hz / from_hz).limit_denominator(1000)
     # Taken off before and put back after, so that the filter does not ring at the ends of an offset signal.
     level = np.median(signal, axis=0)
-    return (resample_poly(signal - level, ratio.numerator, ratio.denominator, axis=0) + level).astype(signal.dtype)
+    filtered = scipy.signal.resample_poly(signal - level, ratio.numerator, ratio.denominator, axis=0)
+    return (filtered + level).astype(signal.dtype)
 
 
 def moved_peaks(samples: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
