@@ -70,6 +70,7 @@ class Loader:
     center: bool = False  # take each beat's median level off before its wavelet transform, which is then in the graph
     rr_features: bool = False
     waveforms: bool = False  # the beat and its difference to the record's median beat: transductive, and declared so
+    difference_quantiles: bool = False  # how far from its median beat the record's beats are: transductive as well
     seed: int = 0
 
 

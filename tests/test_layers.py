@@ -8,6 +8,7 @@ from keras_ecg.layers.conformer import ConformerBlock, ConvolutionModule, HalfFe
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.layers.similarity import Similarity
 from keras_ecg.models.inputs import BeatChannels
+from keras_ecg.signals.beats import qrs_difference
 
 TOKENS = {"x": (4, 5, 8)}
 BEATS = {"x": (2, 3, 60, 4)}
@@ -31,6 +32,9 @@ LAYERS = {
         (2, 3, 5),
     ),
     "similarity": (Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 2)}, (2, 4, 13)),
+    "similarity in its record": (
+        Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 2), "difference_quantiles": (2, 4)}, (2, 4, 20),
+    ),
     "channels": (BeatChannels, {}, {"scalograms": (2, 3, 4, 60, 1), "waveforms": (2, 3, 60, 2)}, (2, 3, 60, 6)),
 }  # fmt: skip
 
@@ -129,3 +133,15 @@ def test_likeness_of_a_beat_to_the_median_beat_and_to_the_labelled_one():
     np.testing.assert_allclose(out[2, 4], np.corrcoef(beat[0, 2], beat[0, 1])[0, 1], atol=1e-4)
     np.testing.assert_allclose(out[:2, 8:11], np.log(0.05), atol=1e-3)  # no difference
     np.testing.assert_allclose(out[:2, 12], 0, atol=1e-4)  # as steep as the median beat
+
+
+def test_the_size_of_a_difference_relative_to_the_records_quantiles():
+    rng = np.random.default_rng(1)
+    beats, median = rng.normal(size=(4, 187)).astype(np.float32), rng.normal(size=187).astype(np.float32)
+    quantiles = np.array([-2, -1, 0.5, 0.75], np.float32)
+    out = Similarity()(np.stack([beats, beats - median], -1)[None], quantiles[None])
+    added = keras.ops.convert_to_numpy(out)[0, :, 13:]
+    size = np.log((beats - median)[:, 70:115].std(1) / (median.std() + 0.03) + 0.05)
+    np.testing.assert_allclose(added[:, :4], size[:, None] - quantiles, atol=1e-5)
+    np.testing.assert_allclose(added[:, 4:], np.tile([1, 2.5, 2.75], (4, 1)), atol=1e-5)
+    np.testing.assert_allclose(qrs_difference(beats, median), size, atol=1e-5)  # as it is packed

@@ -13,7 +13,7 @@ import ModelBuilder
 from keras_ecg.errors import InputError
 from keras_ecg.models import MODELS, build_model, load_model, model_config
 
-SHAPES = {"scalograms": (3, 32, 187, 1), "waveforms": (3, 187, 2), "rr": (3, 40)}
+SHAPES = {"scalograms": (3, 32, 187, 1), "waveforms": (3, 187, 2), "rr": (3, 40), "difference_quantiles": (4,)}
 FEW = {"scalograms": (3, 32, 187, 1)}
 TINY = {"width": 8, "bottleneck": 6}
 OTHER = {

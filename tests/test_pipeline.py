@@ -89,12 +89,16 @@ def test_the_stream_yields_the_stored_beats(plain, in_order):
 
 
 def test_waveforms_are_the_beat_and_its_difference_to_the_median_beat(packed):
-    inputs, _ = batches(create_dataset(["213"], packed, 100, is_training=False))
+    config = with_sections(packed, {"loader": {"difference_quantiles": True}})
+    inputs, _ = batches(create_dataset(["213"], config, 100, is_training=False))
     with h5py.File(hdf5_path(packed.database.hdf5_dir, "213")) as file:
         samples, median = file["samples"][:].astype(np.float32), file["median_beat"][:]
     level = np.median(samples, axis=1, keepdims=True)
     np.testing.assert_allclose(inputs["waveforms"][:, 1, :, 0], samples - level, atol=1e-6)
     np.testing.assert_allclose(inputs["waveforms"][:, 1, :, 1], samples - level - median, atol=2e-3)
+    size = (samples - level - median)[:, 70:115].std(1) / (median.std() + 0.03)
+    expected = np.quantile(np.log(size + 0.05), [0.5, 0.9, 0.98, 0.995])
+    np.testing.assert_allclose(inputs["difference_quantiles"], np.tile(expected, (len(samples), 1)), atol=5e-3)
 
 
 @pytest.mark.parametrize("storage", ["scalogram", "samples"])
@@ -256,3 +260,9 @@ def test_wrong_records_are_errors(plain, of_nothing):
         of_nothing(["114", "999"], plain, *rest)
     with pytest.raises(InputError, match="no such file.*create_batched_tfrecords.py"):
         of_nothing(["114"], with_sections(plain, {"database": {"tfrecord_dir": "nowhere"}}), *rest)
+
+
+def test_quantiles_of_the_difference_without_the_difference_are_refused(plain):
+    config = with_sections(plain, {"loader": {"difference_quantiles": True}})
+    with pytest.raises(InputError, match=r"loader\.waveforms=true"):
+        create_dataset(["114"], config, 16, is_training=False)

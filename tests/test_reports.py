@@ -67,7 +67,7 @@ def report(
     config = {
         "title": "Beats <&>",
         "evaluation": {"split": "ds1_ds2", "bootstrap": 40},
-        "loader": {"waveforms": True},
+        "loader": {"waveforms": True, "difference_quantiles": True},
     }
     run = runs.find_or_create(tmp_path, "final_ds1_ds2", "cnn", "f", config, "python run.py --set 'a=<b>'")
     run.write_predictions("model", **model)
@@ -107,6 +107,7 @@ def test_the_report_is_one_self_contained_page(tmp_path):
         "Beats <&>",
         "201 (training) and 202 (test) are one man",
         "transductive: the median beat",
+        "transductive: how far",
         "Skipped as unreadable: 104",
         "gradient boosting on RR",
         "without record 202",

@@ -8,7 +8,7 @@ from scipy import signal as scipy_signal
 from keras_ecg.data.pipeline import TENSORFLOW
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.signals import filters
-from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
+from keras_ecg.signals.beats import cut_beats, difference_quantiles, median_beat, near_edge
 from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_intervals, rr_series, rr_windows
 from keras_ecg.signals.scalogram import cwt_matrix, scalograms
 
@@ -194,3 +194,15 @@ def test_no_interval_breaks_the_features():
 def test_features_are_the_same_in_tensorflow():
     windows = np.random.default_rng(2).uniform(0.2, 2.5, (50, 2 * CONTEXT + 1)).astype(np.float32)
     np.testing.assert_allclose(rr_features(tf.constant(windows), TENSORFLOW), rr_features(windows), atol=1e-5)
+
+
+def test_quantiles_tell_usual_beats_from_a_records_odd_ones():
+    rng = np.random.default_rng(0)
+    usual = np.exp(-0.5 * ((np.arange(187) - 93) / 6) ** 2)
+    odd = -2 * np.exp(-0.5 * ((np.arange(187) - 93) / 15) ** 2)
+    beats = np.stack([usual] * 950 + [odd] * 50) + 0.01 * rng.normal(size=(1000, 187))
+    found = difference_quantiles(beats, median_beat(beats))
+    size = np.std((odd - usual)[70:115]) / (np.std(usual) + 0.03)
+    assert found.shape == (4,) and (found[:2] < -2).all()  # nine in ten are usual
+    np.testing.assert_allclose(found[2:], np.log(size + 0.05), atol=0.05)
+    np.testing.assert_allclose(difference_quantiles(3 * beats, 3 * median_beat(beats)), found, atol=0.15)  # any gain

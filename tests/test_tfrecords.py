@@ -59,6 +59,7 @@ def test_chunks_hold_exactly_what_hdf5_holds(packed):
         np.testing.assert_array_equal(chunk["label"][:n], stored["label"][start : start + n])
         np.testing.assert_array_equal(chunk["sample"][:n], stored["sample"][start : start + n])
         np.testing.assert_array_equal(chunk["median_beat"], stored["median_beat"].astype(np.float16))
+        assert chunk["difference_quantiles"].shape == (4,) and (np.diff(chunk["difference_quantiles"]) > 0).all()
         levels = np.median(stored["samples"][beats].astype(np.float32), axis=1)
         np.testing.assert_array_equal(chunk["level"][: n + 2], levels)
         assert chunk["record"] == b"208"

@@ -167,8 +167,8 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
     """Gathered beats of a batch to what a model takes: inputs and labels.
 
     Args:
-        beats: samples (B, S, T) float16, level (B, S), median_beat (B, T) float16, rr (B, 2 C + 1), and scalograms
-            (B, S, F, T) where they are read.
+        beats: samples (B, S, T) float16, level (B, S), median_beat (B, T) float16, difference_quantiles (B, 4),
+            rr (B, 2 C + 1), and scalograms (B, S, F, T) where they are read.
         labels: (B,) int64.
         config: says which inputs are wanted, and how they are augmented.
         mean: as in `normalize`; None where it is done.
@@ -197,6 +197,8 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
     inputs = {"scalograms": values}
     if config.loader.waveforms:
         inputs["waveforms"] = tf.stack([samples, samples - median_beats], -1)
+    if config.loader.difference_quantiles:
+        inputs["difference_quantiles"] = beats["difference_quantiles"]
     if config.loader.rr_features:
         inputs["rr"] = sequence_rhythm(rhythm, config)
     return (inputs if len(inputs) > 1 else values), labels
@@ -228,14 +230,17 @@ def create_dataset(
     Returns:
         A dataset of `(scalograms (B, S, F, T, 1) float32, labels (B,) int64)`. Where the configuration asks for more,
         the inputs are a dict: `loader.rr_features` adds `rr` (B, S, R), `loader.waveforms` adds `waveforms`
-        (B, S, T, 2). Every sequence comes once an epoch, unless `augment.normal_per_epoch` draws fewer.
+        (B, S, T, 2), `loader.difference_quantiles` adds `difference_quantiles` (B, 4). Every sequence comes once an
+        epoch, unless `augment.normal_per_epoch` draws fewer.
 
     Raises:
-        InputError: as `chunk_files`.
+        InputError: as `chunk_files`, and `difference_quantiles` without `waveforms`.
     """
     config = as_config(config)
     record_names = list(record_names)
     chunk_files(record_names, config)
+    if config.loader.difference_quantiles and not config.loader.waveforms:
+        raise InputError("loader.difference_quantiles", "no loader.waveforms", "both", "set loader.waveforms=true")
     length = config.sequences.length
     beats_per_chunk, context = config.sequences.chunk_size + length - 1, rr_context(config.sequences)
     augmented = is_training and config.augment != Augment()
@@ -261,7 +266,8 @@ def create_dataset(
             interval = chunk * chunks["rr"].shape[1] + sequence + tf.range(2 * context + 1, dtype=tf.int64)
             out = {name: tf.gather(flat[name], beat) for name in wanted}
             out["rr"] = tf.gather(flat["rr"], interval)
-            out["median_beat"] = tf.gather(chunks["median_beat"], chunk[:, 0])
+            for name in ("median_beat", "difference_quantiles"):
+                out[name] = tf.gather(chunks[name], chunk[:, 0])
             return out, tf.cast(tf.gather_nd(chunks["label"], where), tf.int64)
 
         return tf.data.Dataset.from_tensor_slices(place).batch(batch_size).map(gather, tf.data.AUTOTUNE)

@@ -10,6 +10,7 @@ Shuffling files is therefore shuffling chunks, and a flipped byte costs one chun
     scalograms    bytes: (m, F, T) float16; empty where the storage is `samples`
     samples       bytes: (m, T) float16, mV
     median_beat   bytes: (T,) float16, mV: the record's median beat
+    difference_quantiles  bytes: (4,) float32: of the record's QRS differences to its median beat
     level         bytes: (m,) float32, mV: each beat's median
     rr            bytes: (n + 2 C,) float32, seconds: the intervals from C before the first labelled beat's own on
     label         bytes: (n,) int8
@@ -33,9 +34,10 @@ from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, read_json, sha256, swept, write_json
 from keras_ecg.parallel import each
+from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
-VERSION = 1
+VERSION = 2
 MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
 
 
@@ -83,6 +85,7 @@ def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, sc
         "scalograms": (tf.float16, (beats, scales, samples)),
         "samples": (tf.float16, (beats, samples)),
         "median_beat": (tf.float16, (samples,)),
+        "difference_quantiles": (tf.float32, (len(QUANTILES),)),
         "level": (tf.float32, (beats,)),
         "rr": (tf.float32, (sequences.chunk_size + 2 * rr_context(sequences),)),
         "label": (tf.int8, (sequences.chunk_size,)),
@@ -118,6 +121,7 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
     except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
         found = "a damaged file" if path.is_file() else "no such file"
         raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
+    quantiles = difference_quantiles(arrays["samples"].astype(np.float32), median.astype(np.float32))
     context = rr_context(sequences)
     series = rr_series(arrays["rr_before"], arrays["rr_after"], context)
     count, offset = len(arrays["label"]), label_position(sequences)
@@ -130,6 +134,7 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
             "scalograms": span(wavelet, first, end),
             "samples": beats,
             "median_beat": median,
+            "difference_quantiles": quantiles,
             "level": np.median(beats.astype(np.float32), axis=1),
             "rr": series[start : stop + 2 * context],
             "label": arrays["label"][start:stop],

@@ -3,7 +3,9 @@
 import keras
 from keras import layers, ops
 
-PARTS = ((0, 1), (0.107, 0.401), (0.374, 0.615), (0.615, 1))  # whole, P wave, QRS, T wave: shares of the window
+from keras_ecg.signals.beats import P_WAVE, QRS, QUANTILES, T_WAVE
+
+PARTS = ((0, 1), P_WAVE, QRS, T_WAVE)
 
 
 def correlation(a, b):
@@ -18,6 +20,8 @@ class Similarity(layers.Layer):
 
     Correlations with the median beat and with the labelled beat over the whole window, P wave, QRS and T wave; the log
     size of the difference over the last three; the log ratio of spreads, and of QRS steepness, to the median beat's.
+    With the record's `difference_quantiles` (B, 4) they are (B, S, 20): that of the QRS relative to each of the four,
+    and the higher three relative to the first.
 
     Args:
         token: position of the labelled beat.
@@ -27,18 +31,23 @@ class Similarity(layers.Layer):
         super().__init__(**kwargs)
         self.token = token
 
-    def build(self, shape):
-        self.parts = [slice(round(a * shape[2]), round(b * shape[2])) for a, b in PARTS]
+    def build(self, waveforms_shape, difference_quantiles_shape=None):
+        self.parts = [slice(round(a * waveforms_shape[2]), round(b * waveforms_shape[2])) for a, b in PARTS]
 
-    def call(self, waveforms):
+    def call(self, waveforms, difference_quantiles=None):
         beat, difference = ops.cast(waveforms[..., 0], "float32"), ops.cast(waveforms[..., 1], "float32")
         median = beat - difference
         labelled = ops.repeat(beat[:, self.token : self.token + 1], beat.shape[1], 1)
         spread = ops.std(median, -1) + 0.03
         out = [correlation(beat[..., p], median[..., p]) for p in self.parts]
         out += [correlation(beat[..., p], labelled[..., p]) for p in self.parts]
-        out += [ops.log(ops.std(difference[..., p], -1) / spread + 0.05) for p in self.parts[1:]]
+        sizes = [ops.log(ops.std(difference[..., p], -1) / spread + 0.05) for p in self.parts[1:]]
+        out += sizes
         out += [ops.log(ops.std(beat, -1) / spread + 0.05), self.steepness(beat) - self.steepness(median)]
+        if difference_quantiles is not None:
+            usual, *odd = ops.unstack(ops.cast(difference_quantiles, "float32")[:, None], axis=-1)  # (B, 1) each
+            out += [sizes[1] - level for level in (usual, *odd)]
+            out += [ops.broadcast_to(level - usual, ops.shape(sizes[1])) for level in odd]
         return ops.cast(ops.stack(out, -1), self.compute_dtype)
 
     def steepness(self, x):
@@ -47,8 +56,9 @@ class Similarity(layers.Layer):
         slope = ops.mean(ops.abs(qrs[..., 2:] - qrs[..., :-2]), -1)
         return ops.log(slope / (ops.std(qrs, -1) + 0.03) + 0.02)
 
-    def compute_output_shape(self, shape):
-        return (shape[0], shape[1], 13)
+    def compute_output_shape(self, waveforms_shape, difference_quantiles_shape=None):
+        more = 0 if difference_quantiles_shape is None else 2 * len(QUANTILES) - 1
+        return (*waveforms_shape[:2], 13 + more)
 
     def get_config(self):
         return {**super().get_config(), "token": self.token}

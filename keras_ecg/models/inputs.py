@@ -5,6 +5,7 @@ B batch, S beats in a sequence, F scales, T samples, R rhythm features:
     scalograms  (B, S, F, T, 1)  always
     waveforms   (B, S, T, 2)     mV: the beat, and its difference to the record's median beat
     rr          (B, S, R)
+    difference_quantiles  (B, 4)  how far the record's beats are from its median beat; only together with waveforms
 """
 
 import keras
@@ -40,7 +41,7 @@ def context_vector(inputs: dict[str, keras.KerasTensor], token: int, width: int,
     if "rr" in inputs:
         parts.append(layers.BatchNormalization(name="rhythm_norm")(inputs["rr"]))
     if "waveforms" in inputs:
-        likeness = Similarity(token, name="similarity")(inputs["waveforms"])
+        likeness = Similarity(token, name="similarity")(inputs["waveforms"], inputs.get("difference_quantiles"))
         parts.append(layers.BatchNormalization(name="similarity_norm")(likeness))
     if not parts:
         return None

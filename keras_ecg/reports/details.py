@@ -22,6 +22,7 @@ SAME_MAN = (
 SELECTION = "epochs and hyperparameters on training subjects only; the scored beats are predicted once per seed"
 STATISTICS_USED = {
     "waveforms": "transductive: the median beat of the whole test record, without its labels",
+    "difference_quantiles": "transductive: how far the whole test record's beats are from that one, without labels",
     "rr_features": "not causal: RR intervals before and after the beat, without labels",
     "transductive": "transductive: statistics of the whole test record, without its labels, enter the features",
     "causal": "causal: of a test record only what precedes the beat enters the features, without its labels",
@@ -40,7 +41,8 @@ def _strings(values: object, path: str = "") -> Iterator[tuple[str, str]]:
 def _statistics(config: dict, environment: dict) -> list[str]:
     """What the features take from a whole test record, as the configuration and the run declare it."""
     loader = config.get("loader", {})
-    used = [f"{STATISTICS_USED[k]} <code>(loader.{k})</code>" for k in ("waveforms", "rr_features") if loader.get(k)]
+    of_loader = ("waveforms", "difference_quantiles", "rr_features")
+    used = [f"{STATISTICS_USED[k]} <code>(loader.{k})</code>" for k in of_loader if loader.get(k)]
     for key, value in (*_strings(config), *_strings(environment)):
         if value in STATISTICS_USED and key != "command":
             used.append(f"{STATISTICS_USED[value]} <code>({text(key)})</code>")

@@ -106,7 +106,8 @@ class RunFolder:
         write_json(self.path / "metrics.json", metrics)
         self.update(**details)
         write_report(self.path)
-        self.update(status="finished")
+        self.environment["status"] = "finished"  # and the wall time stays as the report shows it
+        write_json(self.path / "environment.json", self.environment)
         shutil.rmtree(self.path / "parts", ignore_errors=True)
         return metrics
 

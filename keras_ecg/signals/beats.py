@@ -1,6 +1,9 @@
-"""Beats cut out of a recording around their R peaks, and their median."""
+"""Beats cut out of a recording around their R peaks, their median, and how far they are from it."""
 
 import numpy as np
+
+P_WAVE, QRS, T_WAVE = (0.107, 0.401), (0.374, 0.615), (0.615, 1)  # shares of a beat's window
+QUANTILES = (0.5, 0.9, 0.98, 0.995)
 
 
 def cut_beats(signal: np.ndarray, peaks: np.ndarray, half_window: int) -> np.ndarray:
@@ -26,3 +29,22 @@ def near_edge(samples: int, peaks: np.ndarray, half_window: int) -> np.ndarray:
 def median_beat(beats: np.ndarray) -> np.ndarray:
     """The median (T,) of beats (n, T) less each one's own median level: what a record's usual beat looks like."""
     return np.median(beats - np.median(beats, axis=1, keepdims=True), axis=0)
+
+
+def qrs_difference(beats: np.ndarray, median: np.ndarray) -> np.ndarray:
+    """How far each beat's QRS is from the median beat's: log of the difference's size over the median beat's (n,).
+
+    Args:
+        beats: (n, T) mV.
+        median: (T,) mV, as `median_beat` gives it.
+    """
+    start, stop = (round(share * beats.shape[1]) for share in QRS)
+    return np.log(np.std((beats - median)[:, start:stop], axis=1) / (np.std(median) + 0.03) + 0.05)
+
+
+def difference_quantiles(beats: np.ndarray, median: np.ndarray) -> np.ndarray:
+    """Quantiles (4,) float32 of a record's QRS differences: of its usual beats, and of its odd ones where it has them.
+
+    No label enters. An ectopic beat is as far off as the record's odd beats are, a fusion beat half the way.
+    """
+    return np.quantile(qrs_difference(beats, median), QUANTILES).astype(np.float32)
