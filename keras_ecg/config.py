@@ -79,6 +79,7 @@ class Augment:
     """Random changes of training sequences, each drawn anew every epoch; zero leaves a thing as it is."""
 
     normal_per_epoch: int = 0  # N beats drawn an epoch, a record's share ~ sqrt(its count); 0: all of them
+    fusion_per_epoch: int = 0  # the same of F beats, most of which come from one patient or two
     premature: float = 0.0  # share of N beats in a regular rhythm whose intervals are redrawn with premature beats
     irregular: float = 0.0  # share of those N beats whose intervals are redrawn as in fibrillation
     mostly_premature: float = 0.3  # share of the redrawn rhythms in which premature beats are the rule

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ecg.config import Config
-from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_normal, plain
+from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_shares, plain
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import damaged_files, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
@@ -76,11 +76,8 @@ def with_seed(config: Config, seed: int) -> Config:
 
 def sequences_per_epoch(records: tuple[str, ...], config: Config) -> int:
     """How many sequences an epoch of these records' stream has, in expectation."""
-    keep = keep_normal(list(records), config)
-    total = 0.0
-    for record in records:
-        usual = get_all_labels([record], config) == 0
-        total += (~usual).sum() + keep[record] * usual.sum()
+    keep = keep_shares(list(records), config)
+    total = sum(keep[r][get_all_labels([r], config)].sum() for r in records)
     return int(total)
 
 

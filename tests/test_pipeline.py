@@ -6,7 +6,7 @@ from conftest import RECORDS, TRAIN, batches
 import DataLoader
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.data.hdf5 import hdf5_path
-from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels, keep_normal
+from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels, keep_shares
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.errors import InputError
 from keras_ecg.signals.scalogram import scalograms
@@ -237,10 +237,23 @@ def test_drawing_fewer_normal_beats(plain, place_of):
         expected = 400 * roots[record] / sum(roots.values())
         assert abs((beats["record"][drawn] == record).sum() / 4 - expected) < 20
     assert set(epochs[0]) != set(epochs[1])
-    kept = keep_normal(list(RECORDS), config)
-    assert keep_normal(list(RECORDS), plain) == dict.fromkeys(RECORDS, 1.0)
-    assert all(0 < share < 1 for share in kept.values())
-    assert keep_normal(["114"], with_sections(config, {"augment": {"normal_per_epoch": 10**6}})) == {"114": 1.0}
+    kept = keep_shares(list(RECORDS), config)
+    assert all(0 < share[0] < 1 and (share[1:] == 1).all() for share in kept.values())
+    assert all((share == 1).all() for share in keep_shares(list(RECORDS), plain).values())
+    assert keep_shares(["114"], with_sections(config, {"augment": {"normal_per_epoch": 10**6}}))["114"][0] == 1
+
+
+def test_drawing_fewer_fusion_beats(plain):
+    """Those of the record that has most of them; where a record has fewer than its share, all of them come."""
+    counts = {r: np.bincount(get_all_labels([r], plain), minlength=5)[3] for r in RECORDS}
+    roots = sum(n**0.5 for n in counts.values())
+    few = with_sections(plain, {"augment": {"fusion_per_epoch": 6}})
+    for record, share in keep_shares(list(RECORDS), few).items():
+        assert (np.delete(share, 3) == 1).all()
+        np.testing.assert_allclose(share[3] * counts[record], min(counts[record], 6 * counts[record] ** 0.5 / roots))
+    labels = [np.concatenate([y.numpy() for _, y in create_dataset(list(RECORDS), few, 64, True)]) for _ in range(2)]
+    assert all((y == 3).sum() < sum(counts.values()) for y in labels)
+    assert all((y != 3).sum() == (get_all_labels(list(RECORDS), plain) != 3).sum() for y in labels)
 
 
 def test_a_plain_dict_is_a_configuration(plain, in_order):

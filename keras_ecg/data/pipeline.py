@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
 from keras_ecg.data.tfrecords import VERSION, label_position, parse_chunks, read_manifest, rr_context
+from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features
 from keras_ecg.signals.scalogram import cwt_matrix
@@ -80,13 +81,19 @@ def get_all_labels(record_names: list[str], config: Config | dict) -> np.ndarray
     return get_all_beats(record_names, config)["label"]
 
 
-def keep_normal(record_names: list[str], config: Config) -> dict[str, float]:
-    """The probability with which each record's N beats are drawn in an epoch; its share goes with sqrt(its count)."""
-    if not config.augment.normal_per_epoch:
-        return dict.fromkeys(record_names, 1.0)
-    counts = {r: int((get_all_labels([r], config) == 0).sum()) for r in record_names}
-    total = sum(n**0.5 for n in counts.values()) or 1.0
-    return {r: min(1.0, config.augment.normal_per_epoch / total / max(n, 1) ** 0.5) for r, n in counts.items()}
+def keep_shares(record_names: list[str], config: Config) -> dict[str, np.ndarray]:
+    """The probability (5,) with which a record's beats of each class are drawn in an epoch.
+
+    Where a class is to be drawn so many times an epoch, a record's share of it goes with sqrt(its count).
+    """
+    counts = {r: np.bincount(get_all_labels([r], config), minlength=len(CLASSES)) for r in record_names}
+    wanted = np.zeros(len(CLASSES))
+    wanted[[CLASSES.index("N"), CLASSES.index("F")]] = config.augment.normal_per_epoch, config.augment.fusion_per_epoch
+    total = np.maximum(sum(n**0.5 for n in counts.values()), 1.0)
+    return {
+        r: np.where(wanted > 0, np.minimum(1.0, wanted / total / np.maximum(n, 1) ** 0.5), 1.0)
+        for r, n in counts.items()
+    }
 
 
 def read_chunks(
@@ -99,8 +106,9 @@ def read_chunks(
         return tf.data.TFRecordDataset(path).map(plain(lambda text: (text, share)))
 
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
-    keep = keep_normal(record_names, config) if is_training else dict.fromkeys(record_names, 1.0)
-    paths = tf.data.Dataset.from_tensor_slices(([f for f, _ in files], [keep[r] for _, r in files]))
+    keep = keep_shares(record_names, config)
+    shares = np.array([keep[r] for _, r in files], np.float32)
+    paths = tf.data.Dataset.from_tensor_slices(([f for f, _ in files], shares))
     if is_training:
         paths = paths.shuffle(len(files), seed=config.loader.seed, reshuffle_each_iteration=True)
         paths = paths.interleave(
@@ -115,7 +123,7 @@ def read_chunks(
     scales, samples = shapes[record_names[0]]["shape"]
 
     def parse(text, share):
-        return {**parse_chunks(text, config.sequences, scales, samples, scalograms), "keep_normal": share}
+        return {**parse_chunks(text, config.sequences, scales, samples, scalograms), "keep": share}
 
     return paths.batch(pool).map(plain(parse), tf.data.AUTOTUNE, deterministic=True)
 
@@ -231,7 +239,7 @@ def create_dataset(
         A dataset of `(scalograms (B, S, F, T, 1) float32, labels (B,) int64)`. Where the configuration asks for more,
         the inputs are a dict: `loader.rr_features` adds `rr` (B, S, R), `loader.waveforms` adds `waveforms`
         (B, S, T, 2), `loader.difference_quantiles` adds `difference_quantiles` (B, 4). Every sequence comes once an
-        epoch, unless `augment.normal_per_epoch` draws fewer.
+        epoch, unless `augment.normal_per_epoch` or `augment.fusion_per_epoch` draws fewer.
 
     Raises:
         InputError: as `chunk_files`, and `difference_quantiles` without `waveforms`.
@@ -253,9 +261,9 @@ def create_dataset(
         place = tf.where(tf.sequence_mask(chunks["sequences"], config.sequences.chunk_size))  # (n, 2): chunk, sequence
         if is_training:
             seeds = tf.random.split(tf.stack([seed, 0]), 2)
-            usual = tf.gather_nd(chunks["label"], place) == 0
-            share = tf.gather(chunks["keep_normal"], place[:, 0])
-            kept = ~usual | (tf.random.stateless_uniform(tf.shape(share), seeds[0]) < share)
+            label = tf.cast(tf.gather_nd(chunks["label"], place), tf.int64)
+            share = tf.gather_nd(chunks["keep"], tf.stack([place[:, 0], label], 1))
+            kept = tf.random.stateless_uniform(tf.shape(share), seeds[0]) < share
             place = tf.random.experimental.stateless_shuffle(place[kept], seeds[1])
         flat = {name: tf.reshape(chunks[name], (-1, *chunks[name].shape[2:])) for name in (*wanted, "rr")}
 
