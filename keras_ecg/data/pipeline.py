@@ -97,9 +97,23 @@ def keep_shares(record_names: list[str], config: Config) -> dict[str, np.ndarray
 
 
 def read_chunks(
-    record_names: list[str], config: Config, is_training: bool, scalograms: bool, pool: int
+    record_names: list[str],
+    config: Config,
+    is_training: bool,
+    scalograms: bool,
+    pool: int,
+    normalization: tuple | None = None,
 ) -> tf.data.Dataset:
-    """Pools of `pool` parsed chunks, with stored scalograms if wanted; in training from shuffled, interleaved files."""
+    """Pools of `pool` parsed chunks; in training from shuffled, interleaved files.
+
+    Args:
+        record_names: records to read.
+        config: of the stream.
+        is_training: see above.
+        scalograms: whether stored ones are wanted.
+        pool: chunks.
+        normalization: mean and scale of stored scalograms, as in `normalize`.
+    """
 
     @plain
     def one_file(path, share):
@@ -122,10 +136,15 @@ def read_chunks(
     shapes = read_manifest(config.database.tfrecord_dir)["records"]
     scales, samples = shapes[record_names[0]]["shape"]
 
+    @plain
     def parse(text, share):
-        return {**parse_chunks(text, config.sequences, scales, samples, scalograms), "keep": share}
+        chunk = {**parse_chunks(text, config.sequences, scales, samples, scalograms), "keep": share}
+        if normalization:
+            chunk["scalograms"] = normalize(chunk["scalograms"], *normalization)
+        return {name: values[0] for name, values in chunk.items()}
 
-    return paths.batch(pool).map(plain(parse), tf.data.AUTOTUNE, deterministic=True)
+    # Chunk by chunk, which stay in the processor's cache between the steps.
+    return paths.batch(1).map(parse, tf.data.AUTOTUNE, deterministic=True).batch(pool)
 
 
 def to_scalograms(samples, config: Config):
@@ -284,17 +303,10 @@ def create_dataset(
         return tf.data.Dataset.random(config.loader.seed + offset, rerandomize_each_iteration=True)
 
     pool = config.loader.shuffle_chunks if is_training else 4
-    chunks = read_chunks(record_names, config, is_training, stored, pool)
+    first = None
     if stored and is_per_beat(mean) and is_per_beat(scale):
-        # A beat once, not once in each of its sequences.
-        given = mean, scale
-
-        @plain
-        def normalized(chunks: dict) -> dict:
-            return {**chunks, "scalograms": normalize(chunks["scalograms"], *given)}
-
-        chunks = chunks.map(normalized, tf.data.AUTOTUNE, deterministic=True)
-        mean = scale = None
+        first, mean, scale = (mean, scale), None, None  # a beat once, not once in each of its sequences
+    chunks = read_chunks(record_names, config, is_training, stored, pool, first)
     pools = tf.data.Dataset.zip(chunks, random(0))
     dataset = pools.flat_map(batches).rebatch(batch_size)
     if augmented:
