@@ -86,8 +86,7 @@ def alternate(
     for _ in range(turns + 1):
         for side, work in zip(times, (ours, textbook), strict=True):
             side.append(seconds_per_unit(work, before))
-    times = times[0][1:], times[1][1:]
-    return Comparison(*times, unit)
+    return Comparison(times[0][1:], times[1][1:], unit)
 
 
 def check_equal(what: str, ours: np.ndarray, textbook: np.ndarray, tolerance: float) -> str:

@@ -97,4 +97,8 @@ def is_running(process: str) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # not Linux, or just gone
+        return True
+    return state != "Z"  # a killed worker that nobody has waited for: in a container it may stay for good

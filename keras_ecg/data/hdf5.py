@@ -31,6 +31,21 @@ def hdf5_path(folder: Path | str, record: str) -> Path:
 
 
 @contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """Yields a record's HDF5 file.
+
+    Raises:
+        InputError: no such file, or a damaged one.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
+        found = "a damaged file" if path.is_file() else "no such file"
+        raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
+
+
+@contextmanager
 def writing(path: Path | str) -> Iterator[h5py.File]:
     """Yields a new HDF5 file.
 
@@ -52,7 +67,7 @@ def stored_fingerprint(path: Path) -> str | None:
         with h5py.File(path, "r") as file:
             whole = len(file["scalograms"]) == len(file["samples"]) == len(file["label"])
         return describe(path)["fingerprint"] if whole else None
-    except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
+    except (OSError, KeyError, ValueError, RuntimeError):  # as above
         return None
 
 
@@ -62,13 +77,8 @@ def read_columns(folder: Path | str, record: str) -> dict[str, np.ndarray]:
     Raises:
         InputError: no HDF5 file, or a damaged one.
     """
-    path = hdf5_path(folder, record)
-    try:
-        with h5py.File(path, "r") as file:
-            return {name: file[name][:] for name in COLUMNS}
-    except (OSError, KeyError, ValueError, RuntimeError):
-        found = "a damaged file" if path.is_file() else "no such file"
-        raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
+    with reading(hdf5_path(folder, record)) as file:
+        return {name: file[name][:] for name in COLUMNS}
 
 
 def describe(path: Path) -> dict:

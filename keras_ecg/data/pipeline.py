@@ -120,7 +120,8 @@ def read_chunks(
         return tf.data.TFRecordDataset(path).map(plain(lambda text: (text, share)))
 
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
-    keep = keep_shares(record_names, config)
+    # Only training draws; elsewhere there is nothing to count.
+    keep = keep_shares(record_names, config) if is_training else dict.fromkeys(record_names, np.ones(len(CLASSES)))
     shares = np.array([keep[r] for _, r in files], np.float32)
     paths = tf.data.Dataset.from_tensor_slices(([f for f, _ in files], shares))
     if is_training:

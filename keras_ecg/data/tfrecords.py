@@ -23,14 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from keras_ecg import cli
 from keras_ecg.config import Config, Sequences, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
-from keras_ecg.data.hdf5 import hdf5_path
+from keras_ecg.data.hdf5 import hdf5_path, reading
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, read_json, sha256, swept, write_json
 from keras_ecg.parallel import each
@@ -110,17 +109,12 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
     Raises:
         InputError: no HDF5 file, or a damaged one.
     """
-    path = hdf5_path(source, record)
-    try:
-        with h5py.File(path, "r") as file:
-            arrays = {name: file[name][:] for name in ("samples", "label", "sample", "rr_before", "rr_after")}
-            median = file["median_beat"][:].astype(np.float16)
-            wavelet = file["scalograms"][:] if sequences.storage == "scalogram" else np.empty((len(arrays["label"]), 0))
-            scales, samples = file["scalograms"].shape[1:]
-            attrs = {name: file.attrs[name] for name in ("subject", "lead", "fingerprint")}
-    except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
-        found = "a damaged file" if path.is_file() else "no such file"
-        raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
+    with reading(hdf5_path(source, record)) as file:
+        arrays = {name: file[name][:] for name in ("samples", "label", "sample", "rr_before", "rr_after")}
+        median = file["median_beat"][:].astype(np.float16)
+        wavelet = file["scalograms"][:] if sequences.storage == "scalogram" else np.empty((len(arrays["label"]), 0))
+        scales, samples = file["scalograms"].shape[1:]
+        attrs = {name: file.attrs[name] for name in ("subject", "lead", "fingerprint")}
     quantiles = difference_quantiles(arrays["samples"].astype(np.float32), median.astype(np.float32))
     context = rr_context(sequences)
     series = rr_series(arrays["rr_before"], arrays["rr_after"], context)

@@ -1,0 +1,21 @@
+"""Temporary files: those of the dead are swept, those of the living stay."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_ecg.files import sweep
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_files_of_a_process_that_nobody_has_waited_for_are_swept(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in the table
+    dead, alive = (tmp_path / f".100.{pid}.partial.h5" for pid in (process.pid, os.getpid()))
+    dead.touch()
+    alive.touch()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [alive]
+    process.communicate()
