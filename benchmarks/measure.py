@@ -55,10 +55,8 @@ def _rate(seconds: float, unit: str) -> str:
     return f"{1e6 * seconds:.4g} us a {unit} ({1 / seconds:,.0f} {unit}s/s)"
 
 
-def seconds_per_unit(work: Callable[[], int], before: Callable[[], object] | None = None) -> float:
-    """Wall seconds of `work` for each of the units that it returns; `before` is not timed."""
-    if before:
-        before()
+def seconds_per_unit(work: Callable[[], int]) -> float:
+    """Wall seconds of `work` for each of the units that it returns."""
     start = time.perf_counter()
     units = work()
     return (time.perf_counter() - start) / units
@@ -69,7 +67,7 @@ def alternate(
     textbook: Callable[[], int],
     unit: str,
     turns: int,
-    before: Callable[[], object] | None = None,
+    before: Callable[[str], object] | None = None,
 ) -> Comparison:
     """Measures ours, textbook, ours, textbook and so on: what else the machine does meets both sides.
 
@@ -80,12 +78,14 @@ def alternate(
         textbook: the same.
         unit: beat or sequence.
         turns: of each side.
-        before: runs before every measurement, untimed.
+        before: runs before every measurement, untimed; takes the side's name, ours or textbook.
     """
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns + 1):
-        for side, work in zip(times, (ours, textbook), strict=True):
-            side.append(seconds_per_unit(work, before))
+        for kept, side, work in zip(times, ("ours", "textbook"), (ours, textbook), strict=True):
+            if before:
+                before(side)
+            kept.append(seconds_per_unit(work))
     return Comparison(times[0][1:], times[1][1:], unit)
 
 

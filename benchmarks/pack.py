@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks import textbook
 from benchmarks.measure import Result, UnequalError, alternate, check_equal
-from benchmarks.workspace import Workspace, quietly, restart
+from benchmarks.workspace import Workspace, quietly
 from keras_ecg.config import Config
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import create_dataset
@@ -52,16 +52,13 @@ def run(workspace: Workspace) -> Result:
         target = workspace.temporary / "textbook"
         return sum(textbook.pack_record(hdf5_path(workspace.hdf5, r), target, layout) for r in workspace.few)
 
-    def before() -> None:
-        restart()
-        workspace.fresh("ours")
-        workspace.fresh("textbook")
-
     compared = {
-        layout: alternate(ours, lambda layout=layout: theirs(layout), "sequence", workspace.scale.turns, before)
+        layout: alternate(
+            ours, lambda layout=layout: theirs(layout), "sequence", workspace.scale.turns, workspace.ready
+        )
         for layout in textbook.LAYOUTS
     }
-    before()
+    workspace.clear()
     for layout, each in compared.items():
         rows += each.rows(
             f"{len(workspace.all_records)} records, all cores, starting workers, SHA-256 and manifest included",

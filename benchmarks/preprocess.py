@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks import textbook
 from benchmarks.measure import Result, UnequalError, alternate, check_equal
-from benchmarks.workspace import Workspace, quietly, restart
+from benchmarks.workspace import Workspace, quietly
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.preprocess import preprocess
 
@@ -47,13 +47,8 @@ def run(workspace: Workspace) -> Result:
         target = workspace.temporary / "textbook"
         return sum(textbook.preprocess_record(workspace.database, r, target) for r in workspace.few)
 
-    def before() -> None:
-        workspace.fresh("ours")
-        workspace.fresh("textbook")
-        restart()
-
-    compared = alternate(ours, theirs, "beat", workspace.scale.turns, before)
-    before()
+    compared = alternate(ours, theirs, "beat", workspace.scale.turns, workspace.ready)
+    workspace.clear()
     rows = compared.rows(
         f"{len(workspace.all_records)} records, all cores, starting the workers and metadata.json included",
         f"records {', '.join(workspace.few)}, one worker; compared beat for beat",

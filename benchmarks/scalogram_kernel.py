@@ -6,11 +6,12 @@ from benchmarks import textbook
 from benchmarks.measure import Result, alternate, check_equal, seconds_per_unit
 from benchmarks.workspace import Workspace
 from keras_ecg.config import Beats
-from keras_ecg.data.preprocess import AT_ONCE, extract_beats
+from keras_ecg.data.preprocess import extract_beats
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.signals.scalogram import scalograms
 
 NAME, TARGET = "scalogram-kernel", 80
+AT_ONCE = 1024  # beats
 
 
 def some_beats(workspace: Workspace, count: int) -> np.ndarray:
@@ -73,7 +74,7 @@ def run(workspace: Workspace) -> Result:
 
     compared = alternate(lambda: transform(np.float32), theirs, "beat", 2 * workspace.scale.turns + 1)
     rows = compared.rows(
-        f"`scalograms` of {len(beats)} beats, {AT_ONCE:,} at a time as preprocessing takes them",
+        f"`scalograms` of {len(beats)} beats, {AT_ONCE:,} at a time, in memory that is used again",
         f"pywt.cwt of {len(few)} of them, one by one",
     )
     half = np.median([seconds_per_unit(lambda: transform(np.float16)) for _ in range(3)])

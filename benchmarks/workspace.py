@@ -130,6 +130,20 @@ class Workspace:
         folder.mkdir()
         return folder
 
+    def ready(self, side: str) -> None:
+        """What one side, ours or textbook, finds before it is measured: no workers, a quiet disk, an empty folder.
+
+        Its last output is removed only now. A virtual machine may give unused memory back to its host, and getting
+        it again costs more than the work that is measured; so either side finds the memory that it had.
+        """
+        restart()
+        self.fresh(side)
+
+    def clear(self) -> None:
+        """Removes what both sides wrote."""
+        self.fresh("ours")
+        self.fresh("textbook")
+
 
 def quietly(function, *arguments):
     """Calls a stage without the lines that it prints."""

@@ -18,7 +18,7 @@ from keras_ecg.signals.filters import bandpass, moved_peaks, resample
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
 
-AT_ONCE = 1024  # beats, in memory that is used again: new memory costs as much as the transform
+AT_ONCE = 256  # beats, in memory that is used again: new memory costs as much as the transform
 MOST_MV = 1000  # coefficients of larger beats would overflow float16
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
 
@@ -130,13 +130,9 @@ def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where
         )
 
 
-def write_metadata(target: Path | str, records: list[str], beats: Beats, skipped: dict[str, str]) -> dict:
-    """Writes metadata.json from the records' HDF5 files, where it is not current, and returns its content."""
-    metadata = {
-        "parameters": {"version": VERSION, **to_dict(beats)},
-        "skipped": skipped,
-        "records": {r: describe(hdf5_path(target, r)) for r in records},
-    }
+def write_metadata(target: Path | str, records: dict[str, dict], beats: Beats, skipped: dict[str, str]) -> dict:
+    """Writes metadata.json from `describe` of each record's file, where it is not current, and returns its content."""
+    metadata = {"parameters": {"version": VERSION, **to_dict(beats)}, "skipped": skipped, "records": records}
     path = Path(target) / "metadata.json"
     if not path.is_file() or read_json(path) != metadata:
         write_json(path, metadata, compact=True)
@@ -163,6 +159,7 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
         except InputError as error:
             return record, False, error
 
+    described: dict[str, dict] = {}
     skipped: dict[str, str] = {}
     written = 0
     with swept(target), each(work, records, "preprocess", jobs) as results:
@@ -172,7 +169,9 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
                 raise error
             if error:
                 skipped[record] = str(error)
-    kept = [r for r in records if r not in skipped]
+            else:
+                described[record] = describe(hdf5_path(target, record))
+    kept = {r: described[r] for r in records if r in described}
     if not kept:
         first = next(iter(skipped.values()))
         raise InputError(folder, "no record that can be read", "at least one", f"see the first: {first}")

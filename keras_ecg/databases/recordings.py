@@ -91,7 +91,7 @@ def read_recording(folder: Path | str, record: str, annotations: str | None = "a
             data = wfdb.rdrecord(str(folder / record))
             values = data.p_signal.astype(np.float32)  # (T, L)
         else:
-            data = wfdb.rdrecord(str(folder / record), physical=False)
+            data = wfdb.rdrecord(str(folder / record), physical=False, return_res=32)
             _check_checksums(path, data)
             values = data.dac(return_res=32)  # (T, L)
     except InputError:

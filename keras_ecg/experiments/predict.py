@@ -15,7 +15,7 @@ import wfdb
 from wfdb import processing
 
 from keras_ecg.config import Config, from_dict, read_yaml
-from keras_ecg.data.hdf5 import hdf5_path
+from keras_ecg.data.hdf5 import describe, hdf5_path
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.preprocess import write_beats, write_metadata
 from keras_ecg.data.tfrecords import pack
@@ -105,8 +105,9 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
             config, database=replace(config.database, hdf5_dir=f"{folder}/h5", tfrecord_dir=f"{folder}/tf")
         )
         details = {"subject": path.name, "inputs": [], "fingerprint": fingerprint(str(path))}
-        write_beats(hdf5_path(config.database.hdf5_dir, path.name), recording, config.beats, path, details)
-        write_metadata(config.database.hdf5_dir, [path.name], config.beats, {})
+        beats = hdf5_path(config.database.hdf5_dir, path.name)
+        write_beats(beats, recording, config.beats, path, details)
+        write_metadata(beats.parent, {path.name: describe(beats)}, config.beats, {})
         pack(config, jobs=1, quiet=True)
         probabilities = predict_records(classifier, (path.name,), config)
         sample = get_all_beats([path.name], config)["sample"]

@@ -28,7 +28,8 @@ def near_edge(samples: int, peaks: np.ndarray, half_window: int) -> np.ndarray:
 
 def median_beat(beats: np.ndarray) -> np.ndarray:
     """The median (T,) of beats (n, T) less each one's own median level: what a record's usual beat looks like."""
-    return np.median(beats - np.median(beats, axis=1, keepdims=True), axis=0)
+    level = np.median(beats, axis=1, keepdims=True)
+    return np.median(np.ascontiguousarray((beats - level).T), axis=1)
 
 
 def qrs_difference(beats: np.ndarray, median: np.ndarray) -> np.ndarray:
