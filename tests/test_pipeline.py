@@ -114,12 +114,16 @@ def test_centred_beats_are_transformed_without_their_level(packed_as, storage):
     np.testing.assert_allclose(scale[:, 0, 0], expected.std((0, 2)), rtol=1e-4)
 
 
-@pytest.mark.parametrize("batch_size", [7, 100, 5000])
-def test_an_epoch_has_every_sequence_once_in_another_order(plain, place_of, batch_size):
-    stream = create_dataset(list(RECORDS), plain, batch_size, is_training=True)
+@pytest.mark.parametrize("batch_size", [7, 100, 600, 5000])
+@pytest.mark.parametrize("pool", [1, 3, 16])
+def test_an_epoch_has_every_sequence_once_in_another_order(plain, place_of, batch_size, pool):
+    config = with_sections(plain, {"loader": {"shuffle_chunks": pool}})
+    stream = create_dataset(list(RECORDS), config, batch_size, is_training=True)
     found = places(stream, place_of)
     assert sorted(found) == list(range(len(place_of)))
     assert (found != np.arange(len(found))).mean() > 0.99
+    whole, rest = divmod(len(found), batch_size)
+    assert [len(y) for _, y in stream] == [batch_size] * whole + [rest] * (rest > 0)
 
 
 def test_labels_stay_with_their_sequences_when_shuffled(plain, place_of, in_order):

@@ -117,7 +117,8 @@ def read_chunks(
 
     @plain
     def one_file(path, share):
-        return tf.data.TFRecordDataset(path).map(plain(lambda text: (text, share)))
+        file = tf.data.TFRecordDataset(path, buffer_size=0)  # one record: nothing to read ahead
+        return tf.data.Dataset.zip(file, tf.data.Dataset.from_tensors(share))
 
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
     # Only training draws; elsewhere there is nothing to count.
@@ -139,13 +140,13 @@ def read_chunks(
 
     @plain
     def parse(text, share):
-        chunk = {**parse_chunks(text, config.sequences, scales, samples, scalograms), "keep": share}
+        chunk = parse_chunks(text[tf.newaxis], config.sequences, scales, samples, scalograms)
         if normalization:
             chunk["scalograms"] = normalize(chunk["scalograms"], *normalization)
-        return {name: values[0] for name, values in chunk.items()}
+        return {**{name: values[0] for name, values in chunk.items()}, "keep": share}
 
     # Chunk by chunk, which stay in the processor's cache between the steps.
-    return paths.batch(1).map(parse, tf.data.AUTOTUNE, deterministic=True).batch(pool)
+    return paths.map(parse, tf.data.AUTOTUNE, deterministic=True).batch(pool)
 
 
 def to_scalograms(samples, config: Config):
@@ -277,7 +278,7 @@ def create_dataset(
     wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or not stored)
 
     @plain
-    def batches(chunks: dict, seed) -> tf.data.Dataset:
+    def draw(chunks: dict, seed) -> tuple:
         place = tf.where(tf.sequence_mask(chunks["sequences"], config.sequences.chunk_size))  # (n, 2): chunk, sequence
         if is_training:
             seeds = tf.random.split(tf.stack([seed, 0]), 2)
@@ -285,10 +286,21 @@ def create_dataset(
             share = tf.gather_nd(chunks["keep"], tf.stack([place[:, 0], label], 1))
             kept = tf.random.stateless_uniform(tf.shape(share), seeds[0]) < share
             place = tf.random.experimental.stateless_shuffle(place[kept], seeds[1])
+        return chunks, place
+
+    @plain
+    def align(waiting, pool: tuple) -> tuple:
+        """A pool's first batch fills up what the last pool has left: all others are whole, and never copied."""
+        chunks, place = pool
+        return (waiting + tf.shape(place, tf.int64)[0]) % batch_size, (chunks, place, -waiting)
+
+    @plain
+    def batches(chunks: dict, place, first) -> tf.data.Dataset:
         flat = {name: tf.reshape(chunks[name], (-1, *chunks[name].shape[2:])) for name in (*wanted, "rr")}
 
         @plain
-        def gather(where):
+        def gather(start):
+            where = place[tf.maximum(start, 0) : start + batch_size]
             chunk, sequence = where[:, :1], where[:, 1:]
             beat = chunk * beats_per_chunk + sequence + tf.range(length, dtype=tf.int64)  # (B, S)
             interval = chunk * chunks["rr"].shape[1] + sequence + tf.range(2 * context + 1, dtype=tf.int64)
@@ -298,7 +310,8 @@ def create_dataset(
                 out[name] = tf.gather(chunks[name], chunk[:, 0])
             return out, tf.cast(tf.gather_nd(chunks["label"], where), tf.int64)
 
-        return tf.data.Dataset.from_tensor_slices(place).batch(batch_size).map(gather, tf.data.AUTOTUNE)
+        starts = tf.data.Dataset.range(first, tf.shape(place, tf.int64)[0], batch_size)
+        return starts.map(gather, tf.data.AUTOTUNE)
 
     def random(offset: int) -> tf.data.Dataset:
         return tf.data.Dataset.random(config.loader.seed + offset, rerandomize_each_iteration=True)
@@ -308,7 +321,7 @@ def create_dataset(
     if stored and is_per_beat(mean) and is_per_beat(scale):
         first, mean, scale = (mean, scale), None, None  # a beat once, not once in each of its sequences
     chunks = read_chunks(record_names, config, is_training, stored, pool, first)
-    pools = tf.data.Dataset.zip(chunks, random(0))
+    pools = tf.data.Dataset.zip(chunks, random(0)).map(draw).scan(np.int64(0), align)
     dataset = pools.flat_map(batches).rebatch(batch_size)
     if augmented:
         dataset = tf.data.Dataset.zip(dataset, random(1)).map(
