@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 @contextmanager
 def each(
-    function: Callable, items: list, title: str, jobs: int | None = None, quiet: bool = False
+    function: Callable, items: list, title: str, jobs: int | None = None, quiet: bool = False, unit: str = "record"
 ) -> Iterator[Iterator]:
     """Results of `function(item)` in the order in which they are done; what still runs at the block's end is stopped.
 
@@ -22,11 +22,12 @@ def each(
         title: of the progress bar.
         jobs: processes; None for one per core.
         quiet: no progress bar.
+        unit: what the bar calls an item.
     """
     with _interrupts_held():
         run = joblib.Parallel(jobs or -1, return_as="generator_unordered")
         results = run(joblib.delayed(function)(item) for item in items)
-    with tqdm(total=len(items), desc=title, unit="record", disable=quiet or None) as bar:
+    with tqdm(total=len(items), desc=title, unit=unit, disable=quiet or None) as bar:
         try:
             yield _counted(results, bar)
         finally:

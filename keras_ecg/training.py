@@ -9,9 +9,10 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ecg.config import Config
+from keras_ecg.data.manifests import damaged_files
 from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_shares, plain
 from keras_ecg.data.statistics import training_statistics
-from keras_ecg.data.tfrecords import damaged_files, label_position, read_manifest
+from keras_ecg.data.tfrecords import label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, write_json

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
-from keras_ecg.data.tfrecords import VERSION, label_position, parse_chunks, read_manifest, rr_context
+from keras_ecg.data.manifests import check_present
+from keras_ecg.data.tfrecords import SCRIPT, VERSION, label_position, parse_chunks, read_manifest, rr_context
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features
@@ -51,11 +52,7 @@ def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
         if record not in manifest["records"]:
             raise InputError(folder, f"no record {record}", "one that was packed", "pack it, or correct the list")
         files += [folder / name for name in manifest["records"][record]["files"]]
-    for path in files:
-        # A damaged chunk fails its checksum when it is read; an empty file holds nothing that could.
-        if not path.is_file() or not path.stat().st_size:
-            found = "an empty file" if path.is_file() else "no such file"
-            raise InputError(path, found, "a chunk that manifest.json names", "run create_batched_tfrecords.py")
+    check_present(files, SCRIPT)
     return [str(path) for path in files]
 
 

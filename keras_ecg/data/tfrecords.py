@@ -18,9 +18,6 @@ Shuffling files is therefore shuffling chunks, and a flipped byte costs one chun
     record        bytes
 """
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +27,14 @@ from keras_ecg.config import Config, Sequences, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
 from keras_ecg.data.hdf5 import hdf5_path, reading
+from keras_ecg.data.manifests import load_manifest, pack_entries
 from keras_ecg.errors import InputError
-from keras_ecg.files import fingerprint, read_json, sha256, swept, write_json
-from keras_ecg.parallel import each
+from keras_ecg.files import fingerprint, read_json
 from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
 VERSION = 2
-MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
+SCRIPT = "create_batched_tfrecords.py"
 
 
 def label_position(sequences: Sequences) -> int:
@@ -146,42 +143,13 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
     }
 
 
-def manifest_path(folder: Path | str) -> Path:
-    return Path(folder) / MANIFEST
-
-
 def read_manifest(folder: Path | str) -> dict:
     """The manifest of a folder of chunks.
 
     Raises:
         InputError: there is none.
     """
-    path = manifest_path(folder)
-    if not path.is_file():
-        raise InputError(path, "no such file", "packed TFRecords", "run create_batched_tfrecords.py")
-    state = path.stat()
-    return _read_manifest(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=4)
-def _read_manifest(path: Path, changed: int, size: int) -> dict:
-    return read_json(path)
-
-
-def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
-    """Those files of a record's manifest entry that are missing or fail their SHA-256."""
-    paths = {Path(folder) / name: digest for name, digest in entry["files"].items()}
-    return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
-
-
-def current_entries(folder: Path, manifest: dict, parameters: dict, fingerprints: dict[str, str]) -> dict[str, dict]:
-    """The entries of a manifest that hold under these parameters and beats, and whose files are whole."""
-    if manifest["parameters"] != parameters:
-        return {}
-    kept = {r: e for r, e in manifest["records"].items() if e["fingerprint"] == fingerprints.get(r)}
-    with ThreadPoolExecutor() as pool:
-        damaged = pool.map(lambda entry: damaged_files(folder, entry), kept.values())
-    return {record: entry for (record, entry), files in zip(kept.items(), damaged, strict=True) if not files}
+    return load_manifest(folder, SCRIPT)
 
 
 def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
@@ -202,51 +170,28 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     if metadata["parameters"] != {"version": HDF5_VERSION, **beats}:
         found = "records cut with other parameters"
         raise InputError(metadata_path, found, "those of this config", "run preprocess_data.py")
-    target.mkdir(parents=True, exist_ok=True)
     parameters = {"version": VERSION, "beats": beats, **to_dict(config.sequences)}
-    manifest_file, unfinished = manifest_path(target), target / UNFINISHED
-    found = [path for path in (manifest_file, unfinished) if path.is_file()]
-    old = read_json(found[0]) if found else {"parameters": None, "records": {}}
     fingerprints = {record: entry["fingerprint"] for record, entry in metadata["records"].items()}
-    entries = current_entries(target, old, parameters, fingerprints)
-    stale = [record for record in fingerprints if record not in entries]
-    if stale:
-        # From here until all is written there is no manifest: nothing can be trained on half of it.
-        write_json(unfinished, {"parameters": parameters, "records": entries}, compact=True)
-        manifest_file.unlink(missing_ok=True)
 
     def work(record: str) -> tuple[str, dict]:
-        return record, pack_record(source, record, str(target), config.sequences)
+        entry = pack_record(source, record, str(target), config.sequences)
+        if entry["fingerprint"] != fingerprints[record]:
+            path = hdf5_path(source, record)
+            raise InputError(path, "beats of another run", "what metadata.json lists", "run preprocess_data.py")
+        return record, entry
 
-    saved = time.monotonic()
-    with swept(target), each(work, stale, "pack", jobs, quiet) as results:
-        for record, entry in results:
-            if entry["fingerprint"] != fingerprints[record]:
-                path = hdf5_path(source, record)
-                raise InputError(path, "beats of another run", "what metadata.json lists", "run preprocess_data.py")
-            entries[record] = entry
-            if time.monotonic() > saved + 1:
-                write_json(unfinished, {"parameters": parameters, "records": entries}, compact=True)
-                saved = time.monotonic()
-    manifest = {
-        "parameters": parameters,
-        "skipped": metadata["skipped"],
-        "records": {record: entries[record] for record in fingerprints},
-    }
-    if not manifest_file.is_file() or manifest != old:
-        write_json(manifest_file, manifest, compact=True)
-    unfinished.unlink(missing_ok=True)
-    known = {name for entry in entries.values() for name in entry["files"]}
-    for path in target.glob("*.tfrecord"):
-        if path.name not in known:
-            path.unlink()
+    skipped = {"skipped": metadata["skipped"]}
+    manifest, written = pack_entries(
+        target, "records", parameters, fingerprints, work, lambda _: skipped, "pack", jobs, quiet
+    )
     if quiet:
         return manifest
-    count = sum(len(entry["label"]) for entry in entries.values())
-    size = sum((target / name).stat().st_size for name in known)
+    entries = manifest["records"].values()
+    count = sum(len(entry["label"]) for entry in entries)
+    size = sum((target / name).stat().st_size for entry in entries for name in entry["files"])
     print(
         f"{target}: {count} sequences of {len(entries)} records, {size / count:.0f} bytes each, "
-        f"{len(stale)} written, {len(entries) - len(stale)} current"
+        f"{written} written, {len(entries) - written} current"
     )
     return manifest
 

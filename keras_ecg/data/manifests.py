@@ -1,0 +1,124 @@
+"""A folder of TFRecords and the manifest.json that says what it holds: resumed after a kill, whole or not there at all.
+
+An entry of the manifest is what one piece of work wrote: its fingerprint (parameters and inputs) and its files with
+their SHA-256. While anything is missing there is `unfinished.json` instead: nothing can be trained on half of it.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+from keras_ecg.errors import InputError
+from keras_ecg.files import read_json, sha256, swept, write_json
+from keras_ecg.parallel import each
+
+MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
+
+
+def manifest_path(folder: Path | str) -> Path:
+    return Path(folder) / MANIFEST
+
+
+def load_manifest(folder: Path | str, script: str) -> dict:
+    """The manifest of a folder of TFRecords, which `script` writes.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = manifest_path(folder)
+    if not path.is_file():
+        raise InputError(path, "no such file", "packed TFRecords", f"run {script}")
+    state = path.stat()
+    return _load(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, changed: int, size: int) -> dict:
+    return read_json(path)
+
+
+def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
+    """Those files of a manifest's entry that are missing or fail their SHA-256."""
+    paths = {Path(folder) / name: digest for name, digest in entry["files"].items()}
+    return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
+
+
+def check_present(paths: list[Path], script: str) -> None:
+    """Refuses a missing or empty file; a damaged one fails its checksum when it is read.
+
+    Raises:
+        InputError: names the file.
+    """
+    for path in paths:
+        if not path.is_file() or not path.stat().st_size:
+            found = "an empty file" if path.is_file() else "no such file"
+            raise InputError(path, found, "a chunk that manifest.json names", f"run {script}")
+
+
+def current_entries(folder: Path, entries: dict[str, dict], fingerprints: dict[str, str]) -> dict[str, dict]:
+    """The entries that have these fingerprints, and whose files are whole."""
+    kept = {name: entry for name, entry in entries.items() if entry["fingerprint"] == fingerprints.get(name)}
+    with ThreadPoolExecutor() as pool:
+        damaged = pool.map(lambda entry: damaged_files(folder, entry), kept.values())
+    return {name: entry for (name, entry), files in zip(kept.items(), damaged, strict=True) if not files}
+
+
+def pack_entries(
+    target: Path,
+    key: str,
+    parameters: dict,
+    fingerprints: dict[str, str],
+    work: Callable[[str], tuple[str, dict]],
+    complete: Callable[[dict[str, dict]], dict],
+    title: str,
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> tuple[dict, int]:
+    """Writes the entries that are missing, damaged or not current, and then the manifest.
+
+    Args:
+        target: the folder.
+        key: what the manifest calls its entries, such as "records".
+        parameters: of the whole folder; under others no entry is current.
+        fingerprints: of every entry, by name.
+        work: picklable; from a name to the name and its entry, having written the entry's files.
+        complete: from all entries to what the manifest says besides its parameters and them.
+        title: of the progress bar.
+        jobs: processes; None for one per core.
+        quiet: no progress bar.
+
+    Returns:
+        The manifest, and how many entries were written.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    path, unfinished = manifest_path(target), target / UNFINISHED
+    found = [file for file in (path, unfinished) if file.is_file()]
+    old = read_json(found[0]) if found else {"parameters": None}
+    entries = current_entries(target, old[key], fingerprints) if old["parameters"] == parameters else {}
+    stale = [name for name in fingerprints if name not in entries]
+
+    def save() -> None:
+        write_json(unfinished, {"parameters": parameters, key: entries}, compact=True)
+
+    if stale:
+        save()
+        path.unlink(missing_ok=True)
+    saved = time.monotonic()
+    with swept(target), each(work, stale, title, jobs, quiet, key.rstrip("s")) as results:
+        for name, entry in results:
+            entries[name] = entry
+            if time.monotonic() > saved + 1:
+                save()
+                saved = time.monotonic()
+    entries = {name: entries[name] for name in fingerprints}
+    manifest = {"parameters": parameters, **complete(entries), key: entries}
+    if not path.is_file() or manifest != old:
+        write_json(path, manifest, compact=True)
+    unfinished.unlink(missing_ok=True)
+    known = {name for entry in entries.values() for name in entry["files"]}
+    for file in target.glob("*.tfrecord"):
+        if file.name not in known:
+            file.unlink()
+    return manifest, len(stale)
