@@ -10,8 +10,9 @@ from keras import ops
 
 from keras_ecg.config import Config
 from keras_ecg.data.manifests import damaged_files
-from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_shares, plain
+from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_shares
 from keras_ecg.data.statistics import training_statistics
+from keras_ecg.data.streams import plain
 from keras_ecg.data.tfrecords import label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError

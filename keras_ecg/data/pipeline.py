@@ -1,7 +1,4 @@
-"""TFRecord to batches: file shuffle, interleave, a pool of chunks whose sequences are mixed, normalization.
-
-Whole chunks are parsed at once and whole batches gathered from them; nothing is done example by example.
-"""
+"""TFRecord to batches of beat sequences: `streams` shuffles and mixes, here is what a batch holds, normalized."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +9,13 @@ import tensorflow as tf
 from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
 from keras_ecg.data.manifests import check_present
+from keras_ecg.data.streams import batch_pools, plain, random_seeds, read_files
 from keras_ecg.data.tfrecords import SCRIPT, VERSION, label_position, parse_chunks, read_manifest, rr_context
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features
 from keras_ecg.signals.scalogram import cwt_matrix
 
-plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors, and converting takes seconds
 TENSORFLOW = SimpleNamespace(
     log=tf.math.log,
     clip=tf.clip_by_value,
@@ -111,27 +108,11 @@ def read_chunks(
         pool: chunks.
         normalization: mean and scale of stored scalograms, as in `normalize`.
     """
-
-    @plain
-    def one_file(path, share):
-        file = tf.data.TFRecordDataset(path, buffer_size=0)  # one record: nothing to read ahead
-        return tf.data.Dataset.zip(file, tf.data.Dataset.from_tensors(share))
-
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
     # Only training draws; elsewhere there is nothing to count.
     keep = keep_shares(record_names, config) if is_training else dict.fromkeys(record_names, np.ones(len(CLASSES)))
     shares = np.array([keep[r] for _, r in files], np.float32)
-    paths = tf.data.Dataset.from_tensor_slices(([f for f, _ in files], shares))
-    if is_training:
-        paths = paths.shuffle(len(files), seed=config.loader.seed, reshuffle_each_iteration=True)
-        paths = paths.interleave(
-            one_file,
-            cycle_length=config.loader.cycle_length,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-    else:
-        paths = paths.flat_map(one_file)
+    paths = read_files([f for f, _ in files], shares, config.loader, is_training)
     shapes = read_manifest(config.database.tfrecord_dir)["records"]
     scales, samples = shapes[record_names[0]]["shape"]
 
@@ -286,18 +267,11 @@ def create_dataset(
         return chunks, place
 
     @plain
-    def align(waiting, pool: tuple) -> tuple:
-        """A pool's first batch fills up what the last pool has left: all others are whole, and never copied."""
-        chunks, place = pool
-        return (waiting + tf.shape(place, tf.int64)[0]) % batch_size, (chunks, place, -waiting)
-
-    @plain
-    def batches(chunks: dict, place, first) -> tf.data.Dataset:
+    def gathering(chunks: dict):
         flat = {name: tf.reshape(chunks[name], (-1, *chunks[name].shape[2:])) for name in (*wanted, "rr")}
 
         @plain
-        def gather(start):
-            where = place[tf.maximum(start, 0) : start + batch_size]
+        def gather(where):
             chunk, sequence = where[:, :1], where[:, 1:]
             beat = chunk * beats_per_chunk + sequence + tf.range(length, dtype=tf.int64)  # (B, S)
             interval = chunk * chunks["rr"].shape[1] + sequence + tf.range(2 * context + 1, dtype=tf.int64)
@@ -307,21 +281,17 @@ def create_dataset(
                 out[name] = tf.gather(chunks[name], chunk[:, 0])
             return out, tf.cast(tf.gather_nd(chunks["label"], where), tf.int64)
 
-        starts = tf.data.Dataset.range(first, tf.shape(place, tf.int64)[0], batch_size)
-        return starts.map(gather, tf.data.AUTOTUNE)
-
-    def random(offset: int) -> tf.data.Dataset:
-        return tf.data.Dataset.random(config.loader.seed + offset, rerandomize_each_iteration=True)
+        return gather
 
     pool = config.loader.shuffle_chunks if is_training else 4
     first = None
     if stored and is_per_beat(mean) and is_per_beat(scale):
         first, mean, scale = (mean, scale), None, None  # a beat once, not once in each of its sequences
     chunks = read_chunks(record_names, config, is_training, stored, pool, first)
-    pools = tf.data.Dataset.zip(chunks, random(0)).map(draw).scan(np.int64(0), align)
-    dataset = pools.flat_map(batches).rebatch(batch_size)
+    pools = tf.data.Dataset.zip(chunks, random_seeds(config.loader.seed)).map(draw)
+    dataset = batch_pools(pools, batch_size, gathering)
     if augmented:
-        dataset = tf.data.Dataset.zip(dataset, random(1)).map(
+        dataset = tf.data.Dataset.zip(dataset, random_seeds(config.loader.seed + 1)).map(
             plain(lambda pair, seed: to_example(*pair, config, mean, scale, tf.stack([seed, 0]))), tf.data.AUTOTUNE
         )
     else:

@@ -1,0 +1,61 @@
+"""Files of chunks to batches: shuffled, interleaved, and mixed within pools of chunks.
+
+Whole chunks are parsed at once and whole batches gathered from them; nothing is done example by example.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_ecg.config import Loader
+
+plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors, and converting takes seconds
+
+
+def read_files(files: list[str], extra: np.ndarray, loader: Loader, is_training: bool) -> tf.data.Dataset:
+    """The serialized chunk of each file, with that file's row of `extra`; in training shuffled and interleaved."""
+
+    @plain
+    def one_file(path, row):
+        file = tf.data.TFRecordDataset(path, buffer_size=0)  # one record: nothing to read ahead
+        return tf.data.Dataset.zip(file, tf.data.Dataset.from_tensors(row))
+
+    paths = tf.data.Dataset.from_tensor_slices((files, extra))
+    if not is_training:
+        return paths.flat_map(one_file)
+    paths = paths.shuffle(len(files), seed=loader.seed, reshuffle_each_iteration=True)
+    return paths.interleave(
+        one_file, cycle_length=loader.cycle_length, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+
+
+def random_seeds(seed: int) -> tf.data.Dataset:
+    """Numbers without end, others in each epoch, the same ones for the same seed."""
+    return tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+
+
+def batch_pools(pools: tf.data.Dataset, batch_size: int, gathering: Callable) -> tf.data.Dataset:
+    """Batches from pools of chunks.
+
+    Args:
+        pools: of `(chunks, place)`; place (n, ...) says where in the pool each example is, in the wanted order.
+        batch_size: B; only the last batch of all is smaller.
+        gathering: from a pool's chunks to a function from B rows of place to what a batch holds.
+    """
+
+    @plain
+    def align(waiting, pool: tuple) -> tuple:
+        """A pool's first batch fills up what the last pool has left: all others are whole, and never copied."""
+        chunks, place = pool
+        return (waiting + tf.shape(place, tf.int64)[0]) % batch_size, (chunks, place, -waiting)
+
+    @plain
+    def batches(chunks: dict, place, first) -> tf.data.Dataset:
+        gather = gathering(chunks)
+        starts = tf.data.Dataset.range(first, tf.shape(place, tf.int64)[0], batch_size)
+        return starts.map(
+            plain(lambda start: gather(place[tf.maximum(start, 0) : start + batch_size])), tf.data.AUTOTUNE
+        )
+
+    return pools.scan(np.int64(0), align).flat_map(batches).rebatch(batch_size)
