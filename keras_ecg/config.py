@@ -93,6 +93,34 @@ class Augment:
 
 
 @dataclass(frozen=True)
+class WindowSource:
+    """A folder of recordings from which unlabelled windows are cut."""
+
+    database: str = ""  # its name, once among the sources
+    folder: str = ""
+    records: tuple[str, ...] = ()  # empty: every record of the folder
+    exclude: tuple[str, ...] = ()  # records, or subjects with all their records
+    overlap: float | None = None  # None: that of all sources
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Unlabelled windows for self-supervised pretraining: whence, and how they are cut."""
+
+    sources: tuple[WindowSource, ...] = ()
+    length_seconds: float = 10.0
+    overlap: float = 0.5  # share of a window that the next one repeats
+    sampling_rate_hz: float = 100.0
+    leads: tuple[str, ...] = ("MLII",)
+    fallback_leads: tuple[str, ...] = ("II", "ECG", "I", "V5")  # a single lead is called ECG in cinc2017
+    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
+    chunk_size: int = 256  # windows in one file
+    validation_fraction: float = 0.1  # of the subjects, held out for the validation loss
+    validation_seed: int = 0
+    tfrecord_dir: str = "window_tfrecords"
+
+
+@dataclass(frozen=True)
 class Model:
     """Which model, and what differs from its own dataclass of defaults (`keras_ecg.models.MODELS`)."""
 
@@ -158,6 +186,7 @@ class Config:
     sequences: Sequences = field(default_factory=Sequences)
     loader: Loader = field(default_factory=Loader)
     augment: Augment = field(default_factory=Augment)
+    windows: Windows = field(default_factory=Windows)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -220,15 +249,13 @@ def from_dict(cls: type, values: Any, where: str = "config") -> Any:
 
 def to_dict(config: Any) -> dict:
     """The plain dict (lists for tuples) that `from_dict` reads back."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
-        if not dataclasses.is_dataclass(value)
-    } | {
-        f.name: to_dict(getattr(config, f.name))
-        for f in dataclasses.fields(config)
-        if dataclasses.is_dataclass(getattr(config, f.name))
-    }
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return to_dict(value) if dataclasses.is_dataclass(value) else value
 
 
 def read_yaml(path: Path | str) -> dict:

@@ -14,12 +14,11 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, fingerprint, read_json, sha256, swept, write_json
 from keras_ecg.parallel import each
 from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
-from keras_ecg.signals.filters import bandpass, moved_peaks, resample
+from keras_ecg.signals.filters import bandpass, check_band, moved_peaks, resample
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
 
 AT_ONCE = 256  # beats, in memory that is used again: new memory costs as much as the transform
-MOST_MV = 1000  # coefficients of larger beats would overflow float16
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
 
 
@@ -29,10 +28,7 @@ def check_parameters(beats: Beats) -> None:
     Raises:
         InputError: says which.
     """
-    band, half_rate = beats.bandpass_hz, beats.sampling_rate_hz / 2
-    if band and not (len(band) == 2 and 0 < band[0] < band[1] < half_rate):
-        expected = f"[low, high] within 0 and {half_rate:g} Hz"
-        raise InputError("beats.bandpass_hz", str(list(band)), expected, "correct it")
+    check_band(beats.bandpass_hz, beats.sampling_rate_hz, "beats.bandpass_hz")
     if beats.wavelet not in REAL_WAVELETS:
         raise InputError("beats.wavelet", repr(beats.wavelet), f"one of {', '.join(REAL_WAVELETS)}", "correct it")
 
@@ -62,9 +58,7 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
         if not kept.any():
             raise InputError(where, "no beat with a whole window", "at least one", "set beats.edge=pad")
     windows = cut_beats(signal, peaks[kept], beats.half_window_samples)
-    most = np.abs(windows).max()
-    if most > MOST_MV:
-        raise InputError(where, f"{most:.0f} mV", f"at most {MOST_MV} mV", "correct the header's gain or unit")
+    recordings.check_amplitude(windows, where)
     return {
         "samples": windows,
         "sample": sample[kept],

@@ -10,19 +10,21 @@ Shapes: T samples, L leads, n annotations.
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import wfdb
 
-from keras_ecg.databases import mitdb
+from keras_ecg.databases import cinc2017, mitdb, ptbxl
 from keras_ecg.errors import InputError
 
 FETCH = "run download_data.py, or name the right folder"
 FETCH_AGAIN = "run download_data.py again, which replaces damaged files"
 # Bytes per sample of the WFDB formats that are not compressed: https://physionet.org/physiotools/wag/signal-5.htm
 FORMAT_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
+MOST_MV = 1000  # what is made of larger samples would overflow float16
 MILLIVOLTS = {"uV": 1e-3, "V": 1e3}  # a lead in another unit (mmHg) is left as it is
 
 
@@ -73,6 +75,16 @@ def record_files(folder: Path | str, record: str, annotations: str | None = "atr
     return [_path(folder, record, "hea"), *dict.fromkeys(parts), *(p for p in notes if p.is_file())]
 
 
+def record_seconds(folder: Path | str, record: str) -> float:
+    """How long a record is, by its header; 0 where the header does not say.
+
+    Raises:
+        InputError: a missing or unreadable header.
+    """
+    header = _header(Path(folder), record)
+    return (header.sig_len or 0) / header.fs
+
+
 def read_recording(folder: Path | str, record: str, annotations: str | None = "atr") -> Recording:
     """Reads a record's signals, and its annotations unless `annotations` (the file's suffix) is None.
 
@@ -120,6 +132,36 @@ def choose_lead(leads: tuple[str, ...], wanted: str, fallbacks: tuple[str, ...] 
     raise InputError(where, f"leads {', '.join(map(str, leads))}", expected, "name one of them as beats.lead")
 
 
+def choose_leads(
+    leads: tuple[str, ...], wanted: tuple[str, ...], fallbacks: tuple[str, ...] = (), where: object = "leads"
+) -> list[int]:
+    """The indices of the wanted leads, in that order; a missing one is replaced by the first fallback not yet taken.
+
+    Raises:
+        InputError: nothing is left for one of them; `where` names the record.
+    """
+    chosen = {name: leads.index(name) for name in wanted if name in leads}
+    for name in wanted:
+        if name not in chosen:
+            left = tuple(n for n in fallbacks if n in leads and leads.index(n) not in chosen.values())
+            if not left:
+                found, expected = f"leads {', '.join(map(str, leads))}", f"{name} or one of {', '.join(fallbacks)}"
+                raise InputError(where, found, expected, "name one of them in windows.leads or windows.fallback_leads")
+            chosen[name] = leads.index(left[0])
+    return [chosen[name] for name in wanted]
+
+
+def check_amplitude(signal: np.ndarray, where: Path | str) -> None:
+    """Checks that a signal, mV, of any shape, is one that a body makes.
+
+    Raises:
+        InputError: more than MOST_MV; `where` names the record.
+    """
+    most = np.abs(signal).max()
+    if most > MOST_MV:
+        raise InputError(where, f"{most:.0f} mV", f"at most {MOST_MV} mV", "correct the header's gain or unit")
+
+
 def check_lead(signal: np.ndarray, path: Path | str, lead: str) -> None:
     """Checks that one lead, (T,) mV, holds a signal.
 
@@ -136,13 +178,17 @@ def check_lead(signal: np.ndarray, path: Path | str, lead: str) -> None:
 
 
 def subjects(folder: Path | str, database_name: str, records: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """The subject of each record: known for MIT-BIH, else from the folder's subjects.csv, else the record itself.
+    """The subject of each record: known for MIT-BIH, CinC 2017 and PTB-XL, else from subjects.csv, else the record.
 
     Raises:
         InputError: a subjects.csv without the columns record and subject, or without one of the records.
     """
     if database_name in ("mitdb", "sample"):
         return {record: mitdb.subject_of(record) for record in records}
+    if database_name == "cinc2017":
+        return {record: cinc2017.subject_of(record) for record in records}
+    if database_name == "ptbxl":
+        return _all_known(ptbxl.patients(folder), records, Path(folder) / ptbxl.TABLE)
     path = Path(folder) / "subjects.csv"
     if not path.is_file():
         return {record: record for record in records}
@@ -152,6 +198,10 @@ def subjects(folder: Path | str, database_name: str, records: list[str] | tuple[
             found = f"columns {', '.join(reader.fieldnames or ()) or 'none'}"
             raise InputError(path, found, "the columns record,subject", "correct its first line")
         known = {row["record"]: row["subject"] for row in reader if row["subject"]}
+    return _all_known(known, records, path)
+
+
+def _all_known(known: dict[str, str], records: Sequence[str], path: Path) -> dict[str, str]:
     missing = [record for record in records if record not in known]
     if missing:
         raise InputError(path, f"no subject for {', '.join(missing)}", "one line per record", "add them")

@@ -5,6 +5,19 @@ from fractions import Fraction
 import numpy as np
 import scipy  # its parts are imported at their first use: half a second that most recordings do not need
 
+from keras_ecg.errors import InputError
+
+
+def check_band(band: tuple[float, ...], sampling_rate_hz: float, where: str) -> None:
+    """Refuses a band that no filter has; none at all is one.
+
+    Raises:
+        InputError: it is not two frequencies within 0 and half the sampling rate; `where` names the setting.
+    """
+    half_rate = sampling_rate_hz / 2
+    if band and not (len(band) == 2 and 0 < band[0] < band[1] < half_rate):
+        raise InputError(where, str(list(band)), f"[low, high] within 0 and {half_rate:g} Hz", "correct it")
+
 
 def bandpass(signal: np.ndarray, sampling_rate_hz: float, low_hz: float, high_hz: float, order: int = 3) -> np.ndarray:
     """Zero-phase Butterworth band-pass of a signal (T,) or (T, L), along time.

@@ -1,0 +1,154 @@
+"""Where unlabelled windows come from: the records of every source, those excluded, and which are written together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_ecg.config import Windows, to_dict
+from keras_ecg.databases import ptbxl, recordings
+from keras_ecg.errors import InputError
+from keras_ecg.files import sha256
+from keras_ecg.parallel import each
+from keras_ecg.signals.filters import check_band
+from keras_ecg.signals.windows import window_starts
+
+LEAST_SAMPLES = 32  # of a window: what the band-pass needs at its ends
+
+
+@dataclass(frozen=True)
+class Item:
+    """One record: its subject, its length by its header, and the SHA-256 of its files."""
+
+    record: str
+    subject: str
+    seconds: float
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records whose windows are written together: one long record, or short ones that fill a chunk."""
+
+    database: str
+    folder: str
+    overlap: float
+    items: tuple[Item, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.database}-{self.items[0].record.replace('/', '_')}"
+
+
+def window_samples(windows: Windows) -> int:
+    """T."""
+    return round(windows.length_seconds * windows.sampling_rate_hz)
+
+
+def subject_name(database: str, subject: str) -> str:
+    """A subject's name among those of all databases: "mitdb/100"; the bundled excerpt's subjects are MIT-BIH's."""
+    return f"{'mitdb' if database == 'sample' else database}/{subject}"
+
+
+def check_windows(windows: Windows) -> None:
+    """Refuses settings that cut nothing.
+
+    Raises:
+        InputError: names the setting.
+    """
+
+    def need(holds: bool, key: str, found: object, expected: str) -> None:
+        if not holds:
+            raise InputError(f"windows.{key}", str(found), expected, "correct it")
+
+    length = window_samples(windows)
+    need(bool(windows.sources), "sources", "none", "at least one folder of recordings")
+    names = [source.database for source in windows.sources]
+    need(len(set(names)) == len(names), "sources", ", ".join(names), "each database once")
+    for k, source in enumerate(windows.sources):
+        need(bool(source.database and source.folder), f"sources[{k}]", source, "a database and a folder")
+        overlap = windows.overlap if source.overlap is None else source.overlap
+        need(0 <= overlap < 1, f"sources[{k}].overlap", overlap, "a share of at least 0 and less than 1")
+    need(windows.sampling_rate_hz > 0, "sampling_rate_hz", windows.sampling_rate_hz, "a positive number")
+    need(length >= LEAST_SAMPLES, "length_seconds", f"{length} samples", f"at least {LEAST_SAMPLES}")
+    need(bool(windows.leads), "leads", "none", "at least one")
+    need(len(set(windows.leads)) == len(windows.leads), "leads", ", ".join(windows.leads), "each once")
+    need(windows.chunk_size > 0, "chunk_size", windows.chunk_size, "at least 1")
+    check_band(windows.bandpass_hz, windows.sampling_rate_hz, "windows.bandpass_hz")
+
+
+def stored_sources(windows: Windows) -> list[dict]:
+    """The sources as the manifest lists them, each with its overlap."""
+    return [
+        {**source, "overlap": windows.overlap if source["overlap"] is None else source["overlap"]}
+        for source in to_dict(windows)["sources"]
+    ]
+
+
+def source_records(source: dict) -> tuple[dict[str, str], dict[str, str]]:
+    """A source's records, and those that it excludes, each with its subject.
+
+    Raises:
+        InputError: the folder lacks a record that is listed, or has none of an excluded name, or nothing is left.
+    """
+    folder, where = source["folder"], f"windows.sources {source['database']}"
+    there = ptbxl.list_records(folder) if source["database"] == "ptbxl" else recordings.list_records(folder)
+    missing = [record for record in source["records"] if record not in there]
+    if missing:
+        raise InputError(where, f"no record {', '.join(missing)}", f"records of {folder}", "correct the list")
+    subjects = recordings.subjects(folder, source["database"], there)
+    unknown = set(source["exclude"]) - set(subjects) - set(subjects.values())
+    if unknown:
+        found = f"no record or subject {', '.join(sorted(unknown))} to exclude"
+        raise InputError(where, found, f"records or subjects of {folder}", "correct the list")
+    wanted = {record: subjects[record] for record in source["records"] or there}
+    out = {r: s for r, s in wanted.items() if r in source["exclude"] or s in source["exclude"]}
+    kept = {record: subject for record, subject in wanted.items() if record not in out}
+    if not kept:
+        raise InputError(where, f"{len(out)} records, all excluded", "at least one", "exclude fewer")
+    return kept, out
+
+
+def group_items(items: list[Item], windows: Windows, overlap: float) -> list[tuple[Item, ...]]:
+    """Items in order, so many together that their windows fill a chunk and do not overflow it."""
+    length = window_samples(windows)
+    groups: list[list[Item]] = []
+    room = 0
+    for item in items:
+        samples = int(np.ceil(item.seconds * windows.sampling_rate_hz))
+        count = len(window_starts(samples, length, overlap))
+        if not groups or count > room:
+            groups.append([])
+            room = windows.chunk_size
+        groups[-1].append(item)
+        room -= count
+    return [tuple(group) for group in groups]
+
+
+def plan_groups(windows: Windows, jobs: int | None, quiet: bool) -> tuple[list[Group], dict[str, dict[str, str]]]:
+    """All groups of all sources, and each source's excluded records with their subjects.
+
+    Raises:
+        InputError: as `source_records`, or a record without a readable header.
+    """
+
+    def look(task: tuple[str, str, str, str]) -> tuple[str, Item]:
+        database, folder, record, subject = task
+        inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record, None)}
+        return database, Item(record, subject, recordings.record_seconds(folder, record), inputs)
+
+    tasks, excluded = [], {}
+    for source in stored_sources(windows):
+        kept, excluded[source["database"]] = source_records(source)
+        tasks += [(source["database"], source["folder"], record, subject) for record, subject in kept.items()]
+    with each(look, tasks, "check", jobs, quiet) as results:
+        items = {(database, item.record): item for database, item in results}
+    groups = []
+    for source in stored_sources(windows):
+        own = [items[task[0], task[2]] for task in tasks if task[0] == source["database"]]
+        shared = (source["database"], source["folder"], source["overlap"])
+        groups += [Group(*shared, group) for group in group_items(own, windows, source["overlap"])]
+    names = [group.name for group in groups]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise InputError("windows.sources", f"files {', '.join(twice)} twice", "names that differ", "rename a database")
+    return groups, excluded
