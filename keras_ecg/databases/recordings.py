@@ -62,7 +62,7 @@ def record_files(folder: Path | str, record: str, annotations: str | None = "atr
     """The files that a record consists of: header, signal files, and annotations where there are any.
 
     Raises:
-        InputError: a missing or unreadable header.
+        InputError: a missing or unreadable header, or a missing signal file.
     """
     folder = Path(folder)
     header = _header(folder, record)
@@ -71,6 +71,8 @@ def record_files(folder: Path | str, record: str, annotations: str | None = "atr
         parts = [f for name in header.seg_name if name != "~" for f in record_files(home, name, None)]
     else:
         parts = [home / name for name in dict.fromkeys(header.file_name or [])]
+        for path in parts:
+            _need(path)
     notes = [_path(folder, record, annotations)] if annotations else []
     return [_path(folder, record, "hea"), *dict.fromkeys(parts), *(p for p in notes if p.is_file())]
 

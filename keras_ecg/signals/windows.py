@@ -21,8 +21,15 @@ def window_step(length: int, overlap: float) -> int:
 
 
 def window_starts(samples: int, length: int, overlap: float) -> np.ndarray:
-    """The first samples (n,) of all whole windows of `length` in a signal of so many samples."""
-    return np.arange(0, samples - length + 1, window_step(length, overlap))
+    """The first samples (n,) of the windows of `length` in a signal of so many samples, from its beginning on.
+
+    One more ends with the signal where at least half a step is left: what a short recording has in the end is not lost,
+    and no window all but repeats another.
+    """
+    step = window_step(length, overlap)
+    starts = np.arange(0, samples - length + 1, step)
+    left = samples - length - starts[-1] if len(starts) else 0
+    return np.append(starts, samples - length) if left >= max(1, step / 2) else starts
 
 
 def cut_windows(signal: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
