@@ -1,4 +1,4 @@
-"""The stream of packed beats.
+"""The stream of packed beats, and that of unlabelled windows.
 
     from DataLoader import create_dataset, get_all_labels, training_statistics
 
@@ -7,6 +7,9 @@
     stream = create_dataset(train, config, 256, is_training=True, mean=mean, scale=scale)
     for inputs, labels in stream: ...
 
+    training, held_out = split_subjects(config)
+    for batch in create_window_dataset(config, 256, is_training=True, subjects=training): ...
+
 `config` is a `keras_ecg.config.Config` or a plain dict of what differs from the defaults, such as
 `{"database": {"tfrecord_dir": "tfrecord_data_batched"}, "loader": {"rr_features": False, "waveforms": False}}`.
 Inputs are scalograms (B, S, F, T, 1), or a dict of named inputs where the configuration asks for more than them.
@@ -14,5 +17,13 @@ Inputs are scalograms (B, S, F, T, 1), or a dict of named inputs where the confi
 
 from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels
 from keras_ecg.data.statistics import training_statistics
+from keras_ecg.data.window_stream import create_window_dataset, split_subjects
 
-__all__ = ["create_dataset", "get_all_beats", "get_all_labels", "training_statistics"]
+__all__ = [
+    "create_dataset",
+    "create_window_dataset",
+    "get_all_beats",
+    "get_all_labels",
+    "split_subjects",
+    "training_statistics",
+]

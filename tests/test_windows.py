@@ -190,7 +190,7 @@ def test_two_leads_are_stored_in_the_wanted_order(tmp_path):
     assert only(pack(config))["leads"] == ["MLII", "V1"]
     first = stored(config)[0][2]
     np.testing.assert_allclose(first, noise(20, leads=2)[:1000, ::-1], atol=2e-3)
-    signals, _ = epoch(create_window_dataset(config, 8, is_training=False))
+    signals, _ = epoch(create_window_dataset(to_dict(config), 8, is_training=False))
     assert signals.shape == (3, 1000, 2)
     np.testing.assert_allclose(signals.mean(1), 0, atol=1e-5)
     np.testing.assert_allclose(signals.std(1), 1, atol=1e-4)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json, sha256, swept, write_json
@@ -70,7 +71,8 @@ def pack_entries(
     key: str,
     parameters: dict,
     fingerprints: dict[str, str],
-    work: Callable[[str], tuple[str, dict]],
+    tasks: dict[str, Any],
+    work: Callable[[Any], tuple[str, dict]],
     complete: Callable[[dict[str, dict]], dict],
     title: str,
     jobs: int | None = None,
@@ -83,7 +85,8 @@ def pack_entries(
         key: what the manifest calls its entries, such as "records".
         parameters: of the whole folder; under others no entry is current.
         fingerprints: of every entry, by name.
-        work: picklable; from a name to the name and its entry, having written the entry's files.
+        tasks: what each of them is made from, picklable.
+        work: picklable; from a task to the entry's name and the entry, having written its files.
         complete: from all entries to what the manifest says besides its parameters and them.
         title: of the progress bar.
         jobs: processes; None for one per core.
@@ -106,7 +109,7 @@ def pack_entries(
         save()
         path.unlink(missing_ok=True)
     saved = time.monotonic()
-    with swept(target), each(work, stale, title, jobs, quiet, key.rstrip("s")) as results:
+    with swept(target), each(work, [tasks[name] for name in stale], title, jobs, quiet, key.rstrip("s")) as results:
         for name, entry in results:
             entries[name] = entry
             if time.monotonic() > saved + 1:

@@ -181,8 +181,9 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
         return record, entry
 
     skipped = {"skipped": metadata["skipped"]}
+    tasks = {record: record for record in fingerprints}
     manifest, written = pack_entries(
-        target, "records", parameters, fingerprints, work, lambda _: skipped, "pack", jobs, quiet
+        target, "records", parameters, fingerprints, tasks, work, lambda _: skipped, "pack", jobs, quiet
     )
     if quiet:
         return manifest

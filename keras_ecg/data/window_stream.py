@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_ecg.config import Config
+from keras_ecg.config import Config, as_config
 from keras_ecg.data.manifests import check_present
 from keras_ecg.data.streams import batch_pools, plain, random_seeds, read_files
 from keras_ecg.data.window_sources import window_samples
@@ -21,7 +21,7 @@ def window_subjects(manifest: dict) -> list[str]:
     return sorted({entry["subject"] for entry in window_records(manifest).values() if entry["windows"]})
 
 
-def split_subjects(config: Config) -> tuple[list[str], list[str]]:
+def split_subjects(config: Config | dict) -> tuple[list[str], list[str]]:
     """Training subjects and those held out for the validation loss, by `windows.validation_fraction` and its seed.
 
     The share is held out of each database, at least one subject where it has two. The order is that of hashes, so that
@@ -30,6 +30,7 @@ def split_subjects(config: Config) -> tuple[list[str], list[str]]:
     Raises:
         InputError: as `window_manifest`; a share that is not between 0 and 1; or too few subjects to hold one out.
     """
+    config = as_config(config)
     fraction, seed = config.windows.validation_fraction, config.windows.validation_seed
     if not 0 < fraction < 1:
         raise InputError("windows.validation_fraction", str(fraction), "a share between 0 and 1", "correct it")
@@ -79,7 +80,7 @@ def subject_rows(config: Config, subjects: Collection[str] | None) -> tuple[list
 
 
 def create_window_dataset(
-    config: Config, batch_size: int, is_training: bool, subjects: Collection[str] | None = None
+    config: Config | dict, batch_size: int, is_training: bool, subjects: Collection[str] | None = None
 ) -> tf.data.Dataset:
     """A stream of batches of windows.
 
@@ -96,6 +97,7 @@ def create_window_dataset(
     Raises:
         InputError: as `subject_rows`.
     """
+    config = as_config(config)
     paths, rows = subject_rows(config, subjects)
     length, leads = window_samples(config.windows), len(config.windows.leads)
 

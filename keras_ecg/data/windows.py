@@ -209,13 +209,13 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
     groups, excluded = plan_groups(windows, jobs, quiet)
     by_name = {group.name: group for group in groups}
     parameters = stored_parameters(windows)
-    prints = {}
-    for name, group in by_name.items():
-        inputs = [[item.record, item.subject, item.inputs] for item in group.items]
-        prints[name] = fingerprint([parameters, group.database, group.overlap, inputs])
 
-    def work(name: str) -> tuple[str, dict]:
-        return name, {"fingerprint": prints[name], **pack_group(by_name[name], windows, target)}
+    def mark(group: Group) -> str:
+        inputs = [[item.record, item.subject, item.inputs] for item in group.items]
+        return fingerprint([parameters, group.database, group.overlap, inputs])
+
+    def work(group: Group) -> tuple[str, dict]:
+        return group.name, {"fingerprint": mark(group), **pack_group(group, windows, target)}
 
     def complete(entries: dict[str, dict]) -> dict:
         records = window_records({"groups": entries})
@@ -234,7 +234,10 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
             "too_short": [record for record, entry in records.items() if entry["too_short"]],
         }
 
-    manifest, written = pack_entries(target, "groups", parameters, prints, work, complete, "windows", jobs, quiet)
+    prints = {name: mark(group) for name, group in by_name.items()}
+    manifest, written = pack_entries(
+        target, "groups", parameters, prints, by_name, work, complete, "windows", jobs, quiet
+    )
     if not quiet:
         print_totals(manifest, target, written)
     return manifest
