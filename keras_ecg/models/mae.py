@@ -59,9 +59,7 @@ def build_encoder(shape: tuple[int, int], config: MAEConfig, dtype: str | None =
     signals = keras.Input(shape, name="signals")
     x = PatchEmbedding(config.width, config.patch_samples, name="patches", dtype=dtype)(signals)
     x = SinCosPositions(name="positions", dtype=dtype)(x)
-    x = Transformer(
-        config.depth, config.heads, config.expansion, config.dropout, name="transformer", dtype=dtype
-    )(x)  # fmt: skip
+    x = Transformer(config.depth, config.heads, config.expansion, config.dropout, name="transformer", dtype=dtype)(x)
     return keras.Model(signals, x, name="mae_encoder")
 
 
