@@ -7,12 +7,16 @@ Shapes: B batch, T samples, L leads, P samples per patch, N = T / P patches, V v
 Departures from the paper: patches are stretches of time over all leads instead of squares; no class token; 0.6 of the
 patches are masked instead of 0.75, for neighbouring patches of an ECG tell less of each other than those of a picture;
 targets are the signals themselves unless `normalize_targets`, which divides by the standard deviation of the patch
-itself where the reference code takes the unbiased one; a patch embedding of Keras' own initialization.
+itself where the reference code takes the unbiased one; a patch embedding of LeCun's initialization.
 
     autoencoder = MaskedAutoencoder((1000, 1), MAEConfig())
-    autoencoder.compile(keras.optimizers.AdamW(1e-3, beta_2=0.95, weight_decay=0.05, global_clipnorm=1.0))
+    rate = keras.optimizers.schedules.CosineDecay(2e-4, steps, warmup_target=2e-3, warmup_steps=50)
+    autoencoder.compile(keras.optimizers.AdamW(rate, beta_2=0.95, weight_decay=0.05, global_clipnorm=1.0))
     autoencoder.fit(signals)             # (B, T, L), or a dataset of them
     autoencoder.encoder.save("encoder.keras")
+
+Training starts on a plateau, a `relative_loss` of one: the mean is all that it predicts before attention finds where
+the beats stand. Windows of ten seconds in batches of 32 leave it after some 300 steps at a mask ratio of 0.5.
 """
 
 from dataclasses import asdict, dataclass
