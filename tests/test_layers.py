@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from layer_checks import run_layer_test
 
+from keras_ecg.layers.attention import SelfAttention
 from keras_ecg.layers.beat_encoder import BeatEncoder
-from keras_ecg.layers.conformer import ConformerBlock, ConvolutionModule, HalfFeedForward, SelfAttention
+from keras_ecg.layers.conformer import ConformerBlock, ConvolutionModule, HalfFeedForward
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.layers.similarity import Similarity
 from keras_ecg.models.inputs import BeatChannels

@@ -1,7 +1,8 @@
 """Positions of tokens."""
 
 import keras
-from keras import layers
+import numpy as np
+from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
@@ -15,3 +16,34 @@ class PositionEmbedding(layers.Layer):
 
     def call(self, x):
         return x + self.table
+
+
+def sin_cos_table(tokens: int, width: int) -> np.ndarray:
+    """Sines, then cosines, of the positions at D / 2 wavelengths from 2 pi to 10000 * 2 pi tokens: (N, D).
+
+    Vaswani A et al., Attention Is All You Need, NeurIPS 2017, https://arxiv.org/abs/1706.03762; sines and cosines are
+    not interleaved but one after the other, as in the masked autoencoder's code.
+
+    Args:
+        tokens: N.
+        width: D.
+
+    Raises:
+        ValueError: D is odd.
+    """
+    if width % 2:
+        raise ValueError(f"a width of {width} does not divide into sines and cosines")
+    frequencies = 10000.0 ** (-np.arange(width // 2) / (width // 2))
+    angles = np.arange(tokens)[:, None] * frequencies  # (N, D / 2)
+    return np.concatenate([np.sin(angles), np.cos(angles)], 1).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class SinCosPositions(layers.Layer):
+    """Adds the fixed `sin_cos_table` to tokens (B, N, D): nothing to learn, so weights fit windows of any length."""
+
+    def build(self, shape):
+        self.table = sin_cos_table(shape[1], shape[2])
+
+    def call(self, x):
+        return x + ops.cast(self.table, x.dtype)

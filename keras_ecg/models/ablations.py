@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
-from keras_ecg.layers.conformer import HalfFeedForward, SelfAttention
+from keras_ecg.layers.attention import SelfAttention
+from keras_ecg.layers.conformer import HalfFeedForward
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.models.heads import classification_head
 from keras_ecg.models.inputs import BeatChannels, beat_vectors, context_vector, named_inputs

@@ -1,0 +1,86 @@
+"""The pre-norm Transformer.
+
+Dosovitskiy A et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021,
+https://arxiv.org/abs/2010.11929, whose blocks normalize before each part and once more after the last block.
+"""
+
+import keras
+from keras import layers
+
+from keras_ecg.layers.attention import SelfAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class FeedForward(layers.Layer):
+    """Pre-norm feed-forward part: x + FFN(x), tokens (B, N, D) to (B, N, D)."""
+
+    def __init__(self, expansion: int = 4, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.expansion, self.dropout = expansion, dropout
+
+    def build(self, shape):
+        width = shape[-1]
+        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
+        self.wide = layers.Dense(self.expansion * width, activation="gelu", name="wide", dtype=self.dtype_policy)
+        self.narrow = layers.Dense(width, name="narrow", dtype=self.dtype_policy)
+        self.drop_wide = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.drop = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.norm.build(shape)
+        self.wide.build(shape)
+        self.narrow.build((*shape[:-1], self.expansion * width))
+
+    def call(self, x, training=None):
+        y = self.drop_wide(self.wide(self.norm(x)), training=training)
+        return x + self.drop(self.narrow(y), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "expansion": self.expansion, "dropout": self.dropout}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class TransformerBlock(layers.Layer):
+    """Self-attention, then feed-forward, each pre-norm with its residual: (B, N, D) to (B, N, D)."""
+
+    def __init__(self, heads: int = 4, expansion: int = 4, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.heads, self.expansion, self.dropout = heads, expansion, dropout
+
+    def build(self, shape):
+        self.attention = SelfAttention(self.heads, self.dropout, name="attention", dtype=self.dtype_policy)
+        self.feed_forward = FeedForward(self.expansion, self.dropout, name="feed_forward", dtype=self.dtype_policy)
+        self.attention.build(shape)
+        self.feed_forward.build(shape)
+
+    def call(self, x, training=None):
+        return self.feed_forward(self.attention(x, training=training), training=training)
+
+    def get_config(self):
+        knobs = ("heads", "expansion", "dropout")
+        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class Transformer(layers.Layer):
+    """Blocks one after the other, then a norm: any number of tokens (B, N, D) to (B, N, D)."""
+
+    def __init__(self, depth: int = 6, heads: int = 4, expansion: int = 4, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.depth, self.heads, self.expansion, self.dropout = depth, heads, expansion, dropout
+
+    def build(self, shape):
+        self.blocks = [
+            TransformerBlock(self.heads, self.expansion, self.dropout, name=f"block_{i}", dtype=self.dtype_policy)
+            for i in range(self.depth)
+        ]
+        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
+        for part in (*self.blocks, self.norm):
+            part.build(shape)
+
+    def call(self, x, training=None):
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.norm(x)
+
+    def get_config(self):
+        knobs = ("depth", "heads", "expansion", "dropout")
+        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
