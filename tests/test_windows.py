@@ -228,18 +228,18 @@ def test_noise_without_a_heart_is_flat(tmp_path):
 
 def test_saturation_drops_the_windows_that_touch_it(tmp_path):
     values = noise(40)
-    values[1200:1206] = 5.0  # 60 ms at the top
-    values[3300:3306] = -5.0
-    values[2500:2506] = 0.3  # at no extreme
+    values[1200:1212] = 5.0  # 120 ms at the top
+    values[3300:3312] = -5.0
+    values[2500:2512] = 0.3  # at no extreme
     write(tmp_path / "raw", "r1", values)
     config = config_of(tmp_path, overlap=0.0)
     assert only(pack(config))["dropped"] == {"nan": 0, "flat": 0, "saturated": 2}
     assert [sample for _, sample, _ in stored(config)] == [0, 2000]
 
 
-def test_a_peak_of_few_samples_is_no_saturation(tmp_path):
+def test_a_short_rest_at_the_extreme_is_no_saturation(tmp_path):
     values = noise(20)
-    values[700:703] = 5.0
+    values[700:708] = 5.0
     write(tmp_path / "raw", "r1", values)
     assert only(pack(config_of(tmp_path)))["windows"] == 3
 

@@ -12,7 +12,7 @@ import numpy as np
 
 FLAT_SECONDS = 1.0  # no heart and no amplifier rests so long on one value
 FLAT_MV = 0.05  # peak to peak of a cleaned window: noise alone, a third of what AAMI EC13 takes for asystole
-SATURATED_SECONDS = 0.05  # at the record's extreme: a QRS complex passes its peak within a few samples
+SATURATED_SECONDS = 0.1  # at the record's extreme: no peak lasts so long; a level ST segment may last half of it
 
 
 def window_step(length: int, overlap: float) -> int:
