@@ -1,7 +1,7 @@
 """Encoders of whole windows, (B, T, L) to (B, N, D): CNN, CNN-LSTM, CNN-attention-LSTM, CNN-Transformer.
 
-They know no loss. All four begin with the same strided convolutions, which leave one token for every 32 samples; what follows mixes the
-tokens. In the frequency domain the magnitudes of short-time spectra take the place of the samples.
+They know no loss. All four begin with the same strided convolutions, which leave one token for every 32 samples; what
+follows mixes the tokens. In the frequency domain the magnitudes of short-time spectra take the place of the samples.
 
 Shapes: B batch, T samples, L leads, N tokens, D width.
 """
