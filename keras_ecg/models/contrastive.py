@@ -106,7 +106,10 @@ def log_n(patients, objective: str):
 
 
 def effective_rank(embeddings):
-    """Along how many directions embeddings (B, D) spread: exp of the entropy of their normalized singular values."""
+    """Along how many directions embeddings (B, D) spread: exp of the entropy of their normalized singular values.
+
+    For once an epoch: inside a training step that XLA compiles, the decomposition takes seconds.
+    """
     values = ops.svd(ops.cast(embeddings, "float32"), compute_uv=False)
     share = values / (ops.sum(values) + 1e-12)
     return ops.exp(-ops.sum(share * ops.log(share + 1e-12)))
@@ -118,7 +121,7 @@ class Contrastive(keras.Model):
 
     Called with signals (..., T, L) it returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections`
     (..., K). It is fitted to a dict of `views` (B, V, T, L), as `views_of` makes them, and `patient` (B,) int; it logs
-    `loss`, `log_n`, which is the loss at chance, and `effective_rank` of the embeddings, which falls as they collapse.
+    `loss`, and `log_n`, which is the loss at chance.
 
     Args:
         encoder: (B, T, L) to (B, N, D), built for the shape of a view.
@@ -145,7 +148,7 @@ class Contrastive(keras.Model):
         self.hidden.build((None, encoder.output_shape[-1]))
         self.project.build((None, projection))
         self.built = True  # it can be saved before it is called
-        self.log_n, self.rank = keras.metrics.Mean("log_n"), keras.metrics.Mean("effective_rank")
+        self.log_n = keras.metrics.Mean("log_n")
 
     def call(self, inputs, training=None):
         signals = inputs["views"] if isinstance(inputs, dict) else inputs
@@ -165,9 +168,7 @@ class Contrastive(keras.Model):
         return clocs_loss(z, x["patient"], self.temperature)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        embeddings = y_pred["embeddings"]
         self.log_n.update_state(log_n(x["patient"], self.objective))
-        self.rank.update_state(effective_rank(ops.reshape(embeddings, (-1, embeddings.shape[-1]))))
         return self.get_metrics_result()
 
     def get_config(self):
@@ -182,3 +183,21 @@ class Contrastive(keras.Model):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+
+
+class EffectiveRank(keras.callbacks.Callback):
+    """Logs `effective_rank` of some windows' embeddings after every epoch: it falls towards 1 as they collapse.
+
+    It comes before callbacks that write the logs.
+
+    Args:
+        signals: (n, T, L), of a view's shape; more than D of them, as n is the most that the rank can be.
+    """
+
+    def __init__(self, signals):
+        super().__init__()
+        self.signals = signals
+
+    def on_epoch_end(self, epoch, logs=None):
+        embeddings = self.model.predict(self.signals, verbose=0)["embeddings"]
+        logs["effective_rank"] = float(effective_rank(embeddings))

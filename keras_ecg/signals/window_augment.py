@@ -48,7 +48,7 @@ def _draws(seed) -> Callable[[], _Key]:
     """A function whose every call gives a key of an independent draw."""
     if isinstance(seed, keras.random.SeedGenerator):
         seed = seed.next()
-    elif isinstance(seed, int):
+    elif isinstance(seed, (int, np.integer)):
         seed = np.array([seed % 2**31, 0], np.int32)
     seed = ops.cast(seed, "uint32" if keras.backend.backend() == "jax" else "int64")
     count = itertools.count()
