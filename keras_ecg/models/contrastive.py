@@ -154,7 +154,7 @@ class Contrastive(keras.Model):
         signals = inputs["views"] if isinstance(inputs, dict) else inputs
         outer = (-1, *signals.shape[1:-2])
         x = self.encoder(ops.reshape(signals, (-1, *signals.shape[-2:])), training=training)
-        embeddings = ops.cast(ops.mean(x, 1), "float32")  # (B V, D)
+        embeddings = ops.mean(ops.cast(x, "float32"), 1)  # (B V, D)
         projections = self.project(self.hidden(embeddings))
         return {
             "embeddings": ops.reshape(embeddings, (*outer, embeddings.shape[-1])),
