@@ -1,0 +1,203 @@
+"""Contrastive pretraining: NT-Xent, and the three forms of CLOCS.
+
+Chen T, Kornblith S, Norouzi M, Hinton G, A Simple Framework for Contrastive Learning of Visual Representations
+(SimCLR), ICML 2020, https://arxiv.org/abs/2002.05709.
+Kiyasseh D, Zhu T, Clifton DA, CLOCS: Contrastive Learning of Cardiac Signals Across Space, Time, and Patients,
+ICML 2021, https://arxiv.org/abs/2005.13249.
+The effective rank: Garrido Q et al., RankMe, ICML 2023, https://arxiv.org/abs/2210.02885.
+
+Shapes: B windows of a batch, V views of a window, T samples, L leads, N tokens, D width, K width of the projections.
+
+Departures from the papers: CLOCS takes the mean over positive pairs of -log(pair / all pairs of the row), so that a
+patient's windows compete with each other; here it is the mean over rows of -log(all positive pairs / all pairs), which
+is zero where each patient's windows are alike. The two are equal where each patient has one window in the batch. CLOCS
+has no projection head; here all objectives have SimCLR's, and the encoder's tokens are averaged before it.
+"""
+
+from collections.abc import Callable
+
+import keras
+from keras import layers, ops
+
+OBJECTIVES = ("nt_xent", "cmsc", "cmlc", "cmsmlc")
+
+
+def views_of(signals, objective: str, augment: Callable | None = None):
+    """The views that an objective contrasts.
+
+    Args:
+        signals: (B, T, L).
+        objective: `nt_xent`: the window twice, each time augmented; `cmsc`: its halves in time; `cmlc`: its leads;
+            `cmsmlc`: the halves of its leads.
+        augment: changes views (B V, T, L), each on its own; `nt_xent` needs it.
+
+    Returns:
+        (B, V, T, L), with T / 2 samples for halves and one lead for leads.
+
+    Raises:
+        ValueError: no such objective, `nt_xent` without augmentation, or `cmlc` of one lead.
+    """
+    samples, leads = signals.shape[1:]
+    halves = ops.reshape(signals[:, : samples // 2 * 2], (-1, 2, samples // 2, leads))
+    if objective == "nt_xent":
+        if augment is None:
+            raise ValueError("nt_xent needs augment: two equal views teach nothing")
+        views = ops.stack([signals, signals], 1)
+    elif objective == "cmsc":
+        views = halves
+    elif objective == "cmlc":
+        if leads < 2:
+            raise ValueError("cmlc contrasts leads, and there is one")
+        views = ops.transpose(signals, (0, 2, 1))[..., None]
+    elif objective == "cmsmlc":
+        views = ops.reshape(ops.transpose(halves, (0, 3, 1, 2)), (-1, 2 * leads, samples // 2, 1))
+    else:
+        raise ValueError(f"no objective {objective!r}: one of {', '.join(OBJECTIVES)}")
+    if augment is None:
+        return views
+    return ops.reshape(augment(ops.reshape(views, (-1, *views.shape[2:]))), (-1, *views.shape[1:]))
+
+
+def _normalized(embeddings):
+    return ops.normalize(ops.cast(embeddings, "float32"), axis=-1)
+
+
+def nt_xent(z1, z2, temperature: float = 0.1):
+    """SimCLR's loss: which of the other 2 B - 1 views is of the same window.
+
+    Args:
+        z1: (B, D).
+        z2: (B, D), of the same windows.
+        temperature: divides the cosines.
+    """
+    z, batch = _normalized(ops.concatenate([z1, z2], 0)), ops.shape(z1)[0]
+    logits = ops.matmul(z, ops.transpose(z)) / temperature  # (2 B, 2 B)
+    logits -= 1e9 * ops.eye(2 * batch)  # a view is no candidate for itself
+    same = ops.sum(z * ops.roll(z, batch, 0), -1) / temperature
+    return ops.mean(ops.logsumexp(logits, -1) - same)
+
+
+def clocs_loss(views, patients, temperature: float = 0.1):
+    """The loss of CLOCS: which windows, seen in another view, are of the same patient.
+
+    Args:
+        views: embeddings (B, V, D) of at least two views of each window.
+        patients: (B,), equal where windows are of one patient.
+        temperature: divides the cosines.
+    """
+    views, count = _normalized(views), views.shape[1]
+    logits = ops.einsum("ivd,jwd->vwij", views, views) / temperature
+    positive = ops.equal(patients[:, None], patients[None])  # (B, B)
+    loss = ops.logsumexp(logits, -1) - ops.logsumexp(ops.where(positive, logits, -1e9), -1)  # (V, V, B)
+    return ops.sum(ops.mean(loss, -1) * (1 - ops.eye(count))) / (count * (count - 1))
+
+
+def log_n(patients, objective: str):
+    """The loss of embeddings that are all equal: the log of how many candidates there are for each positive.
+
+    Args:
+        patients: (B,).
+        objective: one of `OBJECTIVES`.
+    """
+    if objective == "nt_xent":
+        return ops.log(2.0 * ops.cast(ops.shape(patients)[0], "float32") - 1)
+    positive = ops.cast(ops.equal(patients[:, None], patients[None]), "float32")
+    return -ops.mean(ops.log(ops.mean(positive, -1)))
+
+
+def effective_rank(embeddings):
+    """Along how many directions embeddings (B, D) spread: exp of the entropy of their normalized singular values.
+
+    For once an epoch: inside a training step that XLA compiles, the decomposition takes seconds.
+    """
+    values = ops.svd(ops.cast(embeddings, "float32"), compute_uv=False)
+    share = values / (ops.sum(values) + 1e-12)
+    return ops.exp(-ops.sum(share * ops.log(share + 1e-12)))
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class Contrastive(keras.Model):
+    """An encoder under a contrastive objective.
+
+    Called with signals (..., T, L) it returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections`
+    (..., K). It is fitted to a dict of `views` (B, V, T, L), as `views_of` makes them, and `patient` (B,) int; it logs
+    `loss`, and `log_n`, which is the loss at chance.
+
+    Args:
+        encoder: (B, T, L) to (B, N, D), built for the shape of a view.
+        objective: one of `OBJECTIVES`.
+        temperature: divides the cosines.
+        projection: K, of both layers of the projection head.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        objective: str = "nt_xent",
+        temperature: float = 0.1,
+        projection: int = 128,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if objective not in OBJECTIVES:
+            raise ValueError(f"no objective {objective!r}: one of {', '.join(OBJECTIVES)}")
+        self.encoder, self.objective = encoder, objective
+        self.temperature, self.projection = temperature, projection
+        self.hidden = layers.Dense(projection, activation="relu", name="hidden")
+        self.project = layers.Dense(projection, name="project", dtype="float32")
+        self.hidden.build((None, encoder.output_shape[-1]))
+        self.project.build((None, projection))
+        self.built = True  # it can be saved before it is called
+        self.log_n = keras.metrics.Mean("log_n")
+
+    def call(self, inputs, training=None):
+        signals = inputs["views"] if isinstance(inputs, dict) else inputs
+        outer = (-1, *signals.shape[1:-2])
+        x = self.encoder(ops.reshape(signals, (-1, *signals.shape[-2:])), training=training)
+        embeddings = ops.mean(ops.cast(x, "float32"), 1)  # (B V, D)
+        projections = self.project(self.hidden(embeddings))
+        return {
+            "embeddings": ops.reshape(embeddings, (*outer, embeddings.shape[-1])),
+            "projections": ops.reshape(projections, (*outer, self.projection)),
+        }
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        z = y_pred["projections"]  # (B, V, K)
+        if self.objective == "nt_xent":
+            return nt_xent(z[:, 0], z[:, 1], self.temperature)
+        return clocs_loss(z, x["patient"], self.temperature)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self.log_n.update_state(log_n(x["patient"], self.objective))
+        return self.get_metrics_result()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "objective": self.objective,
+            "temperature": self.temperature,
+            "projection": self.projection,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+
+
+class EffectiveRank(keras.callbacks.Callback):
+    """Logs `effective_rank` of some windows' embeddings after every epoch: it falls towards 1 as they collapse.
+
+    It comes before callbacks that write the logs.
+
+    Args:
+        signals: (n, T, L), of a view's shape; more than D of them, as n is the most that the rank can be.
+    """
+
+    def __init__(self, signals):
+        super().__init__()
+        self.signals = signals
+
+    def on_epoch_end(self, epoch, logs=None):
+        embeddings = self.model.predict(self.signals, verbose=0)["embeddings"]
+        logs["effective_rank"] = float(effective_rank(embeddings))

@@ -1,0 +1,129 @@
+"""Encoders of whole windows, (B, T, L) to (B, N, D): CNN, CNN-LSTM, CNN-attention-LSTM, CNN-Transformer.
+
+They know no loss. All four begin with the same strided convolutions, which leave one token for every 32 samples; what
+follows mixes the tokens. In the frequency domain the magnitudes of short-time spectra take the place of the samples.
+
+Shapes: B batch, T samples, L leads, N tokens, D width.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+from keras import layers
+
+from keras_ecg.config import from_dict
+from keras_ecg.errors import InputError
+from keras_ecg.layers.conformer import HalfFeedForward, SelfAttention
+from keras_ecg.layers.positions import PositionEmbedding
+from keras_ecg.layers.spectrum import Spectrum
+
+
+@dataclass(frozen=True)
+class CNNConfig:
+    """Knobs of the convolutions, and of the CNN and the CNN-LSTM."""
+
+    width: int = 128  # D
+    kernel_sizes: tuple[int, ...] = (15, 7, 5, 3)
+    strides: tuple[int, ...] = (4, 2, 2, 2)
+    dropout: float = 0.1  # of whole channels after every convolution, and inside attention
+    domain: Literal["time", "frequency"] = "time"
+    frame_samples: int = 32  # of a short-time spectrum: 0.32 s at 100 Hz, a QRS complex and its surroundings
+
+
+@dataclass(frozen=True)
+class CNNAttentionLSTMConfig(CNNConfig):
+    """Knobs of the CNN-attention-LSTM."""
+
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class CNNTransformerConfig(CNNConfig):
+    """Knobs of the CNN-Transformer."""
+
+    heads: int = 4
+    blocks: int = 2
+    expansion: int = 2  # of the feed-forward part
+
+
+def convolve(signals: keras.KerasTensor, config: CNNConfig) -> keras.KerasTensor:
+    """Signals (B, T, L) to tokens (B, N, D); the earlier of the convolutions are the narrower ones."""
+    x, strides = signals, config.strides
+    if config.domain == "frequency":
+        # The spectra's hop is the first stride, so that both domains have the same tokens.
+        x = Spectrum(config.frame_samples, strides[0], name="spectrum")(x)
+        strides = (1, *strides[1:])
+    for i, (kernel, stride) in enumerate(zip(config.kernel_sizes, strides, strict=True)):
+        channels = max(1, config.width // 2 ** max(0, len(strides) - 2 - i))
+        x = layers.Conv1D(channels, kernel, stride, padding="same", name=f"convolution_{i}")(x)
+        x = layers.LayerNormalization(name=f"norm_{i}")(x)
+        x = layers.Activation("silu", name=f"active_{i}")(x)
+        x = layers.SpatialDropout1D(config.dropout, name=f"drop_{i}")(x)
+    return x
+
+
+def recur(tokens: keras.KerasTensor, config: CNNConfig) -> keras.KerasTensor:
+    """A bidirectional LSTM over tokens (B, N, D), half of the width each way."""
+    if config.width % 2:
+        raise ValueError(f"a width of {config.width} does not divide into two directions")
+    return layers.Bidirectional(layers.LSTM(config.width // 2, return_sequences=True), name="lstm")(tokens)
+
+
+def build_cnn(shape: tuple[int, int], config: CNNConfig) -> keras.Model:
+    """The convolutions alone."""
+    signals = keras.Input(shape, name="signals")
+    return keras.Model(signals, convolve(signals, config), name="cnn_encoder")
+
+
+def build_cnn_lstm(shape: tuple[int, int], config: CNNConfig) -> keras.Model:
+    """Convolutions, then a bidirectional LSTM."""
+    signals = keras.Input(shape, name="signals")
+    return keras.Model(signals, recur(convolve(signals, config), config), name="cnn_lstm_encoder")
+
+
+def build_cnn_attention_lstm(shape: tuple[int, int], config: CNNAttentionLSTMConfig) -> keras.Model:
+    """Convolutions, self-attention, which has no positions of its own, then a bidirectional LSTM."""
+    signals = keras.Input(shape, name="signals")
+    x = SelfAttention(config.heads, config.dropout, name="attention")(convolve(signals, config))
+    return keras.Model(signals, recur(x, config), name="cnn_attention_lstm_encoder")
+
+
+def build_cnn_transformer(shape: tuple[int, int], config: CNNTransformerConfig) -> keras.Model:
+    """Convolutions, learnt positions, then pre-norm Transformer blocks, whose feed-forward parts count half."""
+    signals = keras.Input(shape, name="signals")
+    x = PositionEmbedding(name="positions")(convolve(signals, config))
+    for i in range(config.blocks):
+        x = SelfAttention(config.heads, config.dropout, name=f"attention_{i}")(x)
+        x = HalfFeedForward(config.expansion, config.dropout, name=f"feed_forward_{i}")(x)
+    return keras.Model(signals, layers.LayerNormalization(name="norm")(x), name="cnn_transformer_encoder")
+
+
+ENCODERS = {
+    "cnn": (CNNConfig, build_cnn),
+    "cnn_lstm": (CNNConfig, build_cnn_lstm),
+    "cnn_attention_lstm": (CNNAttentionLSTMConfig, build_cnn_attention_lstm),
+    "cnn_transformer": (CNNTransformerConfig, build_cnn_transformer),
+}
+
+
+def build_encoder(name: str, shape: tuple[int, int], options: dict | None = None) -> keras.Model:
+    """An encoder by name, (B, T, L) to (B, N, D).
+
+    Args:
+        name: a key of `ENCODERS`.
+        shape: (T, L).
+        options: knobs that differ from the encoder's defaults.
+
+    Raises:
+        InputError: no such encoder, no such knob, or knobs that do not fit together.
+    """
+    if name not in ENCODERS:
+        raise InputError("encoder.name", repr(name), f"one of {', '.join(ENCODERS)}", "correct it")
+    config_class, build = ENCODERS[name]
+    config = from_dict(config_class, options or {}, "encoder.options")
+    try:
+        return build(shape, config)
+    except (ValueError, ZeroDivisionError, IndexError) as error:
+        found = str(error).strip().split("\n")[0]
+        raise InputError("encoder.options", found, f"knobs of {name} that fit together", "correct them") from error
