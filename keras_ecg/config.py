@@ -40,7 +40,6 @@ class Beats:
     """How a beat is cut out of a recording."""
 
     lead: str = "MLII"
-    second_lead: str = ""  # beside it; empty: one lead, so that any recording will do
     fallback_leads: tuple[str, ...] = ("II", "V5", "V2", "V1", "V4", "ECG1", "ECG")  # 102 and 104 have no MLII
     sampling_rate_hz: float = 360.0
     half_window_samples: int = 93  # 187 samples, 0.52 s: P wave to T wave

@@ -125,11 +125,11 @@ def test_tempo_stretches_whole_rows():
     assert ((new / before).std(1) < 0.02).all()
 
 
-def waves(rows=600, beats=3, leads=2, samples=187):
-    """Samples (B, S, L, T) and median beats (B, L, T)."""
+def waves(rows=600, beats=3, samples=187):
     rng = np.random.default_rng(0)
-    shapes = (rows, beats, leads, samples), (rows, leads, samples)
-    return tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    return rng.normal(size=(rows, beats, samples)).astype(np.float32), rng.normal(size=(rows, samples)).astype(
+        np.float32
+    )
 
 
 def disturbed(augment, samples, median, seed=SEED):
@@ -141,25 +141,24 @@ def test_fusion_blends_v_beats_with_the_median_beat():
     labels = np.tile(np.arange(5), 120)
     arrays = [tf.constant(v) for v in (samples, median, labels)]
     new, after = (v.numpy() for v in fuse(*arrays, 1, Augment(fusion=0.5), SEED))
-    changed = (new != samples).any((1, 2, 3))
+    changed = (new != samples).any((1, 2))
     np.testing.assert_array_equal(after, np.where(changed, F, labels))
     assert (labels[changed] == V).all() and abs(changed[labels == V].mean() - 0.5) < 0.2
     np.testing.assert_array_equal(new[:, [0, 2]], samples[:, [0, 2]])  # the neighbours stay
     low, high = np.minimum(median, samples[:, 1]), np.maximum(median, samples[:, 1])
     assert (new[changed, 1] >= low[changed] - 1e-6).all() and (new[changed, 1] <= high[changed] + 1e-6).all()
     share = (new - samples)[changed, 1] / (median - samples[:, 1])[changed]
-    np.testing.assert_allclose(share, np.broadcast_to(share[:, :1, :1], share.shape), atol=0.02)  # of both leads
-    assert 0.3 <= share[:, 0, 0].min() + 0.02 and share[:, 0, 0].max() - 0.02 <= 0.7
+    np.testing.assert_allclose(share, share[:, :1].repeat(187, 1), atol=0.02)
+    assert 0.3 <= share[:, 0].min() + 0.02 and share[:, 0].max() - 0.02 <= 0.7
 
 
 def test_amplitude_scales_a_sequence_and_its_median_beat_alike():
     samples, median = waves()
     new, medians = disturbed(Augment(amplitude=0.3), samples, median)
-    gain = new[:, 0, :, 0] / samples[:, 0, :, 0]  # each lead has its own
-    np.testing.assert_allclose(new, samples * gain[:, None, :, None], rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(medians, (median * gain[..., None])[:, None].repeat(3, 1), rtol=1e-3, atol=1e-5)
+    gain = new[:, 0, 0] / samples[:, 0, 0]
+    np.testing.assert_allclose(new, samples * gain[:, None, None], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(medians, (median * gain[:, None])[:, None].repeat(3, 1), rtol=1e-3, atol=1e-5)
     assert np.exp(-0.301) < gain.min() < 0.8 and 1.25 < gain.max() < np.exp(0.301)
-    assert abs(np.corrcoef(gain.T)[0, 1]) < 0.2
 
 
 def test_a_shift_moves_whole_sequences_and_repeats_the_ends():
@@ -169,9 +168,9 @@ def test_a_shift_moves_whole_sequences_and_repeats_the_ends():
     for row in range(len(samples)):
         for shift in range(-4, 5):
             index = np.clip(np.arange(187) - shift, 0, 186)
-            if np.array_equal(new[row], samples[row][..., index]):
+            if np.array_equal(new[row], samples[row][:, index]):
                 seen.add(shift)
-                np.testing.assert_array_equal(medians[row], median[row][None, :, index].repeat(3, 0))
+                np.testing.assert_array_equal(medians[row], median[row, index][None].repeat(3, 0))
                 break
         else:
             pytest.fail(f"row {row} is no shifted copy")
@@ -181,7 +180,7 @@ def test_a_shift_moves_whole_sequences_and_repeats_the_ends():
 def test_noise_has_the_size_asked_for_and_leaves_the_median_beat():
     samples, median = waves()
     new, medians = disturbed(Augment(noise_mv=0.1), samples, median)
-    size = (new - samples).std((1, 3))
+    size = (new - samples).std((1, 2))
     assert 0 < size.min() and size.max() < 0.11 and abs(size.mean() - 0.05) < 0.01
     np.testing.assert_array_equal(medians, median[:, None].repeat(3, 1))
 

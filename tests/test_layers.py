@@ -34,10 +34,7 @@ LAYERS = {
     ),
     "similarity": (Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 2)}, (2, 4, 13)),
     "similarity in its record": (
-        Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 2), "difference_quantiles": (2, 1, 4)}, (2, 4, 20),
-    ),
-    "similarity of two leads": (
-        Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 4), "difference_quantiles": (2, 2, 4)}, (2, 4, 40),
+        Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 2), "difference_quantiles": (2, 4)}, (2, 4, 20),
     ),
     "channels": (BeatChannels, {}, {"scalograms": (2, 3, 4, 60, 1), "waveforms": (2, 3, 60, 2)}, (2, 3, 60, 6)),
 }  # fmt: skip
@@ -143,18 +140,9 @@ def test_the_size_of_a_difference_relative_to_the_records_quantiles():
     rng = np.random.default_rng(1)
     beats, median = rng.normal(size=(4, 187)).astype(np.float32), rng.normal(size=187).astype(np.float32)
     quantiles = np.array([-2, -1, 0.5, 0.75], np.float32)
-    out = Similarity()(np.stack([beats, beats - median], -1)[None], quantiles[None, None])
+    out = Similarity()(np.stack([beats, beats - median], -1)[None], quantiles[None])
     added = keras.ops.convert_to_numpy(out)[0, :, 13:]
     size = np.log((beats - median)[:, 70:115].std(1) / (median.std() + 0.03) + 0.05)
     np.testing.assert_allclose(added[:, :4], size[:, None] - quantiles, atol=1e-5)
     np.testing.assert_allclose(added[:, 4:], np.tile([1, 2.5, 2.75], (4, 1)), atol=1e-5)
     np.testing.assert_allclose(qrs_difference(beats, median), size, atol=1e-5)  # as it is packed
-
-
-def test_the_similarities_of_two_leads_stand_side_by_side():
-    rng = np.random.default_rng(2)
-    waveforms = rng.normal(size=(2, 3, 187, 4)).astype(np.float32)
-    quantiles = rng.normal(size=(2, 2, 4)).astype(np.float32)
-    both = Similarity()(waveforms, quantiles)
-    one, other = (Similarity()(waveforms[..., 2 * k : 2 * k + 2], quantiles[:, k : k + 1]) for k in (0, 1))
-    np.testing.assert_allclose(both, np.concatenate([one, other], -1), atol=1e-6)

@@ -1,15 +1,13 @@
 import h5py
 import numpy as np
 import pytest
-from conftest import RECORDS, TRAIN, batches, config_for
+from conftest import RECORDS, TRAIN, batches
 
 import DataLoader
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels, keep_shares
-from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.statistics import training_statistics
-from keras_ecg.data.tfrecords import pack
 from keras_ecg.errors import InputError
 from keras_ecg.signals.scalogram import scalograms
 
@@ -94,36 +92,13 @@ def test_waveforms_are_the_beat_and_its_difference_to_the_median_beat(packed):
     config = with_sections(packed, {"loader": {"difference_quantiles": True}})
     inputs, _ = batches(create_dataset(["213"], config, 100, is_training=False))
     with h5py.File(hdf5_path(packed.database.hdf5_dir, "213")) as file:
-        samples, median = file["samples"][:, 0].astype(np.float32), file["median_beat"][0]
+        samples, median = file["samples"][:].astype(np.float32), file["median_beat"][:]
     level = np.median(samples, axis=1, keepdims=True)
     np.testing.assert_allclose(inputs["waveforms"][:, 1, :, 0], samples - level, atol=1e-6)
     np.testing.assert_allclose(inputs["waveforms"][:, 1, :, 1], samples - level - median, atol=2e-3)
     size = (samples - level - median)[:, 70:115].std(1) / (median.std() + 0.03)
     expected = np.quantile(np.log(size + 0.05), [0.5, 0.9, 0.98, 0.995])
-    np.testing.assert_allclose(inputs["difference_quantiles"][:, 0], np.tile(expected, (len(samples), 1)), atol=5e-3)
-
-
-@pytest.mark.parametrize("storage", ["scalogram", "samples"])
-def test_a_second_lead_comes_in_as_two_more_waveforms(tmp_path, storage):
-    """Beside those of the first, which stay what they are, and so do the scalograms."""
-    both, one = (
-        config_for(tmp_path / name, beats={"second_lead": name}, sequences={"storage": storage}) for name in ("V1", "")
-    )
-    streams = []
-    for config in (both, one):
-        config = with_sections(config, {"database": {"records": ["208"]}, "loader": {"difference_quantiles": True}})
-        preprocess(config, jobs=1)
-        pack(config, jobs=1)
-        streams.append(batches(create_dataset(["208"], config, 100, is_training=False))[0])
-    pair, alone = streams
-    np.testing.assert_array_equal(pair["scalograms"], alone["scalograms"])
-    np.testing.assert_array_equal(pair["waveforms"][..., :2], alone["waveforms"])
-    np.testing.assert_array_equal(pair["difference_quantiles"][:, :1], alone["difference_quantiles"])
-    with h5py.File(hdf5_path(both.database.hdf5_dir, "208")) as file:
-        samples, median = file["samples"][:, 1].astype(np.float32), file["median_beat"][1]
-    samples -= np.median(samples, axis=1, keepdims=True)
-    np.testing.assert_allclose(pair["waveforms"][:, 1, :, 2], samples, atol=1e-6)
-    np.testing.assert_allclose(pair["waveforms"][:, 1, :, 3], samples - median, atol=2e-3)
+    np.testing.assert_allclose(inputs["difference_quantiles"], np.tile(expected, (len(samples), 1)), atol=5e-3)
 
 
 @pytest.mark.parametrize("storage", ["scalogram", "samples"])
@@ -131,7 +106,7 @@ def test_centred_beats_are_transformed_without_their_level(packed_as, storage):
     config = with_sections(packed_as(storage=storage), PLAIN, {"loader": {"center": True, "normalize": "scale"}})
     inputs, _ = batches(create_dataset(["208"], config, 64, is_training=False))
     with h5py.File(hdf5_path(config.database.hdf5_dir, "208")) as file:
-        samples = file["samples"][:, 0].astype(np.float32)
+        samples = file["samples"][:].astype(np.float32)
     expected = scalograms(samples - np.median(samples, axis=1, keepdims=True))
     np.testing.assert_allclose(inputs["scalograms"][:, 1, ..., 0], expected, atol=1e-4)
     mean, scale = training_statistics(["208"], config)

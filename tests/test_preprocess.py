@@ -77,7 +77,7 @@ def test_hdf5_holds_the_beats_of_the_recording(preprocessed):
     assert stored["label"].tolist() == [known[s] for _, s in beats]
     for i in (1, 100, 470):
         beat = recording.signals[beats[i][0] - 93 : beats[i][0] + 94, 0]
-        np.testing.assert_array_equal(stored["samples"][i, 0], beat.astype(np.float16))
+        np.testing.assert_array_equal(stored["samples"][i], beat.astype(np.float16))
         expected = np.abs(pywt.cwt(beat, np.arange(1, 33), "morl")[0])
         # Half precision keeps eleven bits, and the matrix product is within 1e-5 of the largest coefficient.
         np.testing.assert_allclose(stored["scalograms"][i], expected, rtol=2**-11, atol=1e-5 * expected.max())
@@ -86,7 +86,7 @@ def test_hdf5_holds_the_beats_of_the_recording(preprocessed):
     np.testing.assert_allclose(stored["rr_after"], [*seconds, np.nan], rtol=1e-6)
     kinds = {name: stored[name].dtype.str[1:] for name in ("samples", "scalograms", "sample", "label", "rr_before")}
     assert kinds == {"samples": "f2", "scalograms": "f2", "sample": "i8", "label": "i1", "rr_before": "f4"}
-    assert (stored["record"], stored["subject"], list(stored["leads"])) == ("208", "208", ["MLII"])
+    assert (stored["record"], stored["subject"], stored["lead"]) == ("208", "208", "MLII")
 
 
 def test_metadata_says_the_same_as_the_files(preprocessed):
@@ -96,7 +96,7 @@ def test_metadata_says_the_same_as_the_files(preprocessed):
     for record in RECORDS:
         entry, stored = metadata["records"][record], contents(preprocessed, record)
         assert entry["sample"] == stored["sample"].tolist() and entry["label"] == stored["label"].tolist()
-        assert entry["index"] == list(range(len(entry["sample"]))) and entry["leads"] == ["MLII"]
+        assert entry["index"] == list(range(len(entry["sample"]))) and entry["lead"] == "MLII"
         assert [s.encode() for s in entry["symbol"]] == stored["symbol"].tolist()
         assert entry["aami_class"] == ["NSVFQ"[k] for k in entry["label"]]
         assert entry["rr_before"][0] is None and entry["rr_after"][-1] is None
@@ -110,31 +110,7 @@ def test_the_lead_is_taken_by_its_name(preprocessed):
     assert recording.leads == ("V5", "MLII")
     stored = contents(preprocessed, "114")
     at = stored["sample"][5]
-    np.testing.assert_array_equal(stored["samples"][5, 0], recording.signals[at - 93 : at + 94, 1].astype(np.float16))
-
-
-def test_a_second_lead_stands_beside_the_first(tmp_path):
-    """Where it is missing the first fallback that is left takes its place; the scalogram is the first lead's."""
-    config = config_for(tmp_path, database={"records": ["114", "208"]}, beats={"second_lead": "V1"})
-    preprocess(config, jobs=1)
-    for record, leads in (("114", ["MLII", "V5"]), ("208", ["MLII", "V1"])):
-        recording, stored = read_recording(SAMPLE, record), contents(config, record)
-        assert list(stored["leads"]) == leads == metadata_of(config)["records"][record]["leads"]
-        at = stored["sample"][5]
-        expected = recording.signals[at - 93 : at + 94, [recording.leads.index(name) for name in leads]].T
-        np.testing.assert_array_equal(stored["samples"][5], expected.astype(np.float16))
-        usual = stored["samples"].astype("f4")
-        usual = np.median(usual - np.median(usual, axis=2, keepdims=True), axis=0)
-        np.testing.assert_allclose(stored["median_beat"], usual, atol=5e-3)
-        coefficients = np.abs(pywt.cwt(expected[0], np.arange(1, 33), "morl")[0])
-        np.testing.assert_allclose(stored["scalograms"][5], coefficients, rtol=2**-11, atol=1e-5 * coefficients.max())
-
-
-def test_a_second_lead_that_is_not_there_is_an_error(tmp_path):
-    signal, samples, symbols = excerpt()
-    write_record(tmp_path / "raw", "r1", signal, samples, symbols)
-    with pytest.raises(InputError, match="r1: found leads MLII; expected V1 or one of II, V5"):
-        preprocess(one_record(tmp_path, "r1", {"second_lead": "V1"}), jobs=1)
+    np.testing.assert_array_equal(stored["samples"][5], recording.signals[at - 93 : at + 94, 1].astype(np.float16))
 
 
 def test_a_declared_fallback_lead_is_taken_and_named(tmp_path):
@@ -143,9 +119,9 @@ def test_a_declared_fallback_lead_is_taken_and_named(tmp_path):
     config = one_record(tmp_path, "r1")
     preprocess(config, jobs=1)
     stored = contents(config, "r1")
-    assert list(stored["leads"]) == ["V5"]
+    assert stored["lead"] == "V5"
     at = stored["sample"][3]
-    np.testing.assert_allclose(stored["samples"][3, 0], -signal[at - 93 : at + 94], atol=2e-3)
+    np.testing.assert_allclose(stored["samples"][3], -signal[at - 93 : at + 94], atol=2e-3)
 
 
 def test_annotations_that_are_no_beats_are_left_out(tmp_path):
@@ -167,9 +143,9 @@ def test_another_sampling_rate_is_resampled_and_peaks_move(tmp_path):
     beats = np.isin(symbols, list("NLRejAaJSVEF/fQ"))
     assert stored["sample"].tolist() == at_250[beats].tolist()  # the annotation's own index
     assert (stored["original_rate_hz"], stored["sampling_rate_hz"]) == (250, 360)
-    assert stored["samples"].shape[1:] == (1, 187)
+    assert stored["samples"].shape[1] == 187
     np.testing.assert_allclose(stored["rr_before"][1:], np.diff(at_250[beats]) / 250, rtol=1e-6)
-    for beat, at in list(zip(stored["samples"][:, 0], samples[beats], strict=True))[1:-1]:
+    for beat, at in list(zip(stored["samples"], samples[beats], strict=True))[1:-1]:
         # An index at 250 Hz is right within 0.72 samples at 360 Hz, so the best of three shifts.
         expected = [signal[at - 93 + s : at + 94 + s] for s in (-1, 0, 1)]
         assert min(np.sqrt(np.mean((beat - e) ** 2)) for e in expected) < 0.1 * signal.std()
@@ -189,9 +165,9 @@ def test_beats_at_the_ends_are_padded(tmp_path):
     last = len(signal) - 1
     stored = written(tmp_path, signal, [0, 40, 500, last - 10, last], "NNNNN")
     assert stored["sample"].tolist() == [0, 40, 500, last - 10, last] and len(stored["dropped"]) == 0
-    np.testing.assert_allclose(stored["samples"][1, 0, :53], signal[0], atol=2e-3)
-    np.testing.assert_allclose(stored["samples"][1, 0, 53:], signal[:134], atol=2e-3)
-    np.testing.assert_allclose(stored["samples"][-1, 0, 93:], signal[-1], atol=2e-3)
+    np.testing.assert_allclose(stored["samples"][1, :53], signal[0], atol=2e-3)
+    np.testing.assert_allclose(stored["samples"][1, 53:], signal[:134], atol=2e-3)
+    np.testing.assert_allclose(stored["samples"][-1, 93:], signal[-1], atol=2e-3)
 
 
 def test_beats_at_the_ends_are_counted_and_named_when_dropped(tmp_path, capsys):
@@ -218,8 +194,8 @@ def test_cleaning_is_done_when_asked_for(tmp_path):
     clean = written(tmp_path / "b", signal, samples, symbols, bandpass_hz=[0.5, 40])
     at = plain["sample"][4]
     expected = bandpass(signal, 360, 0.5, 40)[at - 93 : at + 94]
-    np.testing.assert_allclose(clean["samples"][4, 0], expected, atol=3e-3)
-    assert np.abs(expected - plain["samples"][4, 0]).max() > 0.05
+    np.testing.assert_allclose(clean["samples"][4], expected, atol=3e-3)
+    assert np.abs(expected - plain["samples"][4]).max() > 0.05
 
 
 def _no_beats(folder):
@@ -355,7 +331,7 @@ def test_a_changed_parameter_redoes_all(two_records):
     database = {"data_dir": str(tmp_path / "raw"), "records": ["114", "208"]}
     other = config_for(tmp_path, database=database, beats={"half_window_samples": 50})
     assert changed(other) == {"114.h5", "208.h5", "metadata.json"}
-    assert contents(other, "208")["samples"].shape == (478, 1, 101)
+    assert contents(other, "208")["samples"].shape == (478, 101)
 
 
 def test_a_changed_subject_is_noticed(two_records):
@@ -418,5 +394,5 @@ def test_the_whole_database_has_its_pinned_counts(mitdb_dir, tmp_path):
     metadata = preprocess(config, jobs=1)
     counts = {r: [metadata["records"][r]["label"].count(k) for k in range(5)] for r in records}
     assert counts["100"] == [2239, 33, 1, 0, 0] and counts["207"] == [1543, 107, 210, 0, 0]
-    assert metadata["records"]["104"]["leads"] == ["V5"] and sum(counts["104"]) == 2229
+    assert metadata["records"]["104"]["lead"] == "V5" and sum(counts["104"]) == 2229
     assert counts["232"] == [398, 1382, 0, 0, 0]  # 397 R and a j; 1382 A

@@ -35,7 +35,7 @@ def chunk_paths(config, record) -> list[str]:
 def parsed(config, record) -> list[dict[str, np.ndarray]]:
     """A record's chunks, one by one."""
     raw = list(tf.data.TFRecordDataset(chunk_paths(config, record)))
-    return [{k: v.numpy()[0] for k, v in parse_chunks([r], config.sequences, (32, 1, 187)).items()} for r in raw]
+    return [{k: v.numpy()[0] for k, v in parse_chunks([r], config.sequences, 32, 187).items()} for r in raw]
 
 
 def hdf5(config, record) -> dict[str, np.ndarray]:
@@ -59,8 +59,8 @@ def test_chunks_hold_exactly_what_hdf5_holds(packed):
         np.testing.assert_array_equal(chunk["label"][:n], stored["label"][start : start + n])
         np.testing.assert_array_equal(chunk["sample"][:n], stored["sample"][start : start + n])
         np.testing.assert_array_equal(chunk["median_beat"], stored["median_beat"].astype(np.float16))
-        assert chunk["difference_quantiles"].shape == (1, 4) and (np.diff(chunk["difference_quantiles"]) > 0).all()
-        levels = np.median(stored["samples"][beats].astype(np.float32), axis=2)
+        assert chunk["difference_quantiles"].shape == (4,) and (np.diff(chunk["difference_quantiles"]) > 0).all()
+        levels = np.median(stored["samples"][beats].astype(np.float32), axis=1)
         np.testing.assert_array_equal(chunk["level"][: n + 2], levels)
         assert chunk["record"] == b"208"
         assert not chunk["scalograms"][n + 2 :].any() and not chunk["label"][n:].any()  # padding
@@ -70,7 +70,7 @@ def test_a_chunk_describes_itself(packed):
     text = next(iter(tf.data.TFRecordDataset(chunk_paths(packed, "208")[-1]))).numpy()
     feature = tf.train.Example.FromString(text).features.feature
     last = 478 % 64
-    assert list(feature["shape"].int64_list.value) == [last, last + 2, 3, 32, 1, 187, 1]
+    assert list(feature["shape"].int64_list.value) == [last, last + 2, 3, 32, 187, 1]
     assert feature["record"].bytes_list.value[0] == b"208" and feature["version"].int64_list.value[0] >= 1
 
 

@@ -114,56 +114,56 @@ def fuse(samples, median_beat, labels, position: int, augment: Augment, seed):
     """Blends some V beats with their record's median beat, which makes them F.
 
     Args:
-        samples: (B, S, L, T) mV around their level.
-        median_beat: (B, L, T) mV.
+        samples: (B, S, T) mV around their level.
+        median_beat: (B, T) mV.
         labels: (B,) int.
         position: of the labelled beat.
         augment: the share.
         seed: (2,) int.
 
     Returns:
-        Samples (B, S, L, T) and labels (B,).
+        Samples (B, S, T) and labels (B,).
     """
     uniform, _ = _draws(seed)
     rows = tf.shape(samples)[0]
     chosen = (labels == V) & (uniform([rows]) < augment.fusion)
-    share = uniform([rows, 1, 1], 0.3, 0.7)
+    share = uniform([rows, 1], 0.3, 0.7)
     blend = share * median_beat + (1 - share) * samples[:, position]
-    at = tf.one_hot(position, samples.shape[1])[None, :, None, None]
+    at = tf.one_hot(position, samples.shape[1])[None, :, None]
     fused = samples * (1 - at) + blend[:, None] * at
-    return tf.where(chosen[:, None, None, None], fused, samples), tf.where(chosen, tf.cast(F, labels.dtype), labels)
+    return tf.where(chosen[:, None, None], fused, samples), tf.where(chosen, tf.cast(F, labels.dtype), labels)
 
 
 def augment_waveform(samples, median_beat, augment: Augment, seed):
     """Scales, shifts and disturbs beats; the median beat follows the scale.
 
     Args:
-        samples: (B, S, L, T) mV around their level.
-        median_beat: (B, L, T) mV.
+        samples: (B, S, T) mV around their level.
+        median_beat: (B, T) mV.
         augment: the sizes.
         seed: (2,) int.
 
     Returns:
-        Samples (B, S, L, T) and median beats (B, S, L, T), each shifted as its beat.
+        Samples (B, S, T) and median beats (B, S, T), each shifted as its beat.
     """
     uniform, normal = _draws(seed)
-    rows, (beats, leads, width) = tf.shape(samples)[0], samples.shape[1:]
+    rows, beats, width = tf.shape(samples)[0], samples.shape[1], samples.shape[2]
     median = tf.repeat(median_beat[:, None], beats, 1)
     if augment.amplitude:
-        gain = tf.exp(uniform([rows, 1, leads, 1], -augment.amplitude, augment.amplitude))
+        gain = tf.exp(uniform([rows, 1, 1], -augment.amplitude, augment.amplitude))
         samples, median = samples * gain, median * gain
     if augment.wander_mv:
-        time = tf.linspace(-0.5, 0.5, width)
-        size = -augment.wander_mv * tf.math.log(uniform([rows, beats, leads, 1], 1e-6, 1.0))  # exponential
-        cycles = uniform([rows, beats, leads, 1], 0.1, 0.8)
-        phase = uniform([rows, beats, leads, 1], 0.0, 2 * pi)
+        time = tf.linspace(-0.5, 0.5, width)[None, None]
+        size = -augment.wander_mv * tf.math.log(uniform([rows, beats, 1], 1e-6, 1.0))  # exponential
+        cycles, phase = uniform([rows, beats, 1], 0.1, 0.8), uniform([rows, beats, 1], 0.0, 2 * pi)
         samples += size * (tf.sin(2 * pi * cycles * time + phase) - tf.sin(phase))
     if augment.noise_mv:
-        samples += uniform([rows, 1, leads, 1], 0.0, augment.noise_mv) * normal([rows, beats, leads, width])
+        samples += uniform([rows, 1, 1], 0.0, augment.noise_mv) * normal([rows, beats, width])
     if augment.shift_samples:
         # One shift per sequence, as a detector's bias; the ends repeat.
         most = augment.shift_samples
         shift = tf.cast(tf.floor(uniform([rows, 1], -most, most + 1)), tf.int32)
         index = tf.clip_by_value(tf.range(width)[None] - shift, 0, width - 1)
-        samples, median = (tf.gather(v, index, axis=3, batch_dims=1) for v in (samples, median))
+        index = tf.repeat(index[:, None], beats, 1)
+        samples, median = tf.gather(samples, index, batch_dims=2), tf.gather(median, index, batch_dims=2)
     return samples, median

@@ -2,13 +2,13 @@
 
 Each file holds, for the n beats of its record:
 
-    samples     (n, L, T) float16, mV: the beat itself, in each of the leads
-    scalograms  (n, F, T) float16: magnitudes of its wavelet coefficients, in the first lead
+    samples     (n, T) float16, mV: the beat itself
+    scalograms  (n, F, T) float16: magnitudes of its wavelet coefficients
     sample      (n,) int64: the annotation's own index in the original recording
     label       (n,) int8: 0 to 4 for N S V F Q
     symbol      (n,) bytes: the annotation's symbol
     rr_before, rr_after  (n,) float32, seconds; NaN at the ends
-    median_beat (L, T) float32, mV: the record's median beat, from all its beats and no label
+    median_beat (T,) float32, mV: the record's median beat, from all its beats and no label
 """
 
 import errno
@@ -22,7 +22,7 @@ import numpy as np
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 
-VERSION = 2  # raised when the same parameters would give another file
+VERSION = 1  # raised when the same parameters would give another file
 COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
 
 
@@ -89,8 +89,7 @@ def describe(path: Path) -> dict:
         dropped = file["dropped"][:].tolist()
     label = columns.pop("label").tolist()
     return {
-        **{k: attrs[k] for k in ("subject", "fingerprint")},
-        "leads": list(attrs["leads"]),
+        **{k: attrs[k] for k in ("subject", "lead", "fingerprint")},
         **{k: float(attrs[k]) for k in ("original_rate_hz", "sampling_rate_hz")},
         "inputs": dict(line.split(" ") for line in attrs["inputs"]),
         "dropped_samples": dropped,

@@ -114,11 +114,11 @@ def read_chunks(
     shares = np.array([keep[r] for _, r in files], np.float32)
     paths = read_files([f for f, _ in files], shares, config.loader, is_training)
     shapes = read_manifest(config.database.tfrecord_dir)["records"]
-    shape = shapes[record_names[0]]["shape"]
+    scales, samples = shapes[record_names[0]]["shape"]
 
     @plain
     def parse(text, share):
-        chunk = parse_chunks(text[tf.newaxis], config.sequences, shape, scalograms)
+        chunk = parse_chunks(text[tf.newaxis], config.sequences, scales, samples, scalograms)
         if normalization:
             chunk["scalograms"] = normalize(chunk["scalograms"], *normalization)
         return {**{name: values[0] for name, values in chunk.items()}, "keep": share}
@@ -139,8 +139,8 @@ def chunk_scalograms(chunks: dict, config: Config):
     """The scalograms (P, M, F, T) of parsed chunks: stored ones, or from their samples."""
     if "scalograms" in chunks:
         return chunks["scalograms"]
-    samples = tf.cast(chunks["samples"][:, :, 0], tf.float32)
-    return to_scalograms(samples - chunks["level"][:, :, :1] if config.loader.center else samples, config)
+    samples = tf.cast(chunks["samples"], tf.float32)
+    return to_scalograms(samples - chunks["level"][..., tf.newaxis] if config.loader.center else samples, config)
 
 
 def is_per_beat(values) -> bool:
@@ -174,8 +174,8 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
     """Gathered beats of a batch to what a model takes: inputs and labels.
 
     Args:
-        beats: samples (B, S, L, T) float16, level (B, S, L), median_beat (B, L, T) float16,
-            difference_quantiles (B, L, 4), rr (B, 2 C + 1), and scalograms (B, S, F, T) where they are read.
+        beats: samples (B, S, T) float16, level (B, S), median_beat (B, T) float16, difference_quantiles (B, 4),
+            rr (B, 2 C + 1), and scalograms (B, S, F, T) where they are read.
         labels: (B,) int64.
         config: says which inputs are wanted, and how they are augmented.
         mean: as in `normalize`; None where it is done.
@@ -199,13 +199,11 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
     if "scalograms" in beats:
         values = beats["scalograms"]
     else:
-        values = to_scalograms((samples if config.loader.center else samples + level)[:, :, 0], config)
+        values = to_scalograms(samples if config.loader.center else samples + level, config)
     values = normalize(values, mean, scale)[..., tf.newaxis]
     inputs = {"scalograms": values}
     if config.loader.waveforms:
-        pairs = tf.stack([samples, samples - median_beats], -1)  # (B, S, L, T, 2)
-        leads, width = samples.shape[2:]
-        inputs["waveforms"] = tf.reshape(tf.transpose(pairs, (0, 1, 3, 2, 4)), (-1, samples.shape[1], width, 2 * leads))
+        inputs["waveforms"] = tf.stack([samples, samples - median_beats], -1)
     if config.loader.difference_quantiles:
         inputs["difference_quantiles"] = beats["difference_quantiles"]
     if config.loader.rr_features:
@@ -239,8 +237,8 @@ def create_dataset(
     Returns:
         A dataset of `(scalograms (B, S, F, T, 1) float32, labels (B,) int64)`. Where the configuration asks for more,
         the inputs are a dict: `loader.rr_features` adds `rr` (B, S, R), `loader.waveforms` adds `waveforms`
-        (B, S, T, 2 L), `loader.difference_quantiles` adds `difference_quantiles` (B, L, 4). Every sequence comes once
-        an epoch, unless `augment.normal_per_epoch` or `augment.fusion_per_epoch` draws fewer.
+        (B, S, T, 2), `loader.difference_quantiles` adds `difference_quantiles` (B, 4). Every sequence comes once an
+        epoch, unless `augment.normal_per_epoch` or `augment.fusion_per_epoch` draws fewer.
 
     Raises:
         InputError: as `chunk_files`, and `difference_quantiles` without `waveforms`.

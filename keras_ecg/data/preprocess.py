@@ -33,26 +33,15 @@ def check_parameters(beats: Beats) -> None:
         raise InputError("beats.wavelet", repr(beats.wavelet), f"one of {', '.join(REAL_WAVELETS)}", "correct it")
 
 
-def beat_leads(leads: tuple[str, ...], beats: Beats, where: Path | str) -> list[int]:
-    """The indices of the lead that beats are cut from, and of the second one where it is wanted.
-
-    Raises:
-        InputError: as `choose_leads`.
-    """
-    wanted = (beats.lead, beats.second_lead) if beats.second_lead else (beats.lead,)
-    return recordings.choose_leads(leads, wanted, beats.fallback_leads, where)
-
-
 def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | str) -> dict[str, np.ndarray]:
     """The arrays of one record's HDF5 file, but for its scalograms.
 
     Raises:
         InputError: the record has no beats, or its lead is missing, flat or not a number.
     """
-    chosen = beat_leads(recording.leads, beats, where)
+    chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
     signal = recording.signals[:, chosen]
-    for lead, values in zip(chosen, signal.T, strict=True):
-        recordings.check_lead(values, where, recording.leads[lead])
+    recordings.check_lead(signal, where, recording.leads[chosen])
     is_beat = np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL))
     sample, symbol = recording.samples[is_beat], recording.symbols[is_beat]
     if not len(sample):
@@ -68,7 +57,7 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
         kept = ~near_edge(len(signal), peaks, beats.half_window_samples)
         if not kept.any():
             raise InputError(where, "no beat with a whole window", "at least one", "set beats.edge=pad")
-    windows = np.stack([cut_beats(lead, peaks[kept], beats.half_window_samples) for lead in signal.T], 1)
+    windows = cut_beats(signal, peaks[kept], beats.half_window_samples)
     recordings.check_amplitude(windows, where)
     return {
         "samples": windows,
@@ -115,20 +104,20 @@ def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where
         details: further attributes: subject, inputs, fingerprint.
     """
     arrays = extract_beats(recording, beats, where)
-    leads = [recording.leads[k] for k in beat_leads(recording.leads, beats, where)]
+    chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
     with threadpool_limits(1), atomic(path) as partial, writing(partial) as file:
         for name, values in arrays.items():
             file[name] = values.astype(np.float16) if name == "samples" else values
         samples = arrays["samples"]
-        shape = (beats.scales, samples.shape[-1])
+        shape = (beats.scales, samples.shape[1])
         stored = file.create_dataset("scalograms", (len(samples), *shape), np.float16)
         out = np.empty((min(AT_ONCE, len(samples)), *shape), np.float16)
         for start in range(0, len(samples), AT_ONCE):
-            part = samples[start : start + AT_ONCE, 0]
+            part = samples[start : start + AT_ONCE]
             stored[start : start + len(part)] = scalograms(part, beats.scales, beats.wavelet, out=out[: len(part)])
         file.attrs.update(
             record=recording.record,
-            leads=leads,
+            lead=recording.leads[chosen],
             original_rate_hz=recording.sampling_rate_hz,
             sampling_rate_hz=beats.sampling_rate_hz,
             **details,

@@ -6,19 +6,18 @@ Where a sequence would reach beyond the record's first or last beat, that beat i
 Shuffling files is therefore shuffling chunks, and a flipped byte costs one chunk.
 
     version       int64
-    shape         int64 (7,): n, m, S, F, L, T, position of the labelled beat in its sequence
-    scalograms    bytes: (m, F, T) float16, of the first lead; empty where the storage is `samples`
-    samples       bytes: (m, L, T) float16, mV
-    median_beat   bytes: (L, T) float16, mV: the record's median beat
-    difference_quantiles  bytes: (L, 4) float32: of the record's QRS differences to its median beat
-    level         bytes: (m, L) float32, mV: each beat's median
+    shape         int64 (6,): n, m, S, F, T, position of the labelled beat in its sequence
+    scalograms    bytes: (m, F, T) float16; empty where the storage is `samples`
+    samples       bytes: (m, T) float16, mV
+    median_beat   bytes: (T,) float16, mV: the record's median beat
+    difference_quantiles  bytes: (4,) float32: of the record's QRS differences to its median beat
+    level         bytes: (m,) float32, mV: each beat's median
     rr            bytes: (n + 2 C,) float32, seconds: the intervals from C before the first labelled beat's own on
     label         bytes: (n,) int8
     sample        bytes: (n,) int64: the labelled beats' annotation indices
     record        bytes
 """
 
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ from keras_ecg.files import fingerprint, read_json
 from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
-VERSION = 3
+VERSION = 2
 SCRIPT = "create_batched_tfrecords.py"
 
 
@@ -60,37 +59,37 @@ def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...
     return write_example(path, {**arrays, "record": record.encode(), "shape": shape, "version": (VERSION,)})
 
 
-def parse_chunks(serialized, sequences: Sequences, shape: Collection[int], scalograms: bool = True) -> dict:
+def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, scalograms: bool = True) -> dict:
     """Parses P serialized chunks at once. The writer is `write_chunk`.
 
     Args:
         serialized: (P,) string tensor.
         sequences: the configuration that the chunks were written with.
-        shape: F, L, T.
+        scales: F.
+        samples: T.
         scalograms: whether they are wanted, where they are stored.
 
     Returns:
         The arrays named above with a leading axis P, padded with zeros to the longest chunk's M beats and N sequences:
-        scalograms (P, M, F, T) float16 (absent where not stored or not wanted), samples (P, M, L, T) float16,
+        scalograms (P, M, F, T) float16 (absent where not stored or not wanted), samples (P, M, T) float16,
         rr (P, N + 2 C), label (P, N) and so on; and `sequences` (P,), each chunk's n.
     """
     import tensorflow as tf
 
     beats = sequences.chunk_size + sequences.length - 1
-    scales, leads, samples = shape
     layout = {
         "scalograms": (tf.float16, (beats, scales, samples)),
-        "samples": (tf.float16, (beats, leads, samples)),
-        "median_beat": (tf.float16, (leads, samples)),
-        "difference_quantiles": (tf.float32, (leads, len(QUANTILES))),
-        "level": (tf.float32, (beats, leads)),
+        "samples": (tf.float16, (beats, samples)),
+        "median_beat": (tf.float16, (samples,)),
+        "difference_quantiles": (tf.float32, (len(QUANTILES),)),
+        "level": (tf.float32, (beats,)),
         "rr": (tf.float32, (sequences.chunk_size + 2 * rr_context(sequences),)),
         "label": (tf.int8, (sequences.chunk_size,)),
         "sample": (tf.int64, (sequences.chunk_size,)),
     }
     if sequences.storage == "samples" or not scalograms:
         del layout["scalograms"]
-    text, ints = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([7], tf.int64)
+    text, ints = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([6], tf.int64)
     parsed = tf.io.parse_example(serialized, {**dict.fromkeys((*layout, "record"), text), "shape": ints})
     out = {"sequences": tf.cast(parsed["shape"][:, 0], tf.int32), "record": parsed["record"]}
     for name, (kind, shape) in layout.items():
@@ -111,8 +110,8 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
         arrays = {name: file[name][:] for name in ("samples", "label", "sample", "rr_before", "rr_after")}
         median = file["median_beat"][:].astype(np.float16)
         wavelet = file["scalograms"][:] if sequences.storage == "scalogram" else np.empty((len(arrays["label"]), 0))
-        shape = (file["scalograms"].shape[1], *arrays["samples"].shape[1:])
-        attrs = {name: file.attrs[name] for name in ("subject", "fingerprint")}
+        scales, samples = file["scalograms"].shape[1:]
+        attrs = {name: file.attrs[name] for name in ("subject", "lead", "fingerprint")}
     quantiles = difference_quantiles(arrays["samples"].astype(np.float32), median.astype(np.float32))
     context = rr_context(sequences)
     series = rr_series(arrays["rr_before"], arrays["rr_after"], context)
@@ -127,17 +126,17 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
             "samples": beats,
             "median_beat": median,
             "difference_quantiles": quantiles,
-            "level": np.median(beats.astype(np.float32), axis=-1),
+            "level": np.median(beats.astype(np.float32), axis=1),
             "rr": series[start : stop + 2 * context],
             "label": arrays["label"][start:stop],
             "sample": arrays["sample"][start:stop],
         }
-        counts = (stop - start, len(beats), sequences.length, *shape, offset)
+        shape = (stop - start, len(beats), sequences.length, scales, samples, offset)
         name = f"{hdf5_path('', record).stem}-{part:04d}.tfrecord"
-        files[name] = write_chunk(Path(target) / name, chunk, counts, record)
+        files[name] = write_chunk(Path(target) / name, chunk, shape, record)
     return {
         **attrs,
-        "shape": list(map(int, shape)),
+        "shape": [int(scales), int(samples)],
         "files": files,
         "label": arrays["label"].tolist(),
         "sample": arrays["sample"].tolist(),

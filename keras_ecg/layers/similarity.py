@@ -16,12 +16,12 @@ def correlation(a, b):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Similarity(layers.Layer):
-    """Waveforms (B, S, T, 2 L), each lead's beat and its difference to the median beat, to similarities (B, S, 13 L).
+    """Waveforms (B, S, T, 2), the beat and its difference to the median beat, to similarities (B, S, 13).
 
     Correlations with the median beat and with the labelled beat over the whole window, P wave, QRS and T wave; the log
     size of the difference over the last three; the log ratio of spreads, and of QRS steepness, to the median beat's.
-    With the record's `difference_quantiles` (B, L, 4) they are (B, S, 20 L): that of the QRS relative to each of the
-    four, and the higher three relative to the first.
+    With the record's `difference_quantiles` (B, 4) they are (B, S, 20): that of the QRS relative to each of the four,
+    and the higher three relative to the first.
 
     Args:
         token: position of the labelled beat.
@@ -35,14 +35,7 @@ class Similarity(layers.Layer):
         self.parts = [slice(round(a * waveforms_shape[2]), round(b * waveforms_shape[2])) for a, b in PARTS]
 
     def call(self, waveforms, difference_quantiles=None):
-        waveforms, out = ops.cast(waveforms, "float32"), []
-        for lead in range(waveforms.shape[-1] // 2):
-            quantiles = None if difference_quantiles is None else difference_quantiles[:, lead]
-            out += self.of_one_lead(waveforms[..., 2 * lead], waveforms[..., 2 * lead + 1], quantiles)
-        return ops.cast(ops.stack(out, -1), self.compute_dtype)
-
-    def of_one_lead(self, beat, difference, quantiles=None) -> list:
-        """Similarities (B, S) each, from (B, S, T), (B, S, T), and (B, 4) or None."""
+        beat, difference = ops.cast(waveforms[..., 0], "float32"), ops.cast(waveforms[..., 1], "float32")
         median = beat - difference
         labelled = ops.repeat(beat[:, self.token : self.token + 1], beat.shape[1], 1)
         spread = ops.std(median, -1) + 0.03
@@ -51,11 +44,11 @@ class Similarity(layers.Layer):
         sizes = [ops.log(ops.std(difference[..., p], -1) / spread + 0.05) for p in self.parts[1:]]
         out += sizes
         out += [ops.log(ops.std(beat, -1) / spread + 0.05), self.steepness(beat) - self.steepness(median)]
-        if quantiles is not None:
-            usual, *odd = ops.unstack(ops.cast(quantiles, "float32")[:, None], axis=-1)  # (B, 1) each
+        if difference_quantiles is not None:
+            usual, *odd = ops.unstack(ops.cast(difference_quantiles, "float32")[:, None], axis=-1)  # (B, 1) each
             out += [sizes[1] - level for level in (usual, *odd)]
             out += [ops.broadcast_to(level - usual, ops.shape(sizes[1])) for level in odd]
-        return out
+        return ops.cast(ops.stack(out, -1), self.compute_dtype)
 
     def steepness(self, x):
         """Log mean slope of the QRS over its spread (B, S): broad beats are low."""
@@ -65,7 +58,7 @@ class Similarity(layers.Layer):
 
     def compute_output_shape(self, waveforms_shape, difference_quantiles_shape=None):
         more = 0 if difference_quantiles_shape is None else 2 * len(QUANTILES) - 1
-        return (*waveforms_shape[:2], waveforms_shape[-1] // 2 * (13 + more))
+        return (*waveforms_shape[:2], 13 + more)
 
     def get_config(self):
         return {**super().get_config(), "token": self.token}

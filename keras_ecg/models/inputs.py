@@ -3,9 +3,9 @@
 B batch, S beats in a sequence, F scales, T samples, R rhythm features:
 
     scalograms  (B, S, F, T, 1)  always
-    waveforms   (B, S, T, 2 L)   mV: of each lead the beat, and its difference to the record's median beat
+    waveforms   (B, S, T, 2)     mV: the beat, and its difference to the record's median beat
     rr          (B, S, R)
-    difference_quantiles  (B, L, 4)  how far the record's beats are from its median beat; only together with waveforms
+    difference_quantiles  (B, 4)  how far the record's beats are from its median beat; only together with waveforms
 """
 
 import keras

@@ -27,29 +27,25 @@ def near_edge(samples: int, peaks: np.ndarray, half_window: int) -> np.ndarray:
 
 
 def median_beat(beats: np.ndarray) -> np.ndarray:
-    """What a record's usual beat looks like: the median (..., T) of beats (n, ..., T) less their own median levels."""
-    level = np.median(beats, axis=-1, keepdims=True)
-    return np.median(np.ascontiguousarray(np.moveaxis(beats - level, 0, -1)), axis=-1)
+    """The median (T,) of beats (n, T) less each one's own median level: what a record's usual beat looks like."""
+    level = np.median(beats, axis=1, keepdims=True)
+    return np.median(np.ascontiguousarray((beats - level).T), axis=1)
 
 
 def qrs_difference(beats: np.ndarray, median: np.ndarray) -> np.ndarray:
-    """How far each beat's QRS is from the median beat's: log of the difference's size over the median beat's.
+    """How far each beat's QRS is from the median beat's: log of the difference's size over the median beat's (n,).
 
     Args:
-        beats: (n, ..., T) mV.
-        median: (..., T) mV, as `median_beat` gives it.
-
-    Returns:
-        (n, ...).
+        beats: (n, T) mV.
+        median: (T,) mV, as `median_beat` gives it.
     """
-    start, stop = (round(share * beats.shape[-1]) for share in QRS)
-    return np.log(np.std((beats - median)[..., start:stop], axis=-1) / (np.std(median, axis=-1) + 0.03) + 0.05)
+    start, stop = (round(share * beats.shape[1]) for share in QRS)
+    return np.log(np.std((beats - median)[:, start:stop], axis=1) / (np.std(median) + 0.03) + 0.05)
 
 
 def difference_quantiles(beats: np.ndarray, median: np.ndarray) -> np.ndarray:
-    """Quantiles (..., 4) float32 of a record's QRS differences: of its usual beats, and of its odd ones if it has them.
+    """Quantiles (4,) float32 of a record's QRS differences: of its usual beats, and of its odd ones where it has them.
 
-    Takes what `qrs_difference` takes. No label enters. An ectopic beat is as far off as the record's odd beats are, a
-    fusion beat half the way.
+    No label enters. An ectopic beat is as far off as the record's odd beats are, a fusion beat half the way.
     """
-    return np.moveaxis(np.quantile(qrs_difference(beats, median), QUANTILES, axis=0), 0, -1).astype(np.float32)
+    return np.quantile(qrs_difference(beats, median), QUANTILES).astype(np.float32)
