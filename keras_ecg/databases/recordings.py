@@ -127,11 +127,7 @@ def choose_lead(leads: tuple[str, ...], wanted: str, fallbacks: tuple[str, ...] 
     Raises:
         InputError: none of them is there; `where` names the record.
     """
-    for name in (wanted, *fallbacks):
-        if name in leads:
-            return leads.index(name)
-    expected = f"{wanted} or one of {', '.join(fallbacks)}" if fallbacks else wanted
-    raise InputError(where, f"leads {', '.join(map(str, leads))}", expected, "name one of them as beats.lead")
+    return choose_leads(leads, (wanted,), fallbacks, where)[0]
 
 
 def choose_leads(
@@ -147,8 +143,9 @@ def choose_leads(
         if name not in chosen:
             left = tuple(n for n in fallbacks if n in leads and leads.index(n) not in chosen.values())
             if not left:
-                found, expected = f"leads {', '.join(map(str, leads))}", f"{name} or one of {', '.join(fallbacks)}"
-                raise InputError(where, found, expected, "name one of them in windows.leads or windows.fallback_leads")
+                found = f"leads {', '.join(map(str, leads))}"
+                expected = f"{name} or one of {', '.join(fallbacks)}" if fallbacks else name
+                raise InputError(where, found, expected, "name one of those it has")
             chosen[name] = leads.index(left[0])
     return [chosen[name] for name in wanted]
 

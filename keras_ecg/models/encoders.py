@@ -14,7 +14,8 @@ from keras import layers
 
 from keras_ecg.config import from_dict
 from keras_ecg.errors import InputError
-from keras_ecg.layers.conformer import HalfFeedForward, SelfAttention
+from keras_ecg.layers.attention import SelfAttention
+from keras_ecg.layers.conformer import HalfFeedForward
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.layers.spectrum import Spectrum
 
