@@ -5,7 +5,8 @@ from layer_checks import run_layer_test
 
 from keras_ecg.layers.attention import SelfAttention
 from keras_ecg.layers.beat_encoder import BeatEncoder
-from keras_ecg.layers.conformer import ConformerBlock, ConvolutionModule, HalfFeedForward
+from keras_ecg.layers.conformer import ConformerBlock, ConvolutionModule
+from keras_ecg.layers.feed_forward import HalfFeedForward
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.layers.similarity import Similarity
 from keras_ecg.models.inputs import BeatChannels

@@ -10,10 +10,11 @@ from conftest import SAMPLE
 from layer_checks import check_gradients, check_saving, run_layer_test
 from sinusoids import learn_sinusoids
 
+from keras_ecg.layers.feed_forward import FeedForward
 from keras_ecg.layers.masking import MaskTokens, RandomMasking
 from keras_ecg.layers.patches import PatchEmbedding, patchify, unpatchify
 from keras_ecg.layers.positions import SinCosPositions, sin_cos_table
-from keras_ecg.layers.transformer import FeedForward, Transformer, TransformerBlock
+from keras_ecg.layers.transformer import Transformer, TransformerBlock
 from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder, build_encoder, masked_error, mean_of
 
 SHAPE = (60, 2)  # T, L: twelve patches of five samples

@@ -127,16 +127,20 @@ def choose_lead(leads: tuple[str, ...], wanted: str, fallbacks: tuple[str, ...] 
     Raises:
         InputError: none of them is there; `where` names the record.
     """
-    return choose_leads(leads, (wanted,), fallbacks, where)[0]
+    return choose_leads(leads, (wanted,), fallbacks, where, "beats.lead")[0]
 
 
 def choose_leads(
-    leads: tuple[str, ...], wanted: tuple[str, ...], fallbacks: tuple[str, ...] = (), where: object = "leads"
+    leads: tuple[str, ...],
+    wanted: tuple[str, ...],
+    fallbacks: tuple[str, ...] = (),
+    where: object = "leads",
+    setting: str = "windows.leads or windows.fallback_leads",
 ) -> list[int]:
     """The indices of the wanted leads, in that order; a missing one is replaced by the first fallback not yet taken.
 
     Raises:
-        InputError: nothing is left for one of them; `where` names the record.
+        InputError: nothing is left for one of them; `where` names the record, `setting` what to change.
     """
     chosen = {name: leads.index(name) for name in wanted if name in leads}
     for name in wanted:
@@ -145,7 +149,7 @@ def choose_leads(
             if not left:
                 found = f"leads {', '.join(map(str, leads))}"
                 expected = f"{name} or one of {', '.join(fallbacks)}" if fallbacks else name
-                raise InputError(where, found, expected, "name one of those it has")
+                raise InputError(where, found, expected, f"name one of them as {setting}")
             chosen[name] = leads.index(left[0])
     return [chosen[name] for name in wanted]
 

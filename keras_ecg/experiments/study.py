@@ -32,7 +32,7 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
     """
     model_config(config.model.name, config.model.options)
     manifest = read_manifest(config.database.tfrecord_dir)
-    settings = {k: v for k, v in to_dict(config).items() if k not in ("database", "tuning", "title")}
+    settings = {k: v for k, v in to_dict(config).items() if k not in ("database", "windows", "tuning", "title")}
     data = data_fingerprint(manifest, sorted(records))
     run = find_or_create(
         config.database.runs_dir,

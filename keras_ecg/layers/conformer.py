@@ -11,33 +11,7 @@ import keras
 from keras import layers, ops
 
 from keras_ecg.layers.attention import SelfAttention
-
-
-@keras.saving.register_keras_serializable(package="keras_ecg")
-class HalfFeedForward(layers.Layer):
-    """Macaron feed-forward half: x + FFN(x) / 2, tokens (B, N, D) to (B, N, D)."""
-
-    def __init__(self, expansion: int = 2, dropout: float = 0.1, **kwargs):
-        super().__init__(**kwargs)
-        self.expansion, self.dropout = expansion, dropout
-
-    def build(self, shape):
-        width = shape[-1]
-        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
-        self.wide = layers.Dense(self.expansion * width, activation="silu", name="wide", dtype=self.dtype_policy)
-        self.narrow = layers.Dense(width, name="narrow", dtype=self.dtype_policy)
-        self.drop_wide = layers.Dropout(self.dropout, dtype=self.dtype_policy)
-        self.drop = layers.Dropout(self.dropout, dtype=self.dtype_policy)
-        self.norm.build(shape)
-        self.wide.build(shape)
-        self.narrow.build((*shape[:-1], self.expansion * width))
-
-    def call(self, x, training=None):
-        y = self.drop_wide(self.wide(self.norm(x)), training=training)
-        return x + 0.5 * self.drop(self.narrow(y), training=training)
-
-    def get_config(self):
-        return {**super().get_config(), "expansion": self.expansion, "dropout": self.dropout}
+from keras_ecg.layers.feed_forward import HalfFeedForward
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")

@@ -9,7 +9,7 @@ import keras
 from keras import layers, ops
 
 from keras_ecg.layers.attention import SelfAttention
-from keras_ecg.layers.conformer import HalfFeedForward
+from keras_ecg.layers.feed_forward import HalfFeedForward
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.models.heads import classification_head
 from keras_ecg.models.inputs import BeatChannels, beat_vectors, context_vector, named_inputs
@@ -57,7 +57,7 @@ def build_attention_only(shapes: dict, token: int, classes: int, config: Attenti
     x = PositionEmbedding(name="positions")(layers.Dense(config.width, name="patches")(x))
     for i in range(config.blocks):
         x = SelfAttention(config.heads, config.dropout, name=f"attention_{i}")(x)
-        x = HalfFeedForward(dropout=config.dropout, name=f"feed_forward_{i}")(x)
+        x = HalfFeedForward(2, config.dropout, name=f"feed_forward_{i}")(x)
     x = ops.mean(ops.reshape(x, (-1, beats, patches, config.width)), 2)  # (B, S, D)
     x = layers.Dense(config.bottleneck, activation="silu", name="beats")(x)
     x = layers.Dropout(config.beat_dropout, noise_shape=(None, 1, 1), name="beat_dropout")(x)

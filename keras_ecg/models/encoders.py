@@ -15,9 +15,9 @@ from keras import layers
 from keras_ecg.config import from_dict
 from keras_ecg.errors import InputError
 from keras_ecg.layers.attention import SelfAttention
-from keras_ecg.layers.conformer import HalfFeedForward
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.layers.spectrum import Spectrum
+from keras_ecg.layers.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,11 @@ def build_cnn_attention_lstm(shape: tuple[int, int], config: CNNAttentionLSTMCon
 
 
 def build_cnn_transformer(shape: tuple[int, int], config: CNNTransformerConfig) -> keras.Model:
-    """Convolutions, learnt positions, then pre-norm Transformer blocks, whose feed-forward parts count half."""
+    """Convolutions, learnt positions, then a pre-norm Transformer."""
     signals = keras.Input(shape, name="signals")
     x = PositionEmbedding(name="positions")(convolve(signals, config))
-    for i in range(config.blocks):
-        x = SelfAttention(config.heads, config.dropout, name=f"attention_{i}")(x)
-        x = HalfFeedForward(config.expansion, config.dropout, name=f"feed_forward_{i}")(x)
-    return keras.Model(signals, layers.LayerNormalization(name="norm")(x), name="cnn_transformer_encoder")
+    x = Transformer(config.blocks, config.heads, config.expansion, config.dropout, name="transformer")(x)
+    return keras.Model(signals, x, name="cnn_transformer_encoder")
 
 
 ENCODERS = {
