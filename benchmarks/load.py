@@ -1,5 +1,7 @@
 """An epoch of shuffled, normalized batches of 256 from TFRecords: whole chunks at once against example by example."""
 
+from functools import partial
+
 import numpy as np
 
 from benchmarks import textbook
@@ -62,13 +64,8 @@ def run(workspace: Workspace) -> Result:
 
         some = [files[records.index(r)] for r in few]
         rows += check(stream(False, few), theirs(0, some), [stream(True, few), theirs(BUFFER, some)])
-        ours, textbooks = stream(True), theirs(BUFFER)
-        compared[layout] = alternate(
-            lambda ours=ours: drain(ours),
-            lambda textbooks=textbooks: drain(textbooks),
-            "sequence",
-            2 * workspace.scale.turns + 1,
-        )
+        sides = partial(drain, stream(True)), partial(drain, theirs(BUFFER))
+        compared[layout] = alternate(*sides, "sequence", 2 * workspace.scale.turns + 1)
         workspace.fresh(f"textbook_{layout}")
     for layout, each in compared.items():
         rows += each.rows(
@@ -76,7 +73,7 @@ def run(workspace: Workspace) -> Result:
             f"{textbook.LAYOUTS[layout]}, parallel maps, shuffle buffer of {BUFFER}",
         )
     more = stream(True, config=workspace.packed())
-    whole = min(seconds_per_unit(lambda: drain(more)) for _ in range(2))
+    whole = min(seconds_per_unit(partial(drain, more)) for _ in range(2))
     rows.append(f"ours with RR features and waveforms besides: {1 / whole:,.0f} sequences/s")
     rows.append(
         f"records {', '.join(records)}; to {textbook.LAYOUTS['examples']} the ratio is {compared['examples'].ratio:.1f}"

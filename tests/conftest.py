@@ -3,10 +3,13 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import wfdb
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -53,6 +56,27 @@ def copy_records(target: Path, *records: str) -> Path:
         for suffix in ("hea", "dat", "atr"):
             shutil.copy(SAMPLE / f"{record}.{suffix}", target)
     return target
+
+
+def write_signals(folder: Path, name: str, signals, rate: float, leads: tuple[str, ...] = ("MLII",)) -> None:
+    """A recording of format 16, from signals (T, L) or (T,) in mV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    width = len(leads)
+    wfdb.wrsamp(
+        name, rate, ["mV"] * width, list(leads), np.asarray(signals, float).reshape(-1, width), fmt=["16"] * width,
+        adc_gain=[1000.0] * width, baseline=[0] * width, write_dir=str(folder),
+    )  # fmt: skip
+
+
+def run_on_jax(script: str, *arguments) -> str:
+    """Runs a script in a process of its own on the JAX backend, which must succeed: what it printed."""
+    backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=SAMPLE.parent, env={**os.environ, **backend}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def batches(stream) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -1,12 +1,9 @@
 import dataclasses
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import run_on_jax
 from layer_checks import check_gradients, check_saving, run_layer_test
 from sinusoids import learn_sinusoids
 
@@ -20,7 +17,6 @@ from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder, build_encoder, ma
 SHAPE = (60, 2)  # T, L: twelve patches of five samples
 TINY = MAEConfig(width=16, depth=2, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=2, patch_samples=5)
 TOKENS = {"x": (4, 6, 8)}
-TESTS = os.path.dirname(__file__)
 KEY_BIAS = ("key/bias",)  # adds the same to all of a query's logits, and so nothing to the softmax
 
 LAYERS = {
@@ -325,12 +321,7 @@ def test_equal_on_jax_without_tensorflow(tmp_path):
     order = np.argsort(np.random.default_rng(0).random((4, 12)), 1)
     np.savez(tmp_path / "inputs.npz", signals=x, order=order)
     model.save(tmp_path / "mae.keras")
-    ended = subprocess.run(
-        [sys.executable, "-c", ON_JAX, tmp_path / "inputs.npz", tmp_path / "mae.keras", tmp_path / "out.npz"],
-        cwd=SAMPLE.parent, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": TESTS},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    run_on_jax(ON_JAX, tmp_path / "inputs.npz", tmp_path / "mae.keras", tmp_path / "out.npz")
     found = np.load(tmp_path / "out.npz")
     encoded = model.encode(model.patchify(x))
     predictions = model.decode(encoded[:, :5], order)

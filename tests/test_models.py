@@ -1,12 +1,9 @@
 import dataclasses
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import run_on_jax
 from layer_checks import check_gradients, check_saving, inputs_for
 
 import ModelBuilder
@@ -180,12 +177,7 @@ def test_equal_predictions_on_jax_without_tensorflow(tmp_path, names):
         model = built(name)
         model.save(tmp_path / f"{name}.keras")
         expected[str(tmp_path / f"{name}.keras")] = output(model, inputs)
-    ended = subprocess.run(
-        [sys.executable, "-c", ON_JAX, tmp_path / "inputs.npz", tmp_path / "out.npz", *expected],
-        cwd=SAMPLE.parent, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    run_on_jax(ON_JAX, tmp_path / "inputs.npz", tmp_path / "out.npz", *expected)
     found = np.load(tmp_path / "out.npz")
     for path, values in expected.items():
         np.testing.assert_allclose(found[path], values, atol=1e-4)

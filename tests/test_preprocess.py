@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import pywt
 import wfdb
-from conftest import RECORDS, SAMPLE, config_for, copy_records
+from conftest import RECORDS, SAMPLE, config_for, copy_records, write_signals
 
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.preprocess import preprocess
@@ -36,12 +36,7 @@ def files_of(config) -> list[str]:
 
 def write_record(folder, name, signals, samples, symbols, rate=360, leads=("MLII",)):
     """A recording of format 16 with its annotations."""
-    folder.mkdir(parents=True, exist_ok=True)
-    width = len(leads)
-    wfdb.wrsamp(
-        name, rate, ["mV"] * width, list(leads), np.asarray(signals, float).reshape(-1, width), fmt=["16"] * width,
-        adc_gain=[1000.0] * width, baseline=[0] * width, write_dir=str(folder),
-    )  # fmt: skip
+    write_signals(folder, name, signals, rate, leads)
     wfdb.wrann(name, "atr", np.asarray(samples), list(symbols), write_dir=str(folder))
     return folder
 

@@ -1,12 +1,10 @@
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
-from conftest import SAMPLE, TEST, TRAIN, batches
+from conftest import TEST, TRAIN, batches, run_on_jax
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 from threadpoolctl import threadpool_limits
@@ -273,13 +271,8 @@ def test_training_runs_unchanged_on_jax(small, tmp_path):
 
     pytest.importorskip("jax")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_dict(small)))
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    ended = subprocess.run(
-        [sys.executable, "-c", ON_JAX, tmp_path / "config.yaml"],
-        cwd=SAMPLE.parent, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    history, shape, total = json.loads(ended.stdout.split("RESULT")[1])
+    printed = run_on_jax(ON_JAX, tmp_path / "config.yaml")
+    history, shape, total = json.loads(printed.split("RESULT")[1])
     assert np.isfinite(history[0]["loss"]) and shape == [295, 5] and abs(total - 295) < 0.1
 
 

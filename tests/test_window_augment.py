@@ -1,13 +1,10 @@
 import dataclasses
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SAMPLE
+from conftest import run_on_jax
 
 from keras_ecg.signals.window_augment import AUGMENTATIONS, WindowAugment, augment_windows
 
@@ -183,9 +180,4 @@ assert (np.asarray(augment_windows(x, 6)) != np.asarray(eager)).any()
 
 def test_on_jax_without_tensorflow():
     pytest.importorskip("jax")
-    ended = subprocess.run(
-        [sys.executable, "-c", ON_JAX, repr(STRENGTH)],
-        cwd=SAMPLE.parent, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    run_on_jax(ON_JAX, repr(STRENGTH))

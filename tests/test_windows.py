@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
-import wfdb
 import yaml
-from conftest import SAMPLE
+from conftest import SAMPLE, write_signals
 
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.data.window_stream import create_window_dataset, split_subjects, window_subjects
@@ -44,12 +43,7 @@ def noise(seconds, leads=1, rate=RATE, seed=0):
 
 
 def write(folder, name, signals, rate=RATE, leads=("MLII",)):
-    folder.mkdir(parents=True, exist_ok=True)
-    width = len(leads)
-    wfdb.wrsamp(
-        name, rate, ["mV"] * width, list(leads), np.asarray(signals, float).reshape(-1, width), fmt=["16"] * width,
-        adc_gain=[1000.0] * width, baseline=[0] * width, write_dir=str(folder),
-    )  # fmt: skip
+    write_signals(folder, name, signals, rate, leads)
 
 
 def config_of(folder, *sources, **windows) -> Config:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
 from keras_ecg.data.manifests import check_present
-from keras_ecg.data.streams import batch_pools, plain, random_seeds, read_files
+from keras_ecg.data.streams import batch_pools, plain, pool_size, random_seeds, read_files
 from keras_ecg.data.tfrecords import SCRIPT, VERSION, label_position, parse_chunks, read_manifest, rr_context
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
@@ -256,7 +256,7 @@ def create_dataset(
     wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or not stored)
 
     @plain
-    def draw(chunks: dict, seed) -> tuple:
+    def draw(chunks: dict, seed):
         place = tf.where(tf.sequence_mask(chunks["sequences"], config.sequences.chunk_size))  # (n, 2): chunk, sequence
         if is_training:
             seeds = tf.random.split(tf.stack([seed, 0]), 2)
@@ -264,7 +264,7 @@ def create_dataset(
             share = tf.gather_nd(chunks["keep"], tf.stack([place[:, 0], label], 1))
             kept = tf.random.stateless_uniform(tf.shape(share), seeds[0]) < share
             place = tf.random.experimental.stateless_shuffle(place[kept], seeds[1])
-        return chunks, place
+        return place
 
     @plain
     def gathering(chunks: dict):
@@ -283,13 +283,11 @@ def create_dataset(
 
         return gather
 
-    pool = config.loader.shuffle_chunks if is_training else 4
     first = None
     if stored and is_per_beat(mean) and is_per_beat(scale):
         first, mean, scale = (mean, scale), None, None  # a beat once, not once in each of its sequences
-    chunks = read_chunks(record_names, config, is_training, stored, pool, first)
-    pools = tf.data.Dataset.zip(chunks, random_seeds(config.loader.seed)).map(draw)
-    dataset = batch_pools(pools, batch_size, gathering)
+    pools = read_chunks(record_names, config, is_training, stored, pool_size(config.loader, is_training), first)
+    dataset = batch_pools(pools, config.loader.seed, batch_size, draw, gathering)
     if augmented:
         dataset = tf.data.Dataset.zip(dataset, random_seeds(config.loader.seed + 1)).map(
             plain(lambda pair, seed: to_example(*pair, config, mean, scale, tf.stack([seed, 0]))), tf.data.AUTOTUNE

@@ -35,12 +35,22 @@ def random_seeds(seed: int) -> tf.data.Dataset:
     return tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
 
 
-def batch_pools(pools: tf.data.Dataset, batch_size: int, gathering: Callable) -> tf.data.Dataset:
+def pool_size(loader: Loader, is_training: bool) -> int:
+    """Chunks in a pool: as many as are to be mixed, and few where nothing is."""
+    return loader.shuffle_chunks if is_training else 4
+
+
+def batch_pools(
+    pools: tf.data.Dataset, seed: int, batch_size: int, draw: Callable, gathering: Callable
+) -> tf.data.Dataset:
     """Batches from pools of chunks.
 
     Args:
-        pools: of `(chunks, place)`; place (n, ...) says where in the pool each example is, in the wanted order.
+        pools: of parsed chunks.
+        seed: of what `draw` draws.
         batch_size: B; only the last batch of all is smaller.
+        draw: from a pool's chunks and a number that differs from pool to pool to place (n, ...), which says where in
+            the pool each example is, in the wanted order.
         gathering: from a pool's chunks to a function from B rows of place to what a batch holds.
     """
 
@@ -58,4 +68,5 @@ def batch_pools(pools: tf.data.Dataset, batch_size: int, gathering: Callable) ->
             plain(lambda start: gather(place[tf.maximum(start, 0) : start + batch_size])), tf.data.AUTOTUNE
         )
 
-    return pools.scan(np.int64(0), align).flat_map(batches).rebatch(batch_size)
+    drawn = tf.data.Dataset.zip(pools, random_seeds(seed)).map(plain(lambda chunks, seed: (chunks, draw(chunks, seed))))
+    return drawn.scan(np.int64(0), align).flat_map(batches).rebatch(batch_size)

@@ -1,11 +1,12 @@
 """Where unlabelled windows come from: the records of every source, those excluded, and which are written together."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_ecg.config import Windows, to_dict
-from keras_ecg.databases import ptbxl, recordings
+from keras_ecg.databases import recordings
 from keras_ecg.errors import InputError
 from keras_ecg.files import sha256
 from keras_ecg.parallel import each
@@ -64,9 +65,9 @@ def check_windows(windows: Windows) -> None:
     need(bool(windows.sources), "sources", "none", "at least one folder of recordings")
     names = [source.database for source in windows.sources]
     need(len(set(names)) == len(names), "sources", ", ".join(names), "each database once")
-    for k, source in enumerate(windows.sources):
+    for k, (source, stored) in enumerate(zip(windows.sources, stored_sources(windows), strict=True)):
         need(bool(source.database and source.folder), f"sources[{k}]", source, "a database and a folder")
-        overlap = windows.overlap if source.overlap is None else source.overlap
+        overlap = stored["overlap"]
         need(0 <= overlap < 1, f"sources[{k}].overlap", overlap, "a share of at least 0 and less than 1")
     need(windows.sampling_rate_hz > 0, "sampling_rate_hz", windows.sampling_rate_hz, "a positive number")
     need(length >= LEAST_SAMPLES, "length_seconds", f"{length} samples", f"at least {LEAST_SAMPLES}")
@@ -91,7 +92,7 @@ def source_records(source: dict) -> tuple[dict[str, str], dict[str, str]]:
         InputError: the folder lacks a record that is listed, or has none of an excluded name, or nothing is left.
     """
     folder, where = source["folder"], f"windows.sources {source['database']}"
-    there = ptbxl.list_records(folder) if source["database"] == "ptbxl" else recordings.list_records(folder)
+    there = recordings.list_records(folder, source["database"])
     missing = [record for record in source["records"] if record not in there]
     if missing:
         raise InputError(where, f"no record {', '.join(missing)}", f"records of {folder}", "correct the list")
@@ -147,8 +148,7 @@ def plan_groups(windows: Windows, jobs: int | None, quiet: bool) -> tuple[list[G
         own = [items[task[0], task[2]] for task in tasks if task[0] == source["database"]]
         shared = (source["database"], source["folder"], source["overlap"])
         groups += [Group(*shared, group) for group in group_items(own, windows, source["overlap"])]
-    names = [group.name for group in groups]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = sorted(name for name, count in Counter(group.name for group in groups).items() if count > 1)
     if twice:
         raise InputError("windows.sources", f"files {', '.join(twice)} twice", "names that differ", "rename a database")
     return groups, excluded

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_ecg.config import Config, as_config
 from keras_ecg.data.manifests import check_present
-from keras_ecg.data.streams import batch_pools, plain, random_seeds, read_files
+from keras_ecg.data.streams import batch_pools, plain, pool_size, read_files
 from keras_ecg.data.window_sources import window_samples
 from keras_ecg.data.windows import SCRIPT, parse_window_chunk, window_manifest, window_records
 from keras_ecg.errors import InputError
@@ -107,11 +107,11 @@ def create_window_dataset(
         return {"signals": chunk["signals"], "start": chunk["start"], "subject": row}
 
     @plain
-    def draw(chunks: dict, seed) -> tuple:
+    def draw(chunks: dict, seed):
         place = tf.where(chunks["subject"] >= 0)  # (n, 2): chunk, window
         if is_training:
             place = tf.random.experimental.stateless_shuffle(place, tf.stack([seed, 0]))
-        return chunks, place
+        return place
 
     @plain
     def gathering(chunks: dict):
@@ -131,9 +131,8 @@ def create_window_dataset(
         return {**batch, "signals": zscore(tf.cast(batch["signals"], tf.float32), tf.experimental.numpy)}
 
     chunks = read_files(paths, rows, config.loader, is_training).map(parse, tf.data.AUTOTUNE, deterministic=True)
-    pool = config.loader.shuffle_chunks if is_training else 4
     shapes = {"signals": (None, leads), "start": (rows.shape[1],), "subject": (rows.shape[1],)}
-    pools = tf.data.Dataset.zip(chunks.padded_batch(pool, shapes), random_seeds(config.loader.seed)).map(draw)
-    dataset = batch_pools(pools, batch_size, gathering).map(normalize, tf.data.AUTOTUNE)
+    pools = chunks.padded_batch(pool_size(config.loader, is_training), shapes)
+    dataset = batch_pools(pools, config.loader.seed, batch_size, draw, gathering).map(normalize, tf.data.AUTOTUNE)
     count = -(-int((rows >= 0).sum()) // batch_size)
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)

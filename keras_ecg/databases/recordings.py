@@ -40,12 +40,16 @@ class Recording:
     symbols: np.ndarray  # (n,) str, such as "N", "V", "+"
 
 
-def list_records(folder: Path | str) -> list[str]:
+def list_records(folder: Path | str, database_name: str = "") -> list[str]:
     """The records of a folder: what its RECORDS file lists, else every `.hea` with a signal, sorted.
+
+    PTB-XL's table says what it has: the same recordings stand there at two rates.
 
     Raises:
         InputError: no such folder, or no record in it.
     """
+    if database_name == "ptbxl":
+        return ptbxl.list_records(folder)
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder of WFDB records", FETCH)

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-FLOOR_MV = 0.01  # magnitudes well below it are zero, those well above it log(magnitude / floor)
+FLOOR = 0.01  # in the signals' unit: magnitudes well below it are zero, those well above it log(magnitude / floor)
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
@@ -30,7 +30,7 @@ class Spectrum(layers.Layer):
         _, frames, channels = self.compute_output_shape(x.shape)
         x = ops.cast(ops.transpose(x, (0, 2, 1)), "float32")  # (B, L, T)
         real, imaginary = ops.stft(x, self.frame_samples, self.hop_samples, self.frame_samples)  # (B, L, N, F)
-        power = (real * real + imaginary * imaginary)[:, :, :frames] * (4 / self.frame_samples / FLOOR_MV) ** 2
+        power = (real * real + imaginary * imaginary)[:, :, :frames] * (4 / self.frame_samples / FLOOR) ** 2
         x = 0.5 * ops.log1p(power)
         return ops.cast(ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, frames, channels)), self.compute_dtype)
 
