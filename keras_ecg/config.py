@@ -130,18 +130,27 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """How a classifier is trained: AdamW, linear warm-up, cosine decay, no early stopping on anything held out."""
+    """How a model is trained: AdamW, linear warm-up, cosine decay, no early stopping on anything held out."""
 
     epochs: int = 8
     learning_rate: float = 1e-3
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
+    beta_2: float = 0.999
     clip_norm: float = 1.0
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.0  # of a classifier, as the weights of its classes are
     class_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of N S V F Q in the loss
     ema_momentum: float = 0.0  # 0: the last weights; else their exponential moving average
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False  # XLA: pays on a GPU, costs compile time on a CPU
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where a pretraining can be watched, beside its run folder's history.csv."""
+
+    tensorboard: bool = False  # event files in the run folder's logs/
+    wandb_project: str = ""  # Weights & Biases, if its package is installed
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,7 @@ class Config:
     windows: Windows = field(default_factory=Windows)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    tracking: Tracking = field(default_factory=Tracking)
     evaluation: Evaluation = field(default_factory=Evaluation)
     tuning: Tuning = field(default_factory=Tuning)
 

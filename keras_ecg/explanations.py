@@ -43,6 +43,16 @@ EXPLANATIONS = {
     "collapse.collapsed": "Whether some seed calls every beat the same: no detector, whatever its accuracy.",
     "confusion.mean": "Beats of the true class (row) called the predicted class (column), mean over seeds.",
     "confusion.row_share": "The same as a share of the row.",
+    "kind": "What the run does, where it does not classify beats.",
+    "alarms": "What is wrong with a pretraining that has learnt nothing, or with an encoder that is no use.",
+    "windows": "Held-out windows that are scored.",
+    "masked_loss": "Mean squared error on masked patches of held-out windows.",
+    "contrastive_loss": "Contrastive loss of held-out windows, mean over batches.",
+    "log_n": "The contrastive loss at chance, of embeddings that are all equal: log of the candidates for a positive.",
+    "relative_loss": "Held-out loss as a share of predicting the mean (masked) or of log N (contrastive).",
+    "databases.*": "The same on the windows of one database.",
+    "effective_rank": "Along how many directions held-out embeddings spread; 1 where they have collapsed.",
+    "dimensions": "Width of the embeddings, the most that the effective rank can be.",
     "calibration.count": "Predictions in the bin of confidence, all seeds.",
     "calibration.confidence": "Mean confidence of the bin.",
     "calibration.accuracy": "Share of right predictions in the bin.",
@@ -76,7 +86,12 @@ SECTIONS = {
 }
 
 # How tables name the controls; another control shows its own name.
-CONTROLS = {"always_n": "always N", "boosting_rr": "gradient boosting on RR"}
+CONTROLS = {
+    "always_n": "always N",
+    "boosting_rr": "gradient boosting on RR",
+    "untrained": "random weights",
+    "interpolation": "straight lines between visible samples",
+}
 
 
 def title_of(control: str) -> str:

@@ -198,6 +198,18 @@ def collapse(probabilities: np.ndarray) -> dict:
     }
 
 
+def effective_rank(embeddings: np.ndarray) -> float:
+    """Along how many directions embeddings (n, D) spread: exp of the entropy of their normalized singular values.
+
+    At most the smaller of n and D; 1 where they have collapsed to one line.
+
+    Source: Garrido Q et al., RankMe, ICML 2023, https://arxiv.org/abs/2210.02885.
+    """
+    values = np.linalg.svd(np.asarray(embeddings, "f8"), compute_uv=False)
+    share = values[values > 0] / max(values.sum(), 1e-300)
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
     """How often each group is drawn in each bootstrap resample, (R, G): G draws with replacement."""
     draws = np.random.default_rng(seed).integers(groups, size=(resamples, groups))

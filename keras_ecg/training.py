@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_ecg.config import Config
+from keras_ecg.config import Config, Training
 from keras_ecg.data.manifests import damaged_files
 from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_shares
 from keras_ecg.data.statistics import training_statistics
@@ -88,9 +88,8 @@ def training_batch(records: tuple[str, ...], config: Config) -> int:
     return max(1, min(config.loader.batch_size, sequences_per_epoch(records, config) // 2))
 
 
-def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
-    """AdamW under a linear warm-up and a cosine decay over `steps`, cross-entropy, accuracy and macro-F1."""
-    training = config.training
+def adamw(training: Training, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW under a linear warm-up and a cosine decay over `steps`; biases, norms and tables do not decay."""
     warmup = max(1, int(training.warmup_fraction * steps))
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), alpha=0.01, warmup_target=training.learning_rate, warmup_steps=warmup
@@ -98,13 +97,20 @@ def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
     optimizer = keras.optimizers.AdamW(
         rate,
         weight_decay=training.weight_decay,
+        beta_2=training.beta_2,
         clipnorm=training.clip_norm,
         use_ema=training.ema_momentum > 0,
         ema_momentum=training.ema_momentum or 0.99,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table"])
+    return optimizer
+
+
+def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
+    """`adamw`, cross-entropy, accuracy and macro-F1."""
+    training = config.training
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy", MacroF1()], jit_compile=training.jit_compile)
+    model.compile(adamw(training, steps), loss, metrics=["accuracy", MacroF1()], jit_compile=training.jit_compile)
 
 
 def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool, mean, scale) -> tf.data.Dataset:

@@ -210,7 +210,7 @@ def test_the_encoder_is_encoding_without_masking():
     model, x = made(), signals()
     out = array(model.encoder(x))
     assert out.shape == (4, 12, 16) and model.encoder.output_shape == (None, 12, 16)
-    np.testing.assert_allclose(array(model.encode(model.patchify(x))), out, atol=1e-6)
+    np.testing.assert_allclose(array(model.encoder.get_layer("transformer")(model.patchify(x))), out, atol=1e-6)
 
 
 def test_the_encoder_sees_visible_patches_alone():
@@ -305,7 +305,7 @@ from sinusoids import learn_sinusoids
 inputs = dict(np.load(sys.argv[1]))
 model = keras.saving.load_model(sys.argv[2])
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
-encoded = model.encode(model.patchify(inputs["signals"]))
+encoded = model.encoder.get_layer("transformer")(model.patchify(inputs["signals"]))
 predictions = model.decode(encoded[:, :5], inputs["order"])
 loss = model.compute_loss(inputs["signals"], y_pred=(predictions, inputs["order"] >= 5))
 np.savez(sys.argv[3], encoder=model.encoder(inputs["signals"]), predictions=predictions, loss=loss,
@@ -323,7 +323,7 @@ def test_equal_on_jax_without_tensorflow(tmp_path):
     model.save(tmp_path / "mae.keras")
     run_on_jax(ON_JAX, tmp_path / "inputs.npz", tmp_path / "mae.keras", tmp_path / "out.npz")
     found = np.load(tmp_path / "out.npz")
-    encoded = model.encode(model.patchify(x))
+    encoded = model.encoder.get_layer("transformer")(model.patchify(x))
     predictions = model.decode(encoded[:, :5], order)
     loss = model.compute_loss(x, y_pred=(predictions, order >= 5))
     np.testing.assert_allclose(found["encoder"], array(model.encoder(x)), atol=1e-4)

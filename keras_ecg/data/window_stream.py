@@ -21,6 +21,12 @@ def window_subjects(manifest: dict) -> list[str]:
     return sorted({entry["subject"] for entry in window_records(manifest).values() if entry["windows"]})
 
 
+def count_windows(manifest: dict, subjects: Collection[str]) -> int:
+    """How many windows these subjects have."""
+    wanted = set(subjects)
+    return sum(entry["windows"] for entry in window_records(manifest).values() if entry["subject"] in wanted)
+
+
 def split_subjects(config: Config | dict) -> tuple[list[str], list[str]]:
     """Training subjects and those held out for the validation loss, by `windows.validation_fraction` and its seed.
 

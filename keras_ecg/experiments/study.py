@@ -24,16 +24,17 @@ def packed_subjects(config: Config) -> dict[str, str]:
     return {r: entry["subject"] for r, entry in read_manifest(config.database.tfrecord_dir)["records"].items()}
 
 
-def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tuple[int, ...]) -> RunFolder:
+def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
     """The run folder of a study under a configuration: the one there is for the same data and settings, or a new one.
 
-    Raises:
-        InputError: no such model, or no such knob.
+    Args:
+        config: its sections, but for the ignored ones, are what the result depends on.
+        study: names it.
+        ignored: sections on which the result does not depend.
+        data: fingerprint of what it is computed from.
+        details: for environment.json.
     """
-    model_config(config.model.name, config.model.options)
-    manifest = read_manifest(config.database.tfrecord_dir)
-    settings = {k: v for k, v in to_dict(config).items() if k not in ("database", "windows", "tuning", "title")}
-    data = data_fingerprint(manifest, sorted(records))
+    settings = {k: v for k, v in to_dict(config).items() if k not in ("title", "database", "tracking", *ignored)}
     run = find_or_create(
         config.database.runs_dir,
         study,
@@ -41,15 +42,24 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
         fingerprint([study, settings, data, __version__]),
         to_dict(config),
         shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
-        {
-            "data_hashes": {"tfrecords": data},
-            "skipped_records": [f"{r}: {why}" for r, why in manifest["skipped"].items()],
-            "seeds": list(seeds),
-        },
+        {"data_hashes": data} | details,
     )
     if run.finished:
         print(f"{run.path}: finished before under the same data and settings; nothing to do")
     return run
+
+
+def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tuple[int, ...]) -> RunFolder:
+    """`open_folder` for a study of beats.
+
+    Raises:
+        InputError: no such model, or no such knob.
+    """
+    model_config(config.model.name, config.model.options)
+    manifest = read_manifest(config.database.tfrecord_dir)
+    data = data_fingerprint(manifest, sorted(records))
+    skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]
+    return open_folder(config, study, ("windows", "tuning"), data, {"skipped_records": skipped, "seeds": list(seeds)})
 
 
 def fit_part(

@@ -1,7 +1,8 @@
 """Self-attention over tokens."""
 
 import keras
-from keras import layers
+import numpy as np
+from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
@@ -29,3 +30,61 @@ class SelfAttention(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class RotarySelfAttention(layers.Layer):
+    """The same with rotary positions: how well two tokens match depends on their contents and on their distance.
+
+    Su J et al., RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021, https://arxiv.org/abs/2104.09864.
+
+    Tokens (B, N, D) and their positions (B, N) or (N,), by default 0 to N - 1, to tokens (B, N, D). Half of each
+    head's channels are rotated against the other half.
+
+    Args:
+        heads: of an even width each.
+        dropout: of the attention's weights and of its output.
+        slowest: tokens to a radian of the slowest rotation; the fastest one turns a radian a token.
+    """
+
+    def __init__(self, heads: int = 4, dropout: float = 0.1, slowest: float = 100.0, **kwargs):
+        super().__init__(**kwargs)
+        self.heads, self.dropout, self.slowest = heads, dropout, slowest
+
+    def build(self, shape):
+        width = shape[-1]
+        if width % (2 * self.heads):
+            raise ValueError(f"a width of {width} does not divide into {self.heads} heads of an even width")
+        half = width // self.heads // 2
+        self.speeds = (self.slowest ** -(np.arange(half) / half)).astype("float32")  # radians a token
+        self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
+        self.query_key_value = layers.Dense(3 * width, name="query_key_value", dtype=self.dtype_policy)
+        self.output_projection = layers.Dense(width, name="output", dtype=self.dtype_policy)
+        self.drop_weights = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.drop = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        for part in (self.norm, self.query_key_value, self.output_projection):
+            part.build(shape)
+
+    def call(self, x, positions=None, training=None):
+        shape, width = ops.shape(x), x.shape[-1] // self.heads
+        if positions is None:
+            positions = ops.arange(shape[1])
+        angles = ops.cast(positions, "float32")[..., None] * self.speeds  # (B, N, half a head) or without B
+        turn = [ops.cast(part, x.dtype)[..., None, :] for part in (ops.cos(angles), ops.sin(angles))]
+        parts = ops.reshape(self.query_key_value(self.norm(x)), (shape[0], shape[1], 3 * self.heads, width))
+        query, key, value = ops.split(parts, 3, axis=2)  # (B, N, heads, D / heads)
+        query, key, value = (ops.swapaxes(v, 1, 2) for v in (rotate(query, *turn), rotate(key, *turn), value))
+        scores = ops.matmul(query, ops.swapaxes(key, 2, 3)) / width**0.5  # (B, heads, N, N)
+        weights = self.drop_weights(ops.softmax(scores, -1), training=training)
+        y = ops.reshape(ops.swapaxes(ops.matmul(weights, value), 1, 2), shape)
+        return x + self.drop(self.output_projection(y), training=training)
+
+    def get_config(self):
+        knobs = ("heads", "dropout", "slowest")
+        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+
+
+def rotate(x, cosines, sines):
+    """Turns the halves of the last axis of x (..., 2 K) against each other, by angles given as (..., K) each."""
+    first, second = ops.split(x, 2, axis=-1)
+    return ops.concatenate([first * cosines - second * sines, first * sines + second * cosines], -1)

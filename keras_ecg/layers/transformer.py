@@ -7,29 +7,35 @@ https://arxiv.org/abs/2010.11929, whose blocks normalize before each part and on
 import keras
 from keras import layers
 
-from keras_ecg.layers.attention import SelfAttention
+from keras_ecg.layers.attention import RotarySelfAttention, SelfAttention
 from keras_ecg.layers.feed_forward import FeedForward
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class TransformerBlock(layers.Layer):
-    """Self-attention, then feed-forward, each pre-norm with its residual: (B, N, D) to (B, N, D)."""
+    """Self-attention, then feed-forward, each pre-norm with its residual: (B, N, D) to (B, N, D).
 
-    def __init__(self, heads: int = 4, expansion: int = 4, dropout: float = 0.0, **kwargs):
+    With `rotary` attention knows how far tokens are from each other; `positions` (B, N) say so where they are not in a
+    row.
+    """
+
+    def __init__(self, heads: int = 4, expansion: int = 4, dropout: float = 0.0, rotary: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.heads, self.expansion, self.dropout = heads, expansion, dropout
+        self.heads, self.expansion, self.dropout, self.rotary = heads, expansion, dropout, rotary
 
     def build(self, shape):
-        self.attention = SelfAttention(self.heads, self.dropout, name="attention", dtype=self.dtype_policy)
+        kind = RotarySelfAttention if self.rotary else SelfAttention
+        self.attention = kind(self.heads, self.dropout, name="attention", dtype=self.dtype_policy)
         self.feed_forward = FeedForward(self.expansion, self.dropout, name="feed_forward", dtype=self.dtype_policy)
         self.attention.build(shape)
         self.feed_forward.build(shape)
 
-    def call(self, x, training=None):
-        return self.feed_forward(self.attention(x, training=training), training=training)
+    def call(self, x, positions=None, training=None):
+        where = {"positions": positions} if self.rotary else {}
+        return self.feed_forward(self.attention(x, **where, training=training), training=training)
 
     def get_config(self):
-        knobs = ("heads", "expansion", "dropout")
+        knobs = ("heads", "expansion", "dropout", "rotary")
         return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
 
 
@@ -37,24 +43,35 @@ class TransformerBlock(layers.Layer):
 class Transformer(layers.Layer):
     """Blocks one after the other, then a norm: any number of tokens (B, N, D) to (B, N, D)."""
 
-    def __init__(self, depth: int = 6, heads: int = 4, expansion: int = 4, dropout: float = 0.0, **kwargs):
+    def __init__(
+        self,
+        depth: int = 6,
+        heads: int = 4,
+        expansion: int = 4,
+        dropout: float = 0.0,
+        rotary: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.depth, self.heads, self.expansion, self.dropout = depth, heads, expansion, dropout
+        self.rotary = rotary
 
     def build(self, shape):
         self.blocks = [
-            TransformerBlock(self.heads, self.expansion, self.dropout, name=f"block_{i}", dtype=self.dtype_policy)
+            TransformerBlock(
+                self.heads, self.expansion, self.dropout, self.rotary, name=f"block_{i}", dtype=self.dtype_policy
+            )
             for i in range(self.depth)
         ]
         self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
         for part in (*self.blocks, self.norm):
             part.build(shape)
 
-    def call(self, x, training=None):
+    def call(self, x, positions=None, training=None):
         for block in self.blocks:
-            x = block(x, training=training)
+            x = block(x, positions, training=training)
         return self.norm(x)
 
     def get_config(self):
-        knobs = ("depth", "heads", "expansion", "dropout")
+        knobs = ("depth", "heads", "expansion", "dropout", "rotary")
         return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}

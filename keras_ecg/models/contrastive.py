@@ -4,7 +4,6 @@ Chen T, Kornblith S, Norouzi M, Hinton G, A Simple Framework for Contrastive Lea
 (SimCLR), ICML 2020, https://arxiv.org/abs/2002.05709.
 Kiyasseh D, Zhu T, Clifton DA, CLOCS: Contrastive Learning of Cardiac Signals Across Space, Time, and Patients,
 ICML 2021, https://arxiv.org/abs/2005.13249.
-The effective rank: Garrido Q et al., RankMe, ICML 2023, https://arxiv.org/abs/2210.02885.
 
 Shapes: B windows of a batch, V views of a window, T samples, L leads, N tokens, D width, K width of the projections.
 
@@ -15,9 +14,12 @@ has no projection head; here all objectives have SimCLR's, and the encoder's tok
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import keras
 from keras import layers, ops
+
+from keras_ecg.signals.window_augment import WindowAugment, augment_windows
 
 OBJECTIVES = ("nt_xent", "cmsc", "cmlc", "cmsmlc")
 
@@ -105,29 +107,31 @@ def log_n(patients, objective: str):
     return -ops.mean(ops.log(ops.mean(positive, -1)))
 
 
-def effective_rank(embeddings):
-    """Along how many directions embeddings (B, D) spread: exp of the entropy of their normalized singular values.
-
-    For once an epoch: inside a training step that XLA compiles, the decomposition takes seconds.
-    """
-    values = ops.svd(ops.cast(embeddings, "float32"), compute_uv=False)
-    share = values / (ops.sum(values) + 1e-12)
-    return ops.exp(-ops.sum(share * ops.log(share + 1e-12)))
+def view_shape(shape: tuple[int, int], objective: str) -> tuple[int, int]:
+    """The shape (T, L) of a view of windows of `shape`: what the encoder takes."""
+    samples, leads = shape
+    return (
+        samples // 2 if objective in ("cmsc", "cmsmlc") else samples,
+        1 if objective in ("cmlc", "cmsmlc") else leads,
+    )
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Contrastive(keras.Model):
     """An encoder under a contrastive objective.
 
-    Called with signals (..., T, L) it returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections`
-    (..., K). It is fitted to a dict of `views` (B, V, T, L), as `views_of` makes them, and `patient` (B,) int; it logs
-    `loss`, and `log_n`, which is the loss at chance.
+    Called with views (..., T, L), or with a dict of `signals` (B, T, L) from which it makes its views (B, V, T, L), it
+    returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections` (..., K). It is fitted to a dict of
+    `signals` and `subject` (B,) int, or of ready `views` and `subject`; it logs `loss`, and `log_n`, which is the loss
+    at chance.
 
     Args:
-        encoder: (B, T, L) to (B, N, D), built for the shape of a view.
+        encoder: (B, T, L) to (B, N, D), built for the shape of a view (`view_shape`).
         objective: one of `OBJECTIVES`.
         temperature: divides the cosines.
         projection: K, of both layers of the projection head.
+        augment: of views that are made here; None leaves them as they are, which `nt_xent` refuses.
+        seed: of the augmentation; None draws one.
     """
 
     def __init__(
@@ -136,6 +140,8 @@ class Contrastive(keras.Model):
         objective: str = "nt_xent",
         temperature: float = 0.1,
         projection: int = 128,
+        augment: WindowAugment | None = None,
+        seed: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -143,6 +149,8 @@ class Contrastive(keras.Model):
             raise ValueError(f"no objective {objective!r}: one of {', '.join(OBJECTIVES)}")
         self.encoder, self.objective = encoder, objective
         self.temperature, self.projection = temperature, projection
+        self.augment, self.seed = augment, seed
+        self.generator = keras.random.SeedGenerator(seed)
         self.hidden = layers.Dense(projection, activation="relu", name="hidden")
         self.project = layers.Dense(projection, name="project", dtype="float32")
         self.hidden.build((None, encoder.output_shape[-1]))
@@ -150,8 +158,20 @@ class Contrastive(keras.Model):
         self.built = True  # it can be saved before it is called
         self.log_n = keras.metrics.Mean("log_n")
 
+    def views(self, signals, seed=None):
+        """Views (B, V, T, L) of signals (B, T, L), augmented by the model's own seed or the given one."""
+        change = None
+        if self.augment:
+
+            def change(views):
+                return augment_windows(views, self.generator if seed is None else seed, self.augment)
+
+        return views_of(signals, self.objective, change)
+
     def call(self, inputs, training=None):
-        signals = inputs["views"] if isinstance(inputs, dict) else inputs
+        signals = inputs
+        if isinstance(inputs, dict):
+            signals = inputs["views"] if "views" in inputs else self.views(inputs["signals"])
         outer = (-1, *signals.shape[1:-2])
         x = self.encoder(ops.reshape(signals, (-1, *signals.shape[-2:])), training=training)
         embeddings = ops.mean(ops.cast(x, "float32"), 1)  # (B V, D)
@@ -165,10 +185,10 @@ class Contrastive(keras.Model):
         z = y_pred["projections"]  # (B, V, K)
         if self.objective == "nt_xent":
             return nt_xent(z[:, 0], z[:, 1], self.temperature)
-        return clocs_loss(z, x["patient"], self.temperature)
+        return clocs_loss(z, x["subject"], self.temperature)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.log_n.update_state(log_n(x["patient"], self.objective))
+        self.log_n.update_state(log_n(x["subject"], self.objective))
         return self.get_metrics_result()
 
     def get_config(self):
@@ -178,26 +198,12 @@ class Contrastive(keras.Model):
             "objective": self.objective,
             "temperature": self.temperature,
             "projection": self.projection,
+            "augment": None if self.augment is None else asdict(self.augment),
+            "seed": self.seed,
         }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
-
-
-class EffectiveRank(keras.callbacks.Callback):
-    """Logs `effective_rank` of some windows' embeddings after every epoch: it falls towards 1 as they collapse.
-
-    It comes before callbacks that write the logs.
-
-    Args:
-        signals: (n, T, L), of a view's shape; more than D of them, as n is the most that the rank can be.
-    """
-
-    def __init__(self, signals):
-        super().__init__()
-        self.signals = signals
-
-    def on_epoch_end(self, epoch, logs=None):
-        embeddings = self.model.predict(self.signals, verbose=0)["embeddings"]
-        logs["effective_rank"] = float(effective_rank(embeddings))
+        encoder = keras.saving.deserialize_keras_object(config["encoder"])
+        augment = None if config["augment"] is None else WindowAugment(**config["augment"])
+        return cls(**{**config, "encoder": encoder, "augment": augment})

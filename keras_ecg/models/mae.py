@@ -44,6 +44,7 @@ class MAEConfig:
     decoder_width: int = 64
     decoder_depth: int = 2
     decoder_heads: int = 4
+    rotary: bool = True  # attention that knows distances, besides positions added to the tokens: no plateau
     patch_samples: int = 20  # P: 0.2 s at 100 Hz, about two QRS complexes wide
     mask_ratio: float = 0.6
     normalize_targets: bool = False  # each patch by its own mean and spread
@@ -63,7 +64,9 @@ def build_encoder(shape: tuple[int, int], config: MAEConfig, dtype: str | None =
     signals = keras.Input(shape, name="signals")
     x = PatchEmbedding(config.width, config.patch_samples, name="patches", dtype=dtype)(signals)
     x = SinCosPositions(name="positions", dtype=dtype)(x)
-    x = Transformer(config.depth, config.heads, config.expansion, config.dropout, name="transformer", dtype=dtype)(x)
+    x = Transformer(
+        config.depth, config.heads, config.expansion, config.dropout, config.rotary, name="transformer", dtype=dtype
+    )(x)
     return keras.Model(signals, x, name="mae_encoder")
 
 
@@ -92,6 +95,11 @@ def mean_of(targets, leads: int):
     return ops.tile(means, (1, targets.shape[-1] // leads))[:, None]
 
 
+def signals_of(inputs):
+    """Signals (B, T, L) from themselves, or from a dict that has them."""
+    return inputs["signals"] if isinstance(inputs, dict) else inputs
+
+
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Ratio(keras.metrics.Metric):
     """The sum of the numerators over the sum of the denominators since the last reset."""
@@ -113,7 +121,8 @@ class Ratio(keras.metrics.Metric):
 class MaskedAutoencoder(keras.Model):
     """The encoder under its pretraining task: signals (B, T, L) to predicted patches (B, N, P L) and the mask (B, N).
 
-    `fit` needs signals alone; labels and sample weights that come with them are not looked at. It logs
+    `fit` needs signals alone, or a dict that has them under that name; subjects, labels and sample weights that come
+    with them are not looked at. It logs
 
         masked_loss    mean squared error on masked patches, of raw or, with `normalize_targets`, normalized targets
         relative_loss  the same over that of predicting `mean_of` the targets: each window's own mean over all its
@@ -140,7 +149,12 @@ class MaskedAutoencoder(keras.Model):
         self.mask_tokens = MaskTokens(name="mask_tokens", dtype=policy)
         self.positions = SinCosPositions(name="decoder_positions", dtype=policy)
         self.decoder = Transformer(
-            config.decoder_depth, config.decoder_heads, config.expansion, name="decoder", dtype=policy
+            config.decoder_depth,
+            config.decoder_heads,
+            config.expansion,
+            rotary=config.rotary,
+            name="decoder",
+            dtype=policy,
         )
         self.predict_patches = layers.Dense(
             config.patch_samples * self.shape[1], name="predict_patches", dtype="float32"
@@ -156,10 +170,10 @@ class MaskedAutoencoder(keras.Model):
             part.build(inner)
         self.built = True
 
-    def call(self, signals, training=None, seed: int | None = None):
-        tokens = self.patchify(signals)  # (B, N, D)
+    def call(self, inputs, training=None, seed: int | None = None):
+        tokens = self.patchify(signals_of(inputs))  # (B, N, D)
         visible, mask, order = self.mask(tokens, seed)  # (B, V, D), (B, N), (B, N)
-        encoded = self.encode(visible, training)  # (B, V, D)
+        encoded = self.encode(visible, order, training)  # (B, V, D)
         return self.decode(encoded, order, training), mask  # (B, N, P L), (B, N)
 
     def patchify(self, signals):
@@ -170,9 +184,10 @@ class MaskedAutoencoder(keras.Model):
         """Tokens (B, N, D) to visible ones (B, V, D), the mask (B, N) and the order (B, N) that restores them."""
         return self.masking(tokens, seed=seed)
 
-    def encode(self, visible, training=None):
-        """Visible tokens (B, V, D) to encoded ones (B, V, D)."""
-        return self.encoder.get_layer("transformer")(visible, training=training)
+    def encode(self, visible, order, training=None):
+        """Visible tokens (B, V, D), the first of their order (B, N), to encoded ones (B, V, D)."""
+        positions = ops.argsort(order, axis=1)[:, : visible.shape[1]]  # (B, V): where each one stood
+        return self.encoder.get_layer("transformer")(visible, positions, training=training)
 
     def decode(self, encoded, order, training=None):
         """Encoded tokens (B, V, D) and mask tokens, in their order (B, N), to predicted patches (B, N, P L)."""
@@ -182,11 +197,16 @@ class MaskedAutoencoder(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The loss: mean squared error of the predictions on masked patches, a scalar in float32."""
         predictions, mask = y_pred
-        targets = self.targets(x)
-        losses = masked_error(targets, predictions, mask)  # (B,)
+        losses, chance = self.errors(signals_of(x), predictions, mask)
         self.masked_loss.update_state(losses)
-        self.relative_loss.update_state(losses, masked_error(targets, mean_of(targets, self.shape[1]), mask))
+        self.relative_loss.update_state(losses, chance)
         return ops.mean(losses)
+
+    def errors(self, signals, predictions, mask):
+        """Masked errors (B,) of predictions (B, N, P L), and of `mean_of` the targets of signals (B, T, L)."""
+        targets = self.targets(signals)
+        means = mean_of(targets, self.shape[1])
+        return masked_error(targets, predictions, mask), masked_error(targets, means, mask)
 
     def targets(self, signals):
         """What is to be predicted, (B, N, P L), from signals (B, T, L)."""

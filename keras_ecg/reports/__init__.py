@@ -10,7 +10,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation import curves
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
-from keras_ecg.reports import details, results
+from keras_ecg.reports import details, pretraining, results
 from keras_ecg.reports.page import count, document, section, text
 
 __all__ = ["write_report"]
@@ -18,6 +18,7 @@ __all__ = ["write_report"]
 LINKS = {
     "protocol": "Protocol",
     "comparison": "Controls",
+    "pictures": "Pictures",
     "classes": "Classes",
     "ec57": "EC57",
     "confusion": "Confusion",
@@ -34,6 +35,7 @@ STUDIES = {
     "final_seed": "Seven test records of the closest public work",
     "final_records": "Named training and test records",
     "kfold": "Patient-wise cross-validation",
+    "pretrain": "Pretraining without labels",
 }
 
 
@@ -63,13 +65,31 @@ def write_report(folder: Path | str) -> Path:
     if not (folder / "metrics.json").is_file():
         raise InputError(folder, "no metrics.json", "a run whose evaluation is done", "rerun its command: it resumes")
     metrics, environment = read_json(folder / "metrics.json"), read_json(folder / "environment.json")
+    config, history = read_yaml(folder / "config.yaml"), read_history(folder / "history.csv")
+    if metrics.get("kind") in ("masked", "contrastive"):
+        size, sections = (
+            pretraining.subtitle(metrics),
+            pretraining.sections(folder, metrics, config, environment, history),
+        )
+    else:
+        size, sections = beat_subtitle(metrics), beat_sections(folder, metrics, config, environment, history)
+    name, title = str(environment.get("model", "model")), str(config.get("title", "Heartbeats"))
+    body = "\n".join(filter(None, sections))
+    links = [(anchor, title) for anchor, title in LINKS.items() if f'<section id="{anchor}"' in body]
+    path = folder / "report.html"
+    page = document(text(f"{title}: {name}"), _header(title, name, size, environment), links, body, _footer(folder))
+    write_text(path, page)
+    return path
+
+
+def beat_sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict) -> list[str]:
+    """The sections of a run that classifies beats, in order."""
     predictions = load_predictions(folder / file_name())
-    config = read_yaml(folder / "config.yaml")
     strips = read_npz(folder / "strips.npz") if (folder / "strips.npz").is_file() else None
     name = str(environment.get("model", "model"))
     cautions = results.warnings(metrics, environment.get("skipped_records") or [])
     listed = "<ul>" + "".join(f"<li>{line}</li>" for line in cautions) + "</ul>"
-    sections = [
+    return [
         results.cards(metrics),
         section("warnings", "Read this first", listed, kind="warnings") if cautions else "",
         details.protocol(metrics, config, environment, predictions),
@@ -79,27 +99,23 @@ def write_report(folder: Path | str) -> Path:
         results.curve_section(metrics, curves(predictions)),
         details.records(metrics),
         details.repeats(metrics),
-        details.training(read_history(folder / "history.csv")),
+        details.training(history),
         details.errors(strips),
         details.environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
         details.glossary(),
     ]
-    body = "\n".join(filter(None, sections))
-    links = [(anchor, title) for anchor, title in LINKS.items() if f'<section id="{anchor}"' in body]
-    path = folder / "report.html"
-    title = str(config.get("title", "Heartbeats"))
-    page = document(text(f"{title}: {name}"), _header(title, name, metrics, environment), links, body, _footer(folder))
-    write_text(path, page)
-    return path
 
 
-def _header(title: str, name: str, metrics: dict, environment: dict) -> str:
+def beat_subtitle(metrics: dict) -> list[str]:
+    """What the header says of the size."""
     model = metrics["model"]
-    study = STUDIES.get(str(environment.get("study")), str(environment.get("study", "")))
-    seeds = len(model["seeds"])
     size = f"{count(model['beats'])} beats, {model['records']} records, {model['subjects']} subjects"
-    facts = [f"model <strong>{text(name)}</strong>", size, f"{seeds} seed{'s' * (seeds > 1)}"]
-    facts.append(text(str(environment.get("started_utc", ""))[:10]))
+    return [size, f"{len(model['seeds'])} seed{'s' * (len(model['seeds']) > 1)}"]
+
+
+def _header(title: str, name: str, size: list[str], environment: dict) -> str:
+    study = STUDIES.get(str(environment.get("study")), str(environment.get("study", "")))
+    facts = [f"model <strong>{text(name)}</strong>", *size, text(str(environment.get("started_utc", ""))[:10])]
     line = f'<p class="soft">{" · ".join(filter(None, facts))}</p>'
     return f'<div class="kicker">{text(title)}</div><h1>{text(study)}</h1>{line}'
 

@@ -189,3 +189,62 @@ def _ruled(positions: np.ndarray, start: float, stop: float) -> tuple[np.ndarray
     """Parallel lines as one path, broken by NaN."""
     along = np.repeat(positions, 3)
     return along, np.tile([start, stop, np.nan], len(positions))
+
+
+def reconstruction(
+    signal: np.ndarray, filled: np.ndarray, hidden: np.ndarray, rate_hz: float, leads: list[str], salt: str
+) -> str:
+    """A window, its hidden stretches tinted, and what a masked autoencoder made of them.
+
+    Args:
+        signal: (T, L), z-scored.
+        filled: (T, L), predictions where samples were hidden.
+        hidden: (T,) bool.
+        rate_hz: samples per second.
+        leads: L names.
+        salt: keeps identifiers of several drawings apart.
+    """
+    time = np.arange(len(signal)) / rate_hz
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], hidden, [False]]).astype(int)))
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        drawing = Figure((10.4, 1.7 * signal.shape[1]), layout="constrained")
+        for ax, name, truth, guess in zip(
+            drawing.subplots(signal.shape[1], 1, squeeze=False, sharex=True)[:, 0],
+            leads,
+            signal.T,
+            filled.T,
+            strict=True,
+        ):
+            for start, stop in edges.reshape(-1, 2):
+                ax.axvspan(start / rate_hz, stop / rate_hz, color=CLASS_COLOURS[0], alpha=0.13, linewidth=0)
+            ax.plot(time, truth, color=TRACE, linewidth=0.8)
+            ax.plot(time, np.where(hidden, guess, np.nan), color=CLASS_COLOURS[2], linewidth=1.3)
+            ax.set(xlim=(0, time[-1]), ylabel=f"{name}, z-score")
+        ax.set(xlabel="seconds")
+    share = 100 * hidden.mean()
+    return svg(drawing, f"A held-out window with {share:.0f} % of it hidden, and the reconstruction", salt)
+
+
+def views(signal: np.ndarray, made: np.ndarray, rate_hz: float, salt: str, most: int = 4) -> str:
+    """A window's first lead above some of its views.
+
+    Args:
+        signal: (T, L).
+        made: (V, T', L').
+        rate_hz: samples per second.
+        salt: keeps identifiers of several drawings apart.
+        most: views that are drawn.
+    """
+    lines = [("window", signal[:, 0]), *((f"view {k + 1}", view[:, 0]) for k, view in enumerate(made[:most]))]
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        drawing = Figure((10.4, 0.9 * len(lines)), layout="constrained")
+        for ax, (name, values) in zip(drawing.subplots(len(lines), 1, sharex=True), lines, strict=True):
+            ax.plot(
+                np.arange(len(values)) / rate_hz,
+                values,
+                color=TRACE if name == "window" else CLASS_COLOURS[0],
+                linewidth=0.8,
+            )
+            ax.set(ylabel=name, xlim=(0, len(signal) / rate_hz), yticks=[])
+        ax.set(xlabel="seconds")
+    return svg(drawing, f"A held-out window and {len(lines) - 1} views of it", salt)

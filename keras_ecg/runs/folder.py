@@ -70,6 +70,11 @@ class RunFolder:
         save_predictions(self.path / file_name(name), **arrays)
         self.update()
 
+    def write_arrays(self, name: str = "model", **arrays: np.ndarray) -> None:
+        """Writes what a model ("model") or a control makes of anything but beats: `keras_ecg.evaluation` says what."""
+        write_npz(self.path / file_name(name), **arrays)
+        self.update()
+
     def write_strips(self, **arrays: np.ndarray) -> None:
         """Writes the ECG strips of the most confident errors, drawn by the report.
 

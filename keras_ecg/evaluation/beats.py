@@ -1,13 +1,9 @@
-"""From stored predictions to every published figure: numbers by name, no files written, nothing drawn.
-
-    for name, value in evaluate(load_predictions("predictions.npz"), bootstrap=1000, seed=0):
-        print(name, value)
+"""Figures of classified beats.
 
 A figure is the mean over seeds of single models' figures; only what stands under `ensemble` is one. All of it is
 a function of the predictions alone, so that anyone can recompute metrics.json.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +12,15 @@ import numpy as np
 from keras_ecg import metrics
 from keras_ecg.databases.mitdb import CLASSES, SEED_TEST
 from keras_ecg.errors import InputError
-from keras_ecg.explanations import EXPLANATIONS, explain
+from keras_ecg.evaluation.names import Named, nest
 from keras_ecg.predictions import Predictions, control_files, file_name, load_predictions
 
-__all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "confident_errors", "curves"]
-
-FORMAT = 1
 F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
 BRIEF = (*metrics.SUMMARY, *F1)
 COMPARED = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1")
 RECORD = ("accuracy", "macro_f1", *F1) + tuple(
     f"ec57.{table}.{figure}" for table in metrics.AAMI for figure in ("sensitivity", "positive_predictivity")
 )
-Named = Iterator[tuple[str, Any]]
-
-
-def plain(value: Any) -> Any:
-    """A value for JSON: Python numbers, lists, and None for what is undefined."""
-    if isinstance(value, dict):
-        return {str(key): plain(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def nest(items: Named) -> dict:
-    """{"a": {"b": 1}} from ("a.b", 1)."""
-    out: dict = {}
-    for name, value in items:
-        *path, last = name.split(".")
-        at = out
-        for part in path:
-            at = at.setdefault(part, {})
-        at[last] = value
-    return out
 
 
 def confusions(p: Predictions, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -215,29 +184,29 @@ def compare(a: Predictions, b: Predictions, bootstrap: int = 1000, seed: int = 0
             yield f"{name}.{part}", v
 
 
-def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> dict:
-    """All of a run's metrics.json, from `predictions.npz` and the `predictions_<control>.npz` beside it.
+def evaluate_beats(folder: Path, bootstrap: int, seed: int) -> dict:
+    """The figures of a run that classifies beats, of its controls and of their differences.
 
     Raises:
         InputError: predictions are missing, odd, or of other beats than the model's.
     """
-    folder = Path(folder)
     model = load_predictions(folder / file_name())
     controls = {name: load_predictions(path) for name, path in control_files(folder).items()}
-    out: dict[str, Any] = {"format": FORMAT, "bootstrap": {"resamples": bootstrap, "seed": seed}}
 
     def predictor(p: Predictions) -> dict:
         return nest(evaluate(p, bootstrap, seed)) | nest(subsets(p, bootstrap, seed))
 
-    out["model"] = predictor(model)
-    out["controls"] = {name: predictor(p) for name, p in controls.items()}
-    out["differences"] = {
-        name: nest(compare(model, p, bootstrap, seed, folder / file_name(name))) for name, p in controls.items()
+    out: dict[str, Any] = {
+        "model": predictor(model),
+        "controls": {name: predictor(p) for name, p in controls.items()},
+        "differences": {
+            name: nest(compare(model, p, bootstrap, seed, folder / file_name(name))) for name, p in controls.items()
+        },
     }
     out["per_record"], out["without_record"] = record_rows(model)
     if model.fold is not None:
         out["folds"], out["fold_spread"] = fold_rows(model)
-    return plain(out)
+    return out
 
 
 def confident_errors(p: Predictions, count: int = 12, per_record: int = 2) -> np.ndarray:

@@ -1,0 +1,41 @@
+"""From stored predictions to every published figure: numbers by name, no files written, nothing drawn.
+
+    for name, value in evaluate(load_predictions("predictions.npz"), bootstrap=1000, seed=0):
+        print(name, value)
+    evaluate_run("Research_Runs/FOLDER")  # all of metrics.json
+
+What a run has predicted is seen in its arrays: classified beats, or the held-out loss of a pretraining.
+"""
+
+from pathlib import Path
+
+from keras_ecg.evaluation.beats import compare, confident_errors, curves, evaluate, evaluate_beats, subsets
+from keras_ecg.evaluation.names import plain
+from keras_ecg.evaluation.pretraining import evaluate_contrastive, evaluate_masked
+from keras_ecg.explanations import EXPLANATIONS, explain
+from keras_ecg.predictions import file_name, read_npz
+
+__all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "confident_errors", "curves", "subsets"]
+
+FORMAT = 1
+KINDS = {"mean_error": ("masked", evaluate_masked), "log_n": ("contrastive", evaluate_contrastive)}
+
+
+def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> dict:
+    """All of a run's metrics.json, from `predictions.npz` and the `predictions_<control>.npz` beside it.
+
+    Args:
+        folder: of the run.
+        bootstrap: resamples over subjects for the intervals; 0 for none.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: predictions are missing, odd, or of other examples than the model's.
+    """
+    folder = Path(folder)
+    out = {"format": FORMAT, "bootstrap": {"resamples": bootstrap, "seed": seed}}
+    stored = read_npz(folder / file_name())
+    for array, (kind, figures) in KINDS.items():
+        if array in stored:
+            return plain(out | {"kind": kind} | figures(folder, bootstrap, seed))
+    return plain(out | evaluate_beats(folder, bootstrap, seed))

@@ -1,0 +1,31 @@
+"""Figures have dotted names: how they become a tree, and a tree becomes JSON."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Named = Iterator[tuple[str, Any]]
+
+
+def plain(value: Any) -> Any:
+    """A value for JSON: Python numbers, lists, and None for what is undefined."""
+    if isinstance(value, dict):
+        return {str(key): plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def nest(items: Named) -> dict:
+    """{"a": {"b": 1}} from ("a.b", 1)."""
+    out: dict = {}
+    for name, value in items:
+        *path, last = name.split(".")
+        at = out
+        for part in path:
+            at = at.setdefault(part, {})
+        at[last] = value
+    return out

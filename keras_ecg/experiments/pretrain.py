@@ -1,0 +1,277 @@
+"""Self-supervised pretraining on unlabelled windows: a run folder with the encoder, its contract and its alarms."""
+
+import csv
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from keras_ecg import cli
+from keras_ecg.config import Config, Model
+from keras_ecg.controls import interpolate_masked
+from keras_ecg.data.window_sources import subject_name, window_samples
+from keras_ecg.data.window_stream import count_windows, create_window_dataset, split_subjects, window_subjects
+from keras_ecg.data.windows import refuse_subjects, window_manifest
+from keras_ecg.databases import mitdb
+from keras_ecg.encoders import Contract, save_encoder
+from keras_ecg.errors import InputError
+from keras_ecg.experiments.study import open_folder
+from keras_ecg.files import fingerprint
+from keras_ecg.layers.patches import patchify
+from keras_ecg.metrics import effective_rank
+from keras_ecg.models.contrastive import log_n
+from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_config
+from keras_ecg.predictions import write_npz
+from keras_ecg.runs import RunFolder
+from keras_ecg.training import adamw, prepare_backend
+
+IGNORED = ("beats", "sequences", "augment", "tuning")
+PICTURES = 6
+
+
+def test_subjects(config: Config) -> set[str]:
+    """Subjects of MIT-BIH that the configured split tests on: no encoder may have seen them."""
+    wanted = config.evaluation
+    test = {"ds1_ds2": mitdb.DS2, "seed": mitdb.SEED_TEST, "records": wanted.test_records}[wanted.split]
+    return {subject_name("mitdb", mitdb.subject_of(record)) for record in test}
+
+
+class History(keras.callbacks.Callback):
+    """Keeps history.csv up to date, epoch by epoch; a resumed training goes on where the file ends."""
+
+    def __init__(self, run: RunFolder):
+        super().__init__()
+        self.run = run
+        path = run.path / "history.csv"
+        self.rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"seed": 0, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
+        self.rows = [r for r in self.rows if int(r["epoch"]) <= epoch] + [row]
+        self.run.write_history(self.rows)
+        self.run.update()
+
+
+class EffectiveRank(keras.callbacks.Callback):
+    """Logs the effective rank of some windows' mean tokens after every epoch: it falls to 1 as they collapse."""
+
+    def __init__(self, signals: np.ndarray):
+        super().__init__()
+        self.signals = signals
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["effective_rank"] = effective_rank(embed(self.model.encoder, self.signals))
+
+
+def embed(encoder: keras.Model, signals: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Mean tokens (n, D) of windows (n, T, L); a longer window, or more leads, than the encoder takes are cut."""
+    samples, leads = encoder.input_shape[1:]
+    return encoder.predict(signals[:, :samples, :leads], batch_size=batch_size, verbose=0).mean(1)
+
+
+def trackers(run: RunFolder, config: Config) -> list[keras.callbacks.Callback]:
+    """Callbacks of what `tracking` asks for.
+
+    Raises:
+        InputError: Weights & Biases is wanted and not installed.
+    """
+    out: list[keras.callbacks.Callback] = []
+    if config.tracking.tensorboard:
+        out.append(keras.callbacks.TensorBoard(str(run.path / "logs")))
+    if config.tracking.wandb_project:
+        try:
+            import wandb
+        except ImportError:
+            found = "no package wandb"
+            raise InputError("tracking.wandb_project", found, "wandb", "pip install wandb, or leave it empty") from None
+        tracked = wandb.init(project=config.tracking.wandb_project, name=run.path.name, config=run.config)
+        out.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tracked.log(dict(logs), step=epoch)))
+    return out
+
+
+def fit_objective(run: RunFolder, model: keras.Model, config: Config, train: list[str], held_out: list[str]) -> None:
+    """Fits an objective on the windows of the training subjects, resuming from the run's last whole epoch.
+
+    Raises:
+        InputError: fewer windows than a batch has, or a loss that is not a number.
+    """
+    size, training = config.loader.batch_size, config.training
+    manifest = window_manifest(config)
+    steps = count_windows(manifest, train) // size
+    if not steps:
+        found = f"{count_windows(manifest, train)} training windows"
+        raise InputError("loader.batch_size", found, f"at least a batch of {size}", "pack more, or lower it")
+    stream = create_window_dataset(config, size, True, train)
+    stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
+    held = create_window_dataset(config, size, True, held_out)  # shuffled, or a contrastive batch were one subject's
+    model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)
+    callbacks = [
+        EffectiveRank(first_windows(held, 1024)),
+        keras.callbacks.BackupAndRestore(str(run.path / "parts" / "backup"), double_checkpoint=True),
+        History(run),
+        *trackers(run, config),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    history = model.fit(
+        stream,
+        epochs=training.epochs,
+        steps_per_epoch=steps,
+        shuffle=False,  # the stream is shuffled
+        validation_data=held,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    ).history
+    if history and not np.isfinite(history["loss"]).all():
+        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+
+
+def first_windows(stream, count: int) -> np.ndarray:
+    """The first `count` windows (n, T, L) of a stream, or all there are."""
+    found, total = [], 0
+    for batch in stream.as_numpy_iterator():
+        found.append(batch["signals"])
+        total += len(found[-1])
+        if total >= count:
+            break
+    return np.concatenate(found)[:count]
+
+
+def masked_errors(model: keras.Model, stream, names: np.ndarray, interpolate: bool = False) -> dict[str, np.ndarray]:
+    """What `keras_ecg.evaluation.pretraining` wants of a masked autoencoder; the same masks for every model.
+
+    Args:
+        model: a `MaskedAutoencoder`.
+        stream: held-out windows, in order.
+        names: of the subjects.
+        interpolate: score straight lines through the visible samples instead of the model's predictions.
+    """
+    rows: dict[str, list] = {"subject": [], "error": [], "mean_error": []}
+    for k, batch in enumerate(stream.as_numpy_iterator()):
+        signals = batch["signals"]
+        predictions, mask = model(signals, training=False, seed=k)
+        if interpolate:
+            patch = model.config.patch_samples
+            hidden = np.repeat(keras.ops.convert_to_numpy(mask), patch, axis=1)
+            predictions = patchify(interpolate_masked(signals, hidden), patch)
+        errors = model.errors(signals, predictions, mask)
+        for name, values in zip(rows, (names[batch["subject"]], *map(keras.ops.convert_to_numpy, errors)), strict=True):
+            rows[name].append(values)
+    return {name: np.concatenate(values) for name, values in rows.items()}
+
+
+def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: int = 2048) -> dict[str, np.ndarray]:
+    """What `keras_ecg.evaluation.pretraining` wants of a contrastive model; the same views for every model."""
+    out: dict[str, list] = {"loss": [], "log_n": [], "subject": [], "embeddings": []}
+    total = 0
+    for k, batch in enumerate(stream.as_numpy_iterator()):
+        x = {"views": model.views(batch["signals"], seed=k), "subject": batch["subject"]}
+        found = model(x, training=False)
+        out["loss"].append(float(model.compute_loss(x, y_pred=found)))
+        out["log_n"].append(float(log_n(batch["subject"], model.objective)))
+        if total < windows:
+            total += len(batch["subject"])
+            out["subject"].append(names[batch["subject"]])
+            out["embeddings"].append(keras.ops.convert_to_numpy(found["embeddings"])[:, 0])
+    joined = {name: np.concatenate(out[name]) for name in ("subject", "embeddings")}
+    return {"loss": np.array(out["loss"]), "log_n": np.array(out["log_n"]), **joined}
+
+
+def score(run: RunFolder, model: keras.Model, config: Config, held_out: list[str]) -> None:
+    """Writes what the model and its controls make of the held-out windows."""
+    names = np.array(window_subjects(window_manifest(config)))
+    untrained = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
+    if config.model.name == "mae":
+        held = create_window_dataset(config, config.loader.batch_size, False, held_out)
+        run.write_arrays("model", **masked_errors(model, held, names))
+        run.write_arrays("untrained", **masked_errors(untrained, held, names))
+        if not model.config.normalize_targets:
+            run.write_arrays("interpolation", **masked_errors(model, held, names, interpolate=True))
+        pictured = first_windows(create_window_dataset(config, PICTURES, True, held_out), PICTURES)
+        filled, hidden = model.reconstruct(pictured, seed=0)
+        drawn = {"filled": filled, "hidden": hidden}
+        write_npz(
+            run.path / "pictures.npz", signals=pictured, **{k: keras.ops.convert_to_numpy(v) for k, v in drawn.items()}
+        )
+    else:
+        held = create_window_dataset(config, config.loader.batch_size, True, held_out)
+        run.write_arrays("model", **contrastive_losses(model, held, names))
+        run.write_arrays("untrained", **contrastive_losses(untrained, held, names))
+        pictured = first_windows(held, PICTURES)
+        views = keras.ops.convert_to_numpy(model.views(pictured, seed=0))
+        write_npz(run.path / "pictures.npz", signals=pictured, views=views)
+
+
+def model_shape(config: Config) -> tuple[int, int]:
+    """(T, L) of the configured windows."""
+    return window_samples(config.windows), len(config.windows.leads)
+
+
+def run_pretraining(config: Config) -> RunFolder:
+    """Pretrains the configured objective on the configured windows, but for held-out subjects.
+
+    Returns:
+        The finished run folder; `load_encoder` reads the encoder that it holds.
+
+    Raises:
+        InputError: no packed windows, or some of a test subject; an unknown model; a misspelt knob.
+    """
+    objective_config(config.model.name, config.model.options)
+    manifest = window_manifest(config)
+    refuse_subjects(manifest, test_subjects(config))
+    train, held_out = split_subjects(config)
+    data = fingerprint({name: group["files"] for name, group in manifest["groups"].items()})
+    run = open_folder(config, "pretrain", IGNORED, data, {"seeds": [config.loader.seed]})
+    if run.finished:
+        return run
+    counts = [count_windows(manifest, side) for side in (train, held_out)]
+    print(f"{counts[0]} windows of {len(train)} subjects; {counts[1]} of {len(held_out)} subjects held out", flush=True)
+    prepare_backend(config)
+    keras.utils.set_random_seed(config.loader.seed)
+    model = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
+    fit_objective(run, model, config, train, held_out)
+    save_encoder(run.path, model.encoder, contract_of(config, model, manifest, run.path.name))
+    score(run, model, config, held_out)
+    metrics = run.finish(training_subjects=len(train), held_out_subjects=len(held_out), totals=manifest["totals"])
+    print(headline(run, metrics))
+    return run
+
+
+def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) -> Contract:
+    """What the encoder must be fed, and what it has seen."""
+    windows, (samples, leads) = config.windows, model.encoder.input_shape[1:]
+    seen = {
+        name: {"records": t["records"], "subjects": t["subjects"], "hours": round(t["unique_hours"], 2)}
+        for name, t in manifest["totals"].items()
+    }
+    return Contract(
+        window_seconds=samples / windows.sampling_rate_hz,
+        sampling_rate_hz=windows.sampling_rate_hz,
+        leads=windows.leads,
+        leads_at_once=leads,
+        fallback_leads=windows.fallback_leads,
+        bandpass_hz=windows.bandpass_hz,
+        seen=seen,
+        run=run,
+    )
+
+
+def headline(run: RunFolder, metrics: dict) -> str:
+    """The lines that the script ends with: the figure, the alarms, the report."""
+    figure = metrics["model"]["relative_loss"]
+    of = "log N" if metrics["kind"] == "contrastive" else "the loss of predicting the mean"
+    lines = [f"{run.path.name}: held-out loss {figure['mean']:.3f} of {of}"]
+    lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
+    return "\n".join([*lines, f"report: {run.path / 'report.html'}"])
+
+
+def main() -> None:
+    parser = cli.parser(run_pretraining.__doc__.splitlines()[0], "pretrain_config.yaml")
+    parser.add_argument(
+        "--model", choices=tuple(OBJECTIVES), help="another one than the config's starts from its defaults"
+    )
+    args = parser.parse_args()
+    config = cli.config(args)
+    if args.model and args.model != config.model.name:
+        config = replace(config, model=Model(args.model))
+    run_pretraining(config)

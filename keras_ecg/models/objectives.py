@@ -1,0 +1,69 @@
+"""The objectives of self-supervised pretraining by name, each an encoder under its task: `OBJECTIVES`.
+
+An objective is a Keras model fitted to dicts of `signals` (B, T, L) and `subject` (B,) int, as the window stream yields
+them; its `encoder` takes signals to tokens (B, N, D) and is what pretraining is for.
+"""
+
+from dataclasses import dataclass, field
+
+import keras
+
+from keras_ecg.config import from_dict
+from keras_ecg.errors import InputError
+from keras_ecg.models.contrastive import Contrastive, view_shape
+from keras_ecg.models.encoders import build_encoder
+from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder
+from keras_ecg.signals.window_augment import WindowAugment
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig:
+    """Knobs of the contrastive objectives."""
+
+    objective: str = "nt_xent"  # or cmsc (halves in time), cmlc (leads), cmsmlc (both)
+    encoder: str = "cnn_transformer"  # or cnn, cnn_lstm, cnn_attention_lstm
+    encoder_options: dict = field(default_factory=dict)
+    temperature: float = 0.1
+    projection: int = 128
+    augment: WindowAugment = field(default_factory=WindowAugment)  # with a probability of 0 the views stay as they are
+
+
+def build_contrastive(shape: tuple[int, int], config: ContrastiveConfig, seed: int) -> keras.Model:
+    """An encoder of views under a contrastive objective."""
+    encoder = build_encoder(config.encoder, view_shape(shape, config.objective), config.encoder_options)
+    augment = config.augment if config.augment.probability else None
+    return Contrastive(encoder, config.objective, config.temperature, config.projection, augment, seed)
+
+
+OBJECTIVES = {"mae": (MAEConfig, MaskedAutoencoder), "contrastive": (ContrastiveConfig, build_contrastive)}
+
+
+def objective_config(name: str, options: dict | None = None):
+    """The dataclass of an objective's knobs, its defaults overlaid with `options`.
+
+    Raises:
+        InputError: no such objective, or no such knob.
+    """
+    if name not in OBJECTIVES:
+        raise InputError("model.name", repr(name), f"one of {', '.join(OBJECTIVES)}", "correct it")
+    return from_dict(OBJECTIVES[name][0], options or {}, "model.options")
+
+
+def build_objective(name: str, shape: tuple[int, int], options: dict | None = None, seed: int = 0) -> keras.Model:
+    """An encoder under its pretraining task.
+
+    Args:
+        name: a key of `OBJECTIVES`.
+        shape: (T, L) of the windows.
+        options: knobs that differ from the objective's defaults.
+        seed: of masks and augmentation; that of the weights is Keras'.
+
+    Raises:
+        InputError: no such objective, no such knob, or knobs that do not fit together or to the windows.
+    """
+    config = objective_config(name, options)
+    try:
+        return OBJECTIVES[name][1](shape, config, seed)
+    except (ValueError, ZeroDivisionError) as error:
+        found = str(error).strip().split("\n")[0]
+        raise InputError("model.options", found, f"knobs of {name} that fit together", "correct them") from error

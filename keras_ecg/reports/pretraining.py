@@ -1,0 +1,128 @@
+"""The report's page of a pretraining: held-out loss, alarms, pictures."""
+
+from pathlib import Path
+
+from keras_ecg.explanations import explain, title_of
+from keras_ecg.predictions import read_npz
+from keras_ecg.reports import charts
+from keras_ecg.reports.details import environment_section, training
+from keras_ecg.reports.page import bar, count, definitions, estimate, figure, number, section, span, table, text
+
+REFERENCE = {"masked": "the loss of predicting each window's mean", "contrastive": "log N, the loss at chance"}
+
+
+def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict) -> list[str]:
+    """The page's sections, in order."""
+    alarms = "<ul>" + "".join(f"<li><strong>{text(alarm)}</strong></li>" for alarm in metrics["alarms"]) + "</ul>"
+    return [
+        cards(metrics),
+        section("warnings", "Alarms", alarms, kind="warnings") if metrics["alarms"] else "",
+        protocol(metrics, config, environment),
+        comparison(metrics, str(environment.get("model", "model"))),
+        pictures(folder, config),
+        training(history),
+        environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
+    ]
+
+
+def subtitle(metrics: dict) -> list[str]:
+    """What the header says of the size."""
+    model = metrics["model"]
+    return [f"scored on {count(model['windows'])} held-out windows of {count(model['subjects'])} subjects"]
+
+
+def cards(metrics: dict) -> str:
+    """The held-out loss against its reference, and the effective rank of a contrastive encoder."""
+    model = metrics["model"]
+    loss = model["relative_loss"]
+    controls = [c["relative_loss"]["mean"] for c in metrics["controls"].values()]
+    ends = [f"of {REFERENCE[metrics['kind']]}"] + ([f"95 % interval {span(loss, 3)}"] if span(loss) else [])
+    ends += [f"◇ best control {min(controls):.3f}"] if controls else []
+    shown = [("held-out loss", number(loss["mean"]), bar(loss, min([*controls, 1.0])), ends)]
+    if "effective_rank" in model:
+        of = f"of {model['dimensions']} dimensions; 1 is a collapse"
+        shown.append(("effective rank", number(model["effective_rank"], 1), "", [of]))
+    out = "".join(
+        f'<div class="card"><div class="name">{name}</div><div class="value">{value}</div>{scale}'
+        f'<div class="range">{"<br>".join(lines)}</div></div>\n'
+        for name, value, scale, lines in shown
+    )
+    return f'<div class="cards">{out}</div>'
+
+
+def protocol(metrics: dict, config: dict, environment: dict) -> str:
+    """What was seen, what was held out, and how."""
+    windows, model = config.get("windows", {}), config.get("model", {})
+    seen = "; ".join(
+        f"{text(name)}: {count(t['windows'])} windows of {count(t['subjects'])} subjects, "
+        f"{t['unique_hours']:.1f} unique hours"
+        for name, t in (environment.get("totals") or {}).items()
+    )
+    split = config.get("evaluation", {}).get("split", "")
+    pairs = [
+        ("packed windows", seen),
+        (
+            "held out",
+            f"{count(environment.get('held_out_subjects', 0))} subjects, against "
+            f"{count(environment.get('training_subjects', 0))} that trained",
+        ),
+        ("never seen", f"the test subjects of the split {text(split)}; their windows are refused"),
+        (
+            "window",
+            f"{windows.get('length_seconds', 0):g} s at {windows.get('sampling_rate_hz', 0):g} Hz, leads "
+            f"{text(', '.join(windows.get('leads', ())))}, {text(windows.get('bandpass_hz', ''))} Hz, z-scored",
+        ),
+        ("objective", text({"model": model.get("name"), **model.get("options", {})})),
+    ]
+    return section("protocol", "Protocol", definitions(pairs))
+
+
+def comparison(metrics: dict, name: str) -> str:
+    """Model and controls in one table."""
+    first = metrics["model"]
+    figures = ["relative_loss"] + [
+        k for k in ("masked_loss", "contrastive_loss", "log_n", "effective_rank") if k in first
+    ]
+    databases = list(first.get("databases", {}))
+    rows = []
+    for kind, label, of in [
+        ("lead", text(name), first),
+        *(("", f"control: {text(title_of(c))}", f) for c, f in metrics["controls"].items()),
+    ]:
+        cells = [estimate(of[k]) if isinstance(of[k], dict) else number(of[k]) for k in figures]
+        rows.append((kind, [label, *cells, *(estimate(of["databases"][d]) for d in databases)]))
+    heads = [f'<span title="{text(explain(k))}">{k.replace("_", " ")}</span>' for k in figures]
+    share = f"The relative loss is a share of {REFERENCE[metrics['kind']]}. Intervals: bootstrap over subjects."
+    note = f'<p class="note">{share}</p>'
+    return section(
+        "comparison",
+        "Against the controls",
+        note,
+        table(["", *heads, *(f"relative loss, {text(d)}" for d in databases)], rows, kind="tight"),
+    )
+
+
+def pictures(folder: Path, config: dict) -> str:
+    """Reconstructions of a masked autoencoder, or the views that a contrastive encoder was shown."""
+    path = folder / "pictures.npz"
+    if not path.is_file():
+        return ""
+    stored, windows = read_npz(path), config.get("windows", {})
+    rate, leads = float(windows.get("sampling_rate_hz", 1)), list(windows.get("leads", ["?"]))
+    if "filled" in stored:
+        images = [
+            figure(
+                charts.reconstruction(
+                    stored["signals"][k], stored["filled"][k], stored["hidden"][k], rate, leads, f"r{k}"
+                )
+            )
+            for k in range(len(stored["signals"]))
+        ]
+        note = "Held-out windows. Tinted stretches were hidden from the encoder; the red line is what it made of them."
+        return section("pictures", "Reconstructions", f'<p class="note">{note}</p>', *images)
+    images = [
+        figure(charts.views(stored["signals"][k], stored["views"][k], rate, f"v{k}"))
+        for k in range(len(stored["signals"]))
+    ]
+    note = "Held-out windows, and the views of each that the objective draws towards each other."
+    return section("pictures", "Views", f'<p class="note">{note}</p>', *images)
