@@ -36,6 +36,15 @@ class Database:
 
 
 @dataclass(frozen=True)
+class Context:
+    """The recording around each beat, which encoders of whole windows take: cleaned as they were pretrained."""
+
+    seconds: float = 0.0  # 0: none is kept
+    sampling_rate_hz: float = 100.0
+    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
+
+
+@dataclass(frozen=True)
 class Beats:
     """How a beat is cut out of a recording."""
 
@@ -47,6 +56,7 @@ class Beats:
     edge: Literal["pad", "drop"] = "pad"  # beats nearer to an end than half a window
     wavelet: str = "morl"
     scales: int = 32  # 1 to 32: 292 to 9.1 Hz at 360 Hz
+    context: Context = field(default_factory=Context)
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,8 @@ class Loader:
     batch_size: int = 256
     cycle_length: int = 4
     shuffle_chunks: int = 16  # chunks mixed at a time: 4,096 sequences
+    scalograms: bool = True  # an encoder of whole windows does without
+    context: bool = False  # the window around each beat, as beats.context cleans it, z-scored
     normalize: Literal["scale", "global", "none"] = "scale"
     center: bool = False  # take each beat's median level off before its wavelet transform, which is then in the graph
     rr_features: bool = False

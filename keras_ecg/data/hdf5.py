@@ -9,6 +9,8 @@ Each file holds, for the n beats of its record:
     symbol      (n,) bytes: the annotation's symbol
     rr_before, rr_after  (n,) float32, seconds; NaN at the ends
     median_beat (T,) float32, mV: the record's median beat, from all its beats and no label
+    context     (K,) float16, mV: the cleaned recording with half a context window added at each end; empty if none
+    context_start  (n,) int32: first sample in it of each beat's window
 """
 
 import errno
@@ -22,7 +24,7 @@ import numpy as np
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 
-VERSION = 1  # raised when the same parameters would give another file
+VERSION = 2  # raised when the same parameters would give another file
 COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
 
 

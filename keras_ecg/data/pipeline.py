@@ -10,11 +10,20 @@ from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
 from keras_ecg.data.manifests import check_present
 from keras_ecg.data.streams import batch_pools, plain, pool_size, random_seeds, read_files
-from keras_ecg.data.tfrecords import SCRIPT, VERSION, label_position, parse_chunks, read_manifest, rr_context
+from keras_ecg.data.tfrecords import (
+    SCRIPT,
+    VERSION,
+    context_samples,
+    label_position,
+    parse_chunks,
+    read_manifest,
+    rr_context,
+)
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features
 from keras_ecg.signals.scalogram import cwt_matrix
+from keras_ecg.signals.windows import zscore
 
 TENSORFLOW = SimpleNamespace(
     log=tf.math.log,
@@ -118,13 +127,14 @@ def read_chunks(
 
     @plain
     def parse(text, share):
-        chunk = parse_chunks(text[tf.newaxis], config.sequences, scales, samples, scalograms)
+        chunk = parse_chunks(text[tf.newaxis], config.sequences, scales, samples, scalograms, config.loader.context)
         if normalization:
             chunk["scalograms"] = normalize(chunk["scalograms"], *normalization)
         return {**{name: values[0] for name, values in chunk.items()}, "keep": share}
 
     # Chunk by chunk, which stay in the processor's cache between the steps.
-    return paths.map(parse, tf.data.AUTOTUNE, deterministic=True).batch(pool)
+    chunks = paths.map(parse, tf.data.AUTOTUNE, deterministic=True)
+    return chunks.padded_batch(pool) if config.loader.context else chunks.batch(pool)
 
 
 def to_scalograms(samples, config: Config):
@@ -183,7 +193,7 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
         seed: (2,) int of the augmentation; None for none.
     """
     augment, position = config.augment, label_position(config.sequences)
-    rhythm = beats["rr"]
+    rhythm, inputs = beats["rr"], {}
     if seed is not None:
         center = rr_context(config.sequences)
         rhythm, labels = augment_rhythm(rhythm, labels, center, augment, tf.random.fold_in(seed, 1))
@@ -196,19 +206,21 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
             if augment.fusion:
                 samples, labels = fuse(samples, median, labels, position, augment, tf.random.fold_in(seed, 2))
             samples, median_beats = augment_waveform(samples, median, augment, tf.random.fold_in(seed, 3))
-    if "scalograms" in beats:
-        values = beats["scalograms"]
-    else:
-        values = to_scalograms(samples if config.loader.center else samples + level, config)
-    values = normalize(values, mean, scale)[..., tf.newaxis]
-    inputs = {"scalograms": values}
+    if config.loader.scalograms:
+        if "scalograms" in beats:
+            values = beats["scalograms"]
+        else:
+            values = to_scalograms(samples if config.loader.center else samples + level, config)
+        inputs["scalograms"] = normalize(values, mean, scale)[..., tf.newaxis]
+    if config.loader.context:
+        inputs["context"] = zscore(tf.cast(beats["context"], tf.float32), tf.experimental.numpy)
     if config.loader.waveforms:
         inputs["waveforms"] = tf.stack([samples, samples - median_beats], -1)
     if config.loader.difference_quantiles:
         inputs["difference_quantiles"] = beats["difference_quantiles"]
     if config.loader.rr_features:
         inputs["rr"] = sequence_rhythm(rhythm, config)
-    return (inputs if len(inputs) > 1 else values), labels
+    return (inputs["scalograms"] if list(inputs) == ["scalograms"] else inputs), labels
 
 
 def changes_waveform(augment: Augment) -> bool:
@@ -237,23 +249,34 @@ def create_dataset(
     Returns:
         A dataset of `(scalograms (B, S, F, T, 1) float32, labels (B,) int64)`. Where the configuration asks for more,
         the inputs are a dict: `loader.rr_features` adds `rr` (B, S, R), `loader.waveforms` adds `waveforms`
-        (B, S, T, 2), `loader.difference_quantiles` adds `difference_quantiles` (B, 4). Every sequence comes once an
-        epoch, unless `augment.normal_per_epoch` or `augment.fusion_per_epoch` draws fewer.
+        (B, S, T, 2), `loader.difference_quantiles` adds `difference_quantiles` (B, 4), `loader.context` adds
+        `context` (B, T, 1), the z-scored window in whose middle the labelled beat stands; `loader.scalograms` takes
+        scalograms away. Every sequence comes once an epoch, unless `augment.normal_per_epoch` or
+        `augment.fusion_per_epoch` draws fewer.
 
     Raises:
-        InputError: as `chunk_files`, and `difference_quantiles` without `waveforms`.
+        InputError: as `chunk_files`; `difference_quantiles` without `waveforms`; `context` where none was kept; or a
+            configuration that asks for no input at all.
     """
     config = as_config(config)
     record_names = list(record_names)
     chunk_files(record_names, config)
     if config.loader.difference_quantiles and not config.loader.waveforms:
         raise InputError("loader.difference_quantiles", "no loader.waveforms", "both", "set loader.waveforms=true")
+    window = context_samples(config.beats.context)
+    if config.loader.context and not window:
+        raise InputError(
+            "loader.context", "no window in the chunks", "beats.context.seconds", "set it, preprocess, pack"
+        )
+    if not any((config.loader.scalograms, config.loader.context, config.loader.waveforms, config.loader.rr_features)):
+        raise InputError("loader", "no input", "scalograms, context, waveforms or rr_features", "ask for one")
     length = config.sequences.length
     beats_per_chunk, context = config.sequences.chunk_size + length - 1, rr_context(config.sequences)
     augmented = is_training and config.augment != Augment()
     redrawn = config.loader.center or (augmented and changes_waveform(config.augment))
-    stored = config.sequences.storage == "scalogram" and not redrawn
-    wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or not stored)
+    stored = config.loader.scalograms and config.sequences.storage == "scalogram" and not redrawn
+    computed = config.loader.scalograms and not stored
+    wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or computed)
 
     @plain
     def draw(chunks: dict, seed):
@@ -279,6 +302,11 @@ def create_dataset(
             out["rr"] = tf.gather(flat["rr"], interval)
             for name in ("median_beat", "difference_quantiles"):
                 out[name] = tf.gather(chunks[name], chunk[:, 0])
+            if config.loader.context:
+                held = tf.shape(chunks["context"], tf.int64)[1]
+                first = chunk[:, 0] * held + tf.cast(tf.gather_nd(chunks["context_start"], where), tf.int64)
+                index = first[:, tf.newaxis] + tf.range(window, dtype=tf.int64)
+                out["context"] = tf.gather(tf.reshape(chunks["context"], (-1, 1)), index)  # (B, T, 1)
             return out, tf.cast(tf.gather_nd(chunks["label"], where), tf.int64)
 
         return gather

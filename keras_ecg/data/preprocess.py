@@ -7,7 +7,7 @@ import pywt
 from threadpoolctl import threadpool_limits
 
 from keras_ecg import cli
-from keras_ecg.config import Beats, Config, to_dict
+from keras_ecg.config import Beats, Config, Context, to_dict
 from keras_ecg.data.hdf5 import VERSION, describe, hdf5_path, stored_fingerprint, writing
 from keras_ecg.databases import mitdb, recordings
 from keras_ecg.errors import InputError
@@ -17,6 +17,7 @@ from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
 from keras_ecg.signals.filters import bandpass, check_band, moved_peaks, resample
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
+from keras_ecg.signals.windows import fill_missing
 
 AT_ONCE = 256  # beats, in memory that is used again: new memory costs as much as the transform
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
@@ -29,8 +30,27 @@ def check_parameters(beats: Beats) -> None:
         InputError: says which.
     """
     check_band(beats.bandpass_hz, beats.sampling_rate_hz, "beats.bandpass_hz")
+    check_band(beats.context.bandpass_hz, beats.context.sampling_rate_hz, "beats.context.bandpass_hz")
     if beats.wavelet not in REAL_WAVELETS:
         raise InputError("beats.wavelet", repr(beats.wavelet), f"one of {', '.join(REAL_WAVELETS)}", "correct it")
+
+
+def clean_context(signal: np.ndarray, rate_hz: float, peaks: np.ndarray, context: Context) -> dict[str, np.ndarray]:
+    """The recording at the context's rate, filtered, and where the beats (n,) of the original signal (M,) lie in it.
+
+    Half a window is added at both ends by reflection, so that every beat has a whole one; `context_start` is the first
+    sample of each beat's window, in the middle of which the beat stands.
+    """
+    if not context.seconds:
+        return {"context": np.empty(0, np.float16), "context_start": np.zeros(len(peaks), np.int32)}
+    clean = resample(fill_missing(signal[:, np.newaxis]), rate_hz, context.sampling_rate_hz)
+    if context.bandpass_hz:
+        clean = bandpass(clean, context.sampling_rate_hz, *context.bandpass_hz)
+    half = round(context.seconds * context.sampling_rate_hz) // 2
+    return {
+        "context": np.pad(clean[:, 0], half, mode="reflect").astype(np.float16),
+        "context_start": moved_peaks(peaks, rate_hz, context.sampling_rate_hz).astype(np.int32),
+    }
 
 
 def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | str) -> dict[str, np.ndarray]:
@@ -47,6 +67,7 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
     if not len(sample):
         raise InputError(where, "no beat among its annotations", "at least one", "leave the record out")
     rate = recording.sampling_rate_hz
+    context = clean_context(signal, rate, sample, beats.context)
     signal = resample(signal, rate, beats.sampling_rate_hz)
     peaks = moved_peaks(sample, rate, beats.sampling_rate_hz)
     if beats.bandpass_hz:
@@ -68,6 +89,8 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
         "rr_after": rr_after[kept],
         "median_beat": median_beat(windows).astype(np.float32),
         "dropped": sample[~kept],
+        "context": context["context"],
+        "context_start": context["context_start"][kept],
     }
 
 

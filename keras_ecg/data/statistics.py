@@ -19,13 +19,13 @@ def training_statistics(record_names: list[str], config: Config | dict) -> tuple
         config: `loader.normalize` says over what: `scale` per scale F, `global` over everything, `none` not at all.
 
     Returns:
-        Two arrays (F, 1, 1) float32, or (1, 1, 1), or (None, None).
+        Two arrays (F, 1, 1) float32, or (1, 1, 1); (None, None) where nothing is normalized, or no scalogram is wanted.
 
     Raises:
         InputError: as `chunk_files`.
     """
     config = as_config(config)
-    if config.loader.normalize == "none":
+    if config.loader.normalize == "none" or not config.loader.scalograms:
         return None, None
     chunk_files(record_names, config)
     axes = (0, 2) if config.loader.normalize == "scale" else (0, 1, 2)

@@ -15,6 +15,8 @@ Shuffling files is therefore shuffling chunks, and a flipped byte costs one chun
     rr            bytes: (n + 2 C,) float32, seconds: the intervals from C before the first labelled beat's own on
     label         bytes: (n,) int8
     sample        bytes: (n,) int64: the labelled beats' annotation indices
+    context       bytes: (K,) float16, mV: the cleaned recording that the labelled beats' context windows span, or none
+    context_start bytes: (n,) int32: first sample of each labelled beat's window in it
     record        bytes
 """
 
@@ -23,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import cli
-from keras_ecg.config import Config, Sequences, to_dict
+from keras_ecg.config import Beats, Config, Context, Sequences, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
 from keras_ecg.data.hdf5 import hdf5_path, reading
@@ -33,7 +35,7 @@ from keras_ecg.files import fingerprint, read_json
 from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
-VERSION = 2
+VERSION = 3
 SCRIPT = "create_batched_tfrecords.py"
 
 
@@ -45,6 +47,11 @@ def label_position(sequences: Sequences) -> int:
 def rr_context(sequences: Sequences) -> int:
     """C: intervals kept on each side of a labelled beat, enough for the context of every beat of its sequence."""
     return CONTEXT + sequences.length
+
+
+def context_samples(context: Context) -> int:
+    """T of a context window: an even number, the beat in the middle; 0 where none is kept."""
+    return round(context.seconds * context.sampling_rate_hz) // 2 * 2
 
 
 def span(values: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -59,7 +66,9 @@ def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...
     return write_example(path, {**arrays, "record": record.encode(), "shape": shape, "version": (VERSION,)})
 
 
-def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, scalograms: bool = True) -> dict:
+def parse_chunks(
+    serialized, sequences: Sequences, scales: int, samples: int, scalograms: bool = True, context: bool = False
+) -> dict:
     """Parses P serialized chunks at once. The writer is `write_chunk`.
 
     Args:
@@ -68,6 +77,7 @@ def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, sc
         scales: F.
         samples: T.
         scalograms: whether they are wanted, where they are stored.
+        context: whether the recording around the beats is wanted; then all chunks must hold as much of it.
 
     Returns:
         The arrays named above with a leading axis P, padded with zeros to the longest chunk's M beats and N sequences:
@@ -86,28 +96,32 @@ def parse_chunks(serialized, sequences: Sequences, scales: int, samples: int, sc
         "rr": (tf.float32, (sequences.chunk_size + 2 * rr_context(sequences),)),
         "label": (tf.int8, (sequences.chunk_size,)),
         "sample": (tf.int64, (sequences.chunk_size,)),
+        "context_start": (tf.int32, (sequences.chunk_size,)),
     }
     if sequences.storage == "samples" or not scalograms:
         del layout["scalograms"]
     text, ints = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([6], tf.int64)
-    parsed = tf.io.parse_example(serialized, {**dict.fromkeys((*layout, "record"), text), "shape": ints})
+    parsed = tf.io.parse_example(serialized, {**dict.fromkeys((*layout, "context", "record"), text), "shape": ints})
     out = {"sequences": tf.cast(parsed["shape"][:, 0], tf.int32), "record": parsed["record"]}
     for name, (kind, shape) in layout.items():
         # TensorFlow decodes no padded float16: the same bytes as uint16 first.
         raw = tf.uint16 if kind == tf.float16 else kind
         flat = tf.io.decode_raw(parsed[name], raw, fixed_length=int(np.prod(shape)) * kind.size)
         out[name] = tf.bitcast(tf.reshape(flat, (-1, *shape)), kind)
+    if context:
+        out["context"] = tf.bitcast(tf.io.decode_raw(parsed["context"], tf.uint16), tf.float16)
     return out
 
 
-def pack_record(source: str, record: str, target: str, sequences: Sequences) -> dict:
+def pack_record(source: str, record: str, target: str, sequences: Sequences, beats: Beats) -> dict:
     """Writes one record's chunks, and returns its entry of the manifest.
 
     Raises:
         InputError: no HDF5 file, or a damaged one.
     """
     with reading(hdf5_path(source, record)) as file:
-        arrays = {name: file[name][:] for name in ("samples", "label", "sample", "rr_before", "rr_after")}
+        names = ("samples", "label", "sample", "rr_before", "rr_after", "context", "context_start")
+        arrays = {name: file[name][:] for name in names}
         median = file["median_beat"][:].astype(np.float16)
         wavelet = file["scalograms"][:] if sequences.storage == "scalogram" else np.empty((len(arrays["label"]), 0))
         scales, samples = file["scalograms"].shape[1:]
@@ -120,18 +134,21 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences) -> 
     for part, start in enumerate(range(0, count, sequences.chunk_size)):
         stop = min(start + sequences.chunk_size, count)
         first, end = start - offset, stop - offset + sequences.length - 1
-        beats = span(arrays["samples"], first, end)
+        cut = span(arrays["samples"], first, end)
+        starts = arrays["context_start"][start:stop]
         chunk = {
             "scalograms": span(wavelet, first, end),
-            "samples": beats,
+            "samples": cut,
             "median_beat": median,
             "difference_quantiles": quantiles,
-            "level": np.median(beats.astype(np.float32), axis=1),
+            "level": np.median(cut.astype(np.float32), axis=1),
             "rr": series[start : stop + 2 * context],
             "label": arrays["label"][start:stop],
             "sample": arrays["sample"][start:stop],
+            "context": arrays["context"][starts.min() : starts.max() + context_samples(beats.context)],
+            "context_start": starts - starts.min(),
         }
-        shape = (stop - start, len(beats), sequences.length, scales, samples, offset)
+        shape = (stop - start, len(cut), sequences.length, scales, samples, offset)
         name = f"{hdf5_path('', record).stem}-{part:04d}.tfrecord"
         files[name] = write_chunk(Path(target) / name, chunk, shape, record)
     return {
@@ -174,7 +191,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     fingerprints = {record: entry["fingerprint"] for record, entry in metadata["records"].items()}
 
     def work(record: str) -> tuple[str, dict]:
-        entry = pack_record(source, record, str(target), config.sequences)
+        entry = pack_record(source, record, str(target), config.sequences, config.beats)
         if entry["fingerprint"] != fingerprints[record]:
             path = hdf5_path(source, record)
             raise InputError(path, "beats of another run", "what metadata.json lists", "run preprocess_data.py")
