@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from keras_ecg.config import Config, load_config
+from keras_ecg.config import Config, Model, load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT = "mitdb.yaml"
@@ -24,6 +24,22 @@ def parser(description: str | None, default: str = DEFAULT) -> argparse.Argument
     out.add_argument("--data-dir", help="folder of the recordings")
     out.set_defaults(default_config=default)
     return out
+
+
+def add_model(out: argparse.ArgumentParser) -> None:
+    """Adds `--model NAME` and `--weights NAME`."""
+    out.add_argument("--model", help="a model of ModelBuilder.MODELS")
+    out.add_argument("--weights", help="of a pretrained encoder: a name under weights/, or a run of run_pretraining.py")
+
+
+def with_model(config: Config, args: argparse.Namespace) -> Config:
+    """The configuration with the model and weights of the command line; another model starts from its defaults."""
+    model = config.model
+    if args.model and args.model != model.name:
+        model = Model(args.model)
+    if args.weights:
+        model = replace(model, options={**model.options, "weights": args.weights})
+    return replace(config, model=model)
 
 
 def config(args: argparse.Namespace) -> Config:

@@ -158,6 +158,22 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Finetuning:
+    """What is learnt from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
+
+    protocol: Literal["disjoint", "random", "subsampling", "split"] = "disjoint"
+    mode: Literal["probe", "train"] = "probe"  # logistic regression on the frozen encoder, or Keras training
+    labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `random` of each class; 0: all there are
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    relative: bool = True  # a probe's features less their record's median: transductive
+    rhythm: bool = True  # a probe sees the RR features, too
+    normal_beats: int = 12000  # of `split`: N beats that a probe draws by seed; 0: all
+    controls: tuple[str, ...] = ("untrained", "raw", "rhythm", "scratch")
+    test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate
+    patience: int = 10  # epochs without a better validation loss; without validation there is no early stopping
+
+
+@dataclass(frozen=True)
 class Tracking:
     """Where a pretraining can be watched, beside its run folder's history.csv."""
 
@@ -210,6 +226,7 @@ class Config:
     windows: Windows = field(default_factory=Windows)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    finetuning: Finetuning = field(default_factory=Finetuning)
     tracking: Tracking = field(default_factory=Tracking)
     evaluation: Evaluation = field(default_factory=Evaluation)
     tuning: Tuning = field(default_factory=Tuning)

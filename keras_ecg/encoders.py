@@ -18,11 +18,9 @@ from keras_ecg.config import from_dict, to_dict
 from keras_ecg.databases.recordings import check_amplitude, choose_leads
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, read_json, write_json
-from keras_ecg.models import load_model
+from keras_ecg.models.loading import find_encoder, load_model
 from keras_ecg.signals.filters import bandpass, resample
 from keras_ecg.signals.windows import cut_windows, window_starts, zscore
-
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,16 @@ def save_encoder(folder: Path | str, model: keras.Model, contract: Contract) -> 
     write_json(Path(folder) / "contract.json", to_dict(contract))
 
 
+def read_contract(name: Path | str) -> Contract:
+    """The contract of a pretrained encoder.
+
+    Raises:
+        InputError: no such encoder, or a contract of another layout.
+    """
+    path = find_encoder(name) / "contract.json"
+    return from_dict(Contract, read_json(path), str(path))
+
+
 def load_encoder(name: Path | str) -> Encoder:
     """A pretrained encoder, frozen.
 
@@ -128,11 +136,7 @@ def load_encoder(name: Path | str) -> Encoder:
     Raises:
         InputError: no such encoder, or a contract that its model does not fit.
     """
-    folder = Path(name) if Path(name).is_dir() else WEIGHTS / name
-    if not (folder / "contract.json").is_file():
-        known = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/contract.json"))) or "none yet"
-        raise InputError(name, "no encoder", f"a run folder, or one of {known}", "name one, or run run_pretraining.py")
-    contract = from_dict(Contract, read_json(folder / "contract.json"), str(folder / "contract.json"))
+    folder, contract = find_encoder(name), read_contract(name)
     model = load_model(folder / "encoder.keras")
     model.trainable = False
     wanted = (contract.samples, contract.leads_at_once)

@@ -50,6 +50,11 @@ EXPLANATIONS = {
     "contrastive_loss": "Contrastive loss of held-out windows, mean over batches.",
     "log_n": "The contrastive loss at chance, of embeddings that are all equal: log of the candidates for a positive.",
     "relative_loss": "Held-out loss as a share of predicting the mean (masked) or of log N (contrastive).",
+    "abnormal": "Scored beats that are not normal.",
+    "auroc": "Area under the ROC curve of not normal against normal; ties count half.",
+    "labels.*.accuracy": "Share of beats called rightly, normal or not, after learning from so many labels.",
+    "labels.*.macro_f1": "Mean F1 of normal and not normal.",
+    "labels.*.largest_share": "Share of beats that the commonest call takes, the largest over draws.",
     "databases.*": "The same on the windows of one database.",
     "effective_rank": "Along how many directions held-out embeddings spread; 1 where they have collapsed.",
     "dimensions": "Width of the embeddings, the most that the effective rank can be.",
@@ -63,6 +68,7 @@ STATISTICS = {
     "sd": "standard deviation over seeds; none with one seed",
     "low": "lower end of the 95 % interval, bootstrap over subjects",
     "high": "upper end of the 95 % interval, bootstrap over subjects",
+    "per_seed": "of each seed",
     "difference": "model minus control",
     "excludes_zero": "whether the 95 % interval of the difference, over the same resampled subjects, excludes 0",
     "fold_mean": "mean over folds",
@@ -89,7 +95,10 @@ SECTIONS = {
 CONTROLS = {
     "always_n": "always N",
     "boosting_rr": "gradient boosting on RR",
-    "untrained": "random weights",
+    "untrained": "random encoder",
+    "scratch": "training from scratch",
+    "raw": "raw signal",
+    "rhythm": "RR features",
     "interpolation": "straight lines between visible samples",
 }
 

@@ -10,6 +10,7 @@ What a run has predicted is seen in its arrays: classified beats, or the held-ou
 from pathlib import Path
 
 from keras_ecg.evaluation.beats import compare, confident_errors, curves, evaluate, evaluate_beats, subsets
+from keras_ecg.evaluation.few_labels import evaluate_few_labels
 from keras_ecg.evaluation.names import plain
 from keras_ecg.evaluation.pretraining import evaluate_contrastive, evaluate_masked
 from keras_ecg.explanations import EXPLANATIONS, explain
@@ -18,7 +19,11 @@ from keras_ecg.predictions import file_name, read_npz
 __all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "confident_errors", "curves", "subsets"]
 
 FORMAT = 1
-KINDS = {"mean_error": ("masked", evaluate_masked), "log_n": ("contrastive", evaluate_contrastive)}
+KINDS = {
+    "mean_error": ("masked", evaluate_masked),
+    "log_n": ("contrastive", evaluate_contrastive),
+    "labels_total": ("few_labels", evaluate_few_labels),
+}
 
 
 def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> dict:

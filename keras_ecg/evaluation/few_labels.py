@@ -2,8 +2,8 @@
 
 For n beats, Z sizes and K seeds a run stores: record (n,), subject (n,) str, sample (n,), y_true (n,),
 labels_total (Z,), seeds (K,), probabilities (Z, K, n, 2); and where each seed has test beats of its own, test_index
-(K, m) into those n with probabilities (Z, K, m, 2). Probabilities are multiples of 1 / LEVELS, so that ranks can be
-counted.
+(K, m) into those n, filled up with -1, with probabilities (Z, K, m, 2). Probabilities are multiples of 1 / LEVELS, so
+that ranks can be counted.
 """
 
 from pathlib import Path
@@ -32,8 +32,10 @@ def rounded(probabilities: np.ndarray) -> np.ndarray:
 
 def histograms(stored: dict[str, np.ndarray], size: int, seed: int, groups: int, place: np.ndarray) -> np.ndarray:
     """How often each subject's beats of each class got each probability: (G, 2, LEVELS + 1)."""
-    index = stored["test_index"][seed] if "test_index" in stored else slice(None)
-    level = np.rint(stored["probabilities"][size, seed, :, 1].astype("f4") * LEVELS).astype(int)
+    index = stored["test_index"][seed] if "test_index" in stored else np.arange(len(place))
+    scored = index >= 0
+    index, found = index[scored], stored["probabilities"][size, seed, scored, 1]
+    level = np.rint(found.astype("f4") * LEVELS).astype(int)
     key = (place[index] * 2 + stored["y_true"][index]) * (LEVELS + 1) + level
     return np.bincount(key, minlength=groups * 2 * (LEVELS + 1)).reshape(groups, 2, LEVELS + 1)
 

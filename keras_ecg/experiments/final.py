@@ -72,9 +72,9 @@ def main() -> None:
     parser.add_argument("--train-records", nargs="+", metavar="RECORD", help="with --test-records: a split of your own")
     parser.add_argument("--test-records", nargs="+", metavar="RECORD")
     parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--model", help="a model of ModelBuilder.MODELS")
+    cli.add_model(parser)
     args = parser.parse_args()
-    config = cli.config(args)
+    config = cli.with_model(cli.config(args), args)
     wanted = config.evaluation
     if args.split:
         wanted = replace(wanted, split=args.split)
@@ -83,6 +83,4 @@ def main() -> None:
         wanted = replace(wanted, split="records", train_records=lists[0], test_records=lists[1])
     if args.seeds:
         wanted = replace(wanted, seeds=tuple(args.seeds))
-    if args.model:
-        config = replace(config, model=replace(config.model, name=args.model))
     run_final(replace(config, evaluation=wanted))

@@ -69,14 +69,12 @@ def main() -> None:
     parser = cli.parser(run_kfold.__doc__.splitlines()[0])
     parser.add_argument("--folds", type=int)
     parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--model", help="a model of ModelBuilder.MODELS")
+    cli.add_model(parser)
     args = parser.parse_args()
-    config = cli.config(args)
+    config = cli.with_model(cli.config(args), args)
     wanted = config.evaluation
     if args.folds:
         wanted = replace(wanted, folds=args.folds)
     if args.seeds:
         wanted = replace(wanted, kfold_seeds=tuple(args.seeds))
-    if args.model:
-        config = replace(config, model=replace(config.model, name=args.model))
     run_kfold(replace(config, evaluation=wanted))

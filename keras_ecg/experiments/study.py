@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import __version__
-from keras_ecg.config import Config, to_dict
+from keras_ecg.config import Config, Context, to_dict
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint
 from keras_ecg.metrics import confusion_matrix, summary_figures
@@ -22,6 +23,26 @@ from keras_ecg.training import predict_records, train_classifier
 def packed_subjects(config: Config) -> dict[str, str]:
     """Record to subject, of every packed record."""
     return {r: entry["subject"] for r, entry in read_manifest(config.database.tfrecord_dir)["records"].items()}
+
+
+def check_contract(config: Config) -> None:
+    """Refuses a configuration that feeds a pretrained encoder anything but what its contract says.
+
+    Raises:
+        InputError: names the setting, and what the contract wants.
+    """
+    weights = config.model.options.get("weights")
+    if not weights:
+        return
+    contract, context = read_contract(weights), config.beats.context
+    wanted = Context(contract.window_seconds, contract.sampling_rate_hz, contract.bandpass_hz)
+    if context != wanted:
+        given = {k: v for k, v in to_dict(wanted).items() if to_dict(context)[k] != v}
+        raise InputError("beats.context", str(to_dict(context)), f"{given} of {weights}", "set them, preprocess, pack")
+    known = (*contract.leads, *contract.fallback_leads)
+    if config.beats.lead not in known or contract.leads_at_once != 1:
+        found = f"lead {config.beats.lead}, alone"
+        raise InputError("beats.lead", found, f"{contract.leads_at_once} of {', '.join(known)}", "set another one")
 
 
 def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
@@ -56,6 +77,7 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
         InputError: no such model, or no such knob.
     """
     model_config(config.model.name, config.model.options)
+    check_contract(config)
     manifest = read_manifest(config.database.tfrecord_dir)
     data = data_fingerprint(manifest, sorted(records))
     skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]

@@ -18,7 +18,7 @@ from keras_ecg.data.splits import patient_folds, resolve_split
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.study import packed_subjects
+from keras_ecg.experiments.study import check_contract, packed_subjects
 from keras_ecg.files import atomic, fingerprint, write_text
 from keras_ecg.training import (
     build_for,
@@ -158,6 +158,7 @@ def run_tuning(config: Config) -> dict:
     Raises:
         InputError: a bad search space, a split that shares a subject, or no trial that finished.
     """
+    check_contract(config)
     prepare_backend(config)
     space = read_yaml(config.tuning.space)
     train, held_out = held_out_subjects(config)
@@ -200,7 +201,8 @@ def main() -> None:
     parser.add_argument("--algorithm", choices=("hyperband", "bayesian", "random"))
     parser.add_argument("--max-trials", type=int, help="of the Bayesian and the random search")
     parser.add_argument("--max-epochs", type=int)
+    cli.add_model(parser)
     args = parser.parse_args()
-    config = cli.config(args)
+    config = cli.with_model(cli.config(args), args)
     given = {k: getattr(args, k) for k in ("algorithm", "max_trials", "max_epochs") if getattr(args, k)}
     run_tuning(replace(config, tuning=replace(config.tuning, **given)))

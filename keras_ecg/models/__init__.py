@@ -1,18 +1,25 @@
 """Models: one paper, one file. `MODELS` lists them by name with their dataclass of knobs."""
 
-from pathlib import Path
+from functools import partial
 
 import keras
 
 from keras_ecg.config import from_dict
 from keras_ecg.errors import InputError
-from keras_ecg.models import ablations, cnn_conformer
+from keras_ecg.models import ablations, cnn_conformer, window_classifier
+from keras_ecg.models.loading import load_model
+
+__all__ = ["MODELS", "build_model", "load_model", "model_config"]
 
 MODELS = {
     "cnn_conformer": (cnn_conformer.CNNConformerConfig, cnn_conformer.build),
     "attention_only": (ablations.AttentionOnlyConfig, ablations.build_attention_only),
     "cnn_lstm": (ablations.ConvolutionConfig, ablations.build_cnn_lstm),
     "cnn": (ablations.ConvolutionConfig, ablations.build_cnn),
+    **{
+        objective: (window_classifier.WindowClassifierConfig, partial(window_classifier.build, objective))
+        for objective in ("mae", "contrastive")
+    },
 }
 
 
@@ -48,19 +55,3 @@ def build_model(
     except (ValueError, ZeroDivisionError) as error:
         found = str(error).strip().split("\n")[0]
         raise InputError("model.options", found, f"knobs of {name} that fit together", "correct them") from error
-
-
-def load_model(path: Path | str) -> keras.Model:
-    """A saved `.keras` model, or the one in a run folder; no pickled code is run (Keras' safe mode).
-
-    Raises:
-        InputError: no such file, or not a model.
-    """
-    path = Path(path)
-    path = path / "model.keras" if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(path, "no such file", "a .keras model", "name a run folder that has one, or train it")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError) as error:
-        raise InputError(path, " ".join(str(error).split())[:200], "a whole .keras model", "train it again") from None

@@ -10,7 +10,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation import curves
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
-from keras_ecg.reports import details, pretraining, results
+from keras_ecg.reports import details, few_labels, pretraining, results
 from keras_ecg.reports.page import count, document, section, text
 
 __all__ = ["write_report"]
@@ -36,6 +36,9 @@ STUDIES = {
     "final_records": "Named training and test records",
     "kfold": "Patient-wise cross-validation",
     "pretrain": "Pretraining without labels",
+    "fewshot_disjoint": "Few labels, patients apart",
+    "fewshot_random": "Few labels, random beats: leaky, for comparison only",
+    "fewshot_subsampling": "Few labels, patients split again and again",
 }
 
 
@@ -66,11 +69,12 @@ def write_report(folder: Path | str) -> Path:
         raise InputError(folder, "no metrics.json", "a run whose evaluation is done", "rerun its command: it resumes")
     metrics, environment = read_json(folder / "metrics.json"), read_json(folder / "environment.json")
     config, history = read_yaml(folder / "config.yaml"), read_history(folder / "history.csv")
-    if metrics.get("kind") in ("masked", "contrastive"):
-        size, sections = (
-            pretraining.subtitle(metrics),
-            pretraining.sections(folder, metrics, config, environment, history),
-        )
+    kind = metrics.get("kind")
+    if kind in ("masked", "contrastive"):
+        size = pretraining.subtitle(metrics)
+        sections = pretraining.sections(folder, metrics, config, environment, history)
+    elif kind == "few_labels":
+        size, sections = few_labels.subtitle(metrics), few_labels.sections(folder, metrics, config, environment)
     else:
         size, sections = beat_subtitle(metrics), beat_sections(folder, metrics, config, environment, history)
     name, title = str(environment.get("model", "model")), str(config.get("title", "Heartbeats"))

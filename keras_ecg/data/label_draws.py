@@ -1,0 +1,68 @@
+"""Which beats may be labelled, and which are scored: the protocols of learning from few labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from keras_ecg.config import Config
+from keras_ecg.databases.mitdb import DS1, DS2, SAME_MAN
+from keras_ecg.errors import InputError
+
+POOL = tuple(record for record in DS1 if record != SAME_MAN[0])  # his other record, 202, is in DS2
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One seed's beats, as indices: those that may be labelled, those that may validate, those that are scored."""
+
+    pool: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def protocol_records(config: Config, packed: list[str]) -> tuple[str, ...]:
+    """The records that the configured protocol needs.
+
+    Raises:
+        InputError: one of them is not packed.
+    """
+    protocol = config.finetuning.protocol
+    wanted = tuple(sorted((*POOL, *DS2))) if protocol == "disjoint" else tuple(packed)
+    missing = [record for record in wanted if record not in packed]
+    if missing:
+        found = f"no record {', '.join(missing)}"
+        raise InputError(f"protocol {protocol}", found, "all of DS1 and DS2 packed", "preprocess and pack them")
+    return wanted
+
+
+def draw_beats(config: Config, beats: dict[str, np.ndarray], seed: int) -> Draw:
+    """The configured protocol's draw.
+
+    disjoint     DS1 without 201 may be labelled, all of DS2 is scored
+    random       a stratified fifth of all beats is scored, the others may be labelled: leaky, for comparison only
+    subsampling  subjects are split into training, validation and test by seed
+
+    Args:
+        config: see `Finetuning`.
+        beats: record, subject, label (n,).
+        seed: of the draw.
+
+    Raises:
+        InputError: too few subjects to split.
+    """
+    everything, none = np.arange(len(beats["label"])), np.empty(0, int)
+    protocol = config.finetuning.protocol
+    if protocol == "disjoint":
+        return Draw(np.flatnonzero(np.isin(beats["record"], POOL)), none, np.flatnonzero(np.isin(beats["record"], DS2)))
+    if protocol == "random":
+        pool, test = train_test_split(everything, test_size=0.2, stratify=beats["label"] > 0, random_state=seed)
+        return Draw(np.sort(pool), none, np.sort(test))
+    subjects = np.unique(beats["subject"])
+    count = round(config.finetuning.test_fraction * len(subjects))
+    if not 0 < 2 * count < len(subjects):
+        found = f"{len(subjects)} subjects, {count} of them to test and {count} to validate"
+        raise InputError("finetuning.test_fraction", found, "some left to train", "lower it, or pack more records")
+    order = np.random.default_rng(seed).permutation(subjects)
+    sides = order[2 * count :], order[count : 2 * count], order[:count]
+    return Draw(*(np.flatnonzero(np.isin(beats["subject"], side)) for side in sides))

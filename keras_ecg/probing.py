@@ -1,0 +1,95 @@
+"""What a frozen encoder says of single beats, and a linear classifier on it: features, draws of labels, the probe."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
+from tqdm import tqdm
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression: the inverse of its regularization
+FOLDS = 5
+REACH_SECONDS = 0.3  # of the tokens on each side of a beat: its P and T waves
+
+
+def beat_tokens(tokens: np.ndarray, reach: int) -> np.ndarray:
+    """The tokens on both sides of a window's middle, and the mean of all: (n, N, D) to (n, 2 reach D + D)."""
+    middle = tokens.shape[1] // 2
+    near = tokens[:, middle - reach : middle + reach]
+    return np.concatenate([near.reshape(len(tokens), -1), tokens.mean(1)], axis=1)
+
+
+def reach_of(encoder: keras.Model, sampling_rate_hz: float) -> int:
+    """How many of an encoder's tokens lie within REACH_SECONDS, at least one."""
+    (samples, _), tokens = encoder.input_shape[1:], encoder.output_shape[1]
+    return max(1, round(REACH_SECONDS * sampling_rate_hz * tokens / samples))
+
+
+def embed_beats(
+    encoder: keras.Model, windows: np.ndarray, sampling_rate_hz: float, batch_size: int = 256
+) -> np.ndarray:
+    """`beat_tokens` of windows (n, T, 1) as float16 (n, K): what a frozen encoder says of their beats."""
+    reach, found = reach_of(encoder, sampling_rate_hz), []
+    for start in tqdm(range(0, len(windows), batch_size), "embed", unit="batch"):
+        tokens = encoder.predict_on_batch(windows[start : start + batch_size].astype(np.float32))
+        found.append(beat_tokens(tokens, reach).astype(np.float16))
+    return np.concatenate(found)
+
+
+def standardized(features: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """Features (n, K) less the mean and over the spread of those at `pool`, which may be labelled; no label is used."""
+    mean, spread = (f(features[pool].astype(np.float32), axis=0) for f in (np.mean, np.std))
+    return (features - mean) / np.maximum(spread, 1e-6)
+
+
+def relative_to_record(features: np.ndarray, record: np.ndarray) -> np.ndarray:
+    """Features (n, K) less the median over the beats of their record: what is unlike the record's usual beat.
+
+    Transductive: of a test record all beats are seen, and no label.
+    """
+    out = features.astype(np.float32)
+    for name in np.unique(record):
+        own = record == name
+        out[own] -= np.median(out[own], axis=0)
+    return out
+
+
+def draw_labels(labels: np.ndarray, per_class: dict[int, int], seed: int) -> np.ndarray:
+    """Indices of beats drawn uniformly from each class, by seed.
+
+    Args:
+        labels: (n,) classes of the pool.
+        per_class: how many of each class.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.choice(np.flatnonzero(labels == k), count, replace=False) for k, count in per_class.items()]
+    return np.concatenate(drawn)
+
+
+def halves(total: int) -> dict[int, int]:
+    """A balanced draw of two classes: half of the labels each; an odd one is normal."""
+    return {0: total - total // 2, 1: total // 2}
+
+
+def fit_probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> Any:
+    """Logistic regression, its regularization chosen by cross-validation inside the given labels.
+
+    Args:
+        features: (n, K).
+        labels: (n,).
+        groups: (n,): records, which the folds keep whole where there are enough of them.
+        seed: of the folds.
+    """
+    least = np.bincount(labels)[np.unique(labels)].min()
+    folds = int(min(FOLDS, least))
+    model = LogisticRegression(max_iter=300, class_weight="balanced")
+    if folds < 2:
+        return LogisticRegression(C=STRENGTHS[0], max_iter=300, class_weight="balanced").fit(features, labels)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = list(splitter.split(features, labels, groups))
+    if any(len(np.unique(labels[part])) < 2 for pair in parts for part in pair):
+        parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels))
+    search = GridSearchCV(model, {"C": STRENGTHS}, scoring="neg_log_loss", cv=parts)
+    return search.fit(features, labels).best_estimator_
