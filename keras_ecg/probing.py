@@ -82,14 +82,15 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed
         groups: (n,): records, which the folds keep whole where there are enough of them.
         seed: of the folds.
     """
-    least = np.bincount(labels)[np.unique(labels)].min()
-    folds = int(min(FOLDS, least))
+    folds = int(min(FOLDS, np.bincount(labels)[np.unique(labels)].min()))
     model = LogisticRegression(max_iter=300, class_weight="balanced")
     if folds < 2:
-        return LogisticRegression(C=STRENGTHS[0], max_iter=300, class_weight="balanced").fit(features, labels)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    parts = list(splitter.split(features, labels, groups))
-    if any(len(np.unique(labels[part])) < 2 for pair in parts for part in pair):
+        return model.set_params(C=STRENGTHS[0]).fit(features, labels)
+    parts = []
+    if len(np.unique(groups)) >= folds:
+        grouped = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        parts = list(grouped.split(features, labels, groups))
+    if not parts or any(len(np.unique(labels[part])) < len(np.unique(labels)) for pair in parts for part in pair):
         parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels))
     search = GridSearchCV(model, {"C": STRENGTHS}, scoring="neg_log_loss", cv=parts)
     return search.fit(features, labels).best_estimator_

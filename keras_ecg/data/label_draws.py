@@ -22,18 +22,18 @@ class Draw:
 
 
 def protocol_records(config: Config, packed: list[str]) -> tuple[str, ...]:
-    """The records that the configured protocol needs.
+    """The packed records that the configured protocol takes; an excerpt has fewer of them.
 
     Raises:
-        InputError: one of them is not packed.
+        InputError: one side of `disjoint` is empty.
     """
-    protocol = config.finetuning.protocol
-    wanted = tuple(sorted((*POOL, *DS2))) if protocol == "disjoint" else tuple(packed)
-    missing = [record for record in wanted if record not in packed]
-    if missing:
-        found = f"no record {', '.join(missing)}"
-        raise InputError(f"protocol {protocol}", found, "all of DS1 and DS2 packed", "preprocess and pack them")
-    return wanted
+    if config.finetuning.protocol != "disjoint":
+        return tuple(packed)
+    sides = [[record for record in side if record in packed] for side in (POOL, DS2)]
+    if not all(sides):
+        found = f"{len(sides[0])} records of DS1 and {len(sides[1])} of DS2"
+        raise InputError("protocol disjoint", found, "some of each", "preprocess and pack them")
+    return tuple(sorted(sides[0] + sides[1]))
 
 
 def draw_beats(config: Config, beats: dict[str, np.ndarray], seed: int) -> Draw:

@@ -216,10 +216,13 @@ def run_pretraining(config: Config) -> RunFolder:
     Raises:
         InputError: no packed windows, or some of a test subject; an unknown model; a misspelt knob.
     """
-    objective_config(config.model.name, config.model.options)
+    options = objective_config(config.model.name, config.model.options)
     manifest = window_manifest(config)
     refuse_subjects(manifest, test_subjects(config))
     train, held_out = split_subjects(config)
+    if getattr(options, "objective", "nt_xent") != "nt_xent" and len(held_out) < 2:
+        found = f"{len(held_out)} subject held out"
+        raise InputError("windows.validation_fraction", found, "two, to be told apart", "raise it, or pack more")
     data = fingerprint({name: group["files"] for name, group in manifest["groups"].items()})
     run = open_folder(config, "pretrain", IGNORED, data, {"seeds": [config.loader.seed]})
     if run.finished:

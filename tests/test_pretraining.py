@@ -1,0 +1,303 @@
+"""Pretraining on the bundled excerpt: run folder, resuming, alarms, and the encoder's contract."""
+
+import csv
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+import wfdb
+import yaml
+from conftest import SAMPLE
+
+from keras_ecg.config import Config, from_dict, merge, to_dict
+from keras_ecg.controls import interpolate_masked
+from keras_ecg.data.windows import pack_windows
+from keras_ecg.encoders import load_encoder
+from keras_ecg.errors import InputError
+from keras_ecg.evaluation import evaluate_run
+from keras_ecg.evaluation.pretraining import loss_ratio
+from keras_ecg.experiments import pretrain
+from keras_ecg.metrics import effective_rank
+from keras_ecg.predictions import read_npz, write_npz
+from keras_ecg.runs import verify_run
+
+TINY = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+
+
+def settings(folder, **sections) -> Config:
+    plain = {
+        "windows": {
+            "sources": [{"database": "sample", "folder": str(SAMPLE), "records": ["114", "118", "124", "208"]}],
+            "overlap": 0.0,
+            "tfrecord_dir": str(folder / "windows"),
+            "validation_fraction": 0.5,
+        },
+        "database": {"runs_dir": str(folder / "runs")},
+        "model": {"name": "mae", "options": TINY},
+        "loader": {"batch_size": 8},
+        "training": {"epochs": 2, "beta_2": 0.95},
+        "evaluation": {"bootstrap": 20},
+    }
+    return from_dict(Config, merge(plain, sections))
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory) -> Config:
+    config = settings(tmp_path_factory.mktemp("pretraining"))
+    pack_windows(config, jobs=1, quiet=True)
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(packed):
+    return pretrain.run_pretraining(packed)
+
+
+def with_sections(config, **sections) -> Config:
+    return from_dict(Config, merge(to_dict(config), sections))
+
+
+def test_the_run_folder_holds_everything(run, packed, capsys):
+    names = {path.name for path in run.path.iterdir()}
+    assert names >= {
+        "config.yaml", "environment.json", "history.csv", "metrics.json", "predictions.npz",
+        "predictions_untrained.npz", "predictions_interpolation.npz",
+        "pictures.npz", "encoder.keras", "contract.json", "report.html",
+    }  # fmt: skip
+    assert "parts" not in names and run.finished
+    rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"] and {"val_relative_loss", "effective_rank"} <= set(rows[0])
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    stored = read_npz(run.path / "predictions.npz")
+    assert metrics["model"]["relative_loss"]["mean"] == pytest.approx(
+        stored["error"].sum() / stored["mean_error"].sum()
+    )
+    assert metrics["model"]["windows"] == len(stored["error"]) and set(metrics["model"]["databases"]) == {"mitdb"}
+    assert verify_run(run.path)[1] == []
+    report = (run.path / "report.html").read_text()
+    assert "Reconstructions" in report and "straight lines between visible samples" in report
+    assert pretrain.run_pretraining(packed).path == run.path  # nothing to do
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monkeypatch):
+    config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 3})
+    whole = pretrain.run_pretraining(with_sections(config, database={"runs_dir": str(tmp_path / "whole")}))
+
+    class Stop(pretrain.History):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretrain, "History", Stop)
+        pretrain.run_pretraining(config)
+    steps = []
+
+    class Watch(pretrain.History):
+        def on_epoch_begin(self, epoch, logs=None):
+            steps.append((epoch, int(self.model.optimizer.iterations)))
+
+    monkeypatch.setattr(pretrain, "History", Watch)
+    run = pretrain.run_pretraining(config)
+    rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"] and run.environment["resumed"] == 1
+    assert [epoch for epoch, _ in steps] == [1, 2] and steps[0][1] == steps[1][1] - steps[0][1] > 0
+    first = next(csv.DictReader((whole.path / "history.csv").read_text().splitlines()))
+    assert float(rows[0]["loss"]) == pytest.approx(float(first["loss"]), rel=1e-3)
+
+
+def test_windows_of_a_test_subject_are_refused(tmp_path):
+    config = settings(tmp_path)
+    sources = [{"database": "sample", "folder": str(SAMPLE), "records": ["114", "200", "208"]}]
+    config = with_sections(config, windows={"sources": sources})
+    pack_windows(config, jobs=1, quiet=True)
+    with pytest.raises(InputError, match="mitdb/200"):
+        pretrain.run_pretraining(config)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"name": "simclr"}, "one of mae, contrastive"),
+        ({"options": {"depht": 2}}, "did you mean 'depth'"),
+        ({"options": {**TINY, "patch_samples": 7}}, "that fit together"),
+    ],
+)
+def test_bad_knobs_are_refused(packed, model, said):
+    with pytest.raises(InputError, match=said):
+        pretrain.run_pretraining(with_sections(packed, model=model))
+
+
+def test_too_few_windows_for_a_batch(packed, tmp_path):
+    config = with_sections(packed, loader={"batch_size": 4096}, database={"runs_dir": str(tmp_path)})
+    with pytest.raises(InputError, match="at least a batch of 4096"):
+        pretrain.run_pretraining(config)
+
+
+def test_patients_cannot_be_contrasted_where_one_is_held_out(packed):
+    config = with_sections(packed, windows={"validation_fraction": 0.1})
+    config = from_dict(Config, {**to_dict(config), "model": {"name": "contrastive", "options": {"objective": "cmsc"}}})
+    with pytest.raises(InputError, match="to be told apart"):
+        pretrain.run_pretraining(config)
+
+
+@pytest.mark.parametrize("objective", ["nt_xent", "cmsc"])
+def test_contrastive(packed, tmp_path, objective, monkeypatch):
+    options = {"objective": objective, "encoder": "cnn", "encoder_options": {"width": 16}, "projection": 16}
+    if objective == "cmsc":
+        options["augment"] = {"probability": 0.0}
+    path = tmp_path / "config.yaml"
+    changed = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1})
+    path.write_text(yaml.safe_dump({**to_dict(changed), "model": {"name": "contrastive", "options": options}}))
+    monkeypatch.setattr(sys, "argv", ["run_pretraining.py", "--config", str(path)])
+    pretrain.main()
+    (folder,) = tmp_path.glob("pretrain_contrastive_*")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    stored = read_npz(folder / "predictions.npz")
+    assert metrics["kind"] == "contrastive"
+    assert metrics["model"]["effective_rank"] == pytest.approx(effective_rank(stored["embeddings"]))
+    assert metrics["model"]["contrastive_loss"] == pytest.approx(stored["loss"].mean())
+    assert verify_run(folder)[1] == [] and "Views" in (folder / "report.html").read_text()
+    encoder = load_encoder(folder)
+    seconds = 5 if objective == "cmsc" else 10
+    assert encoder.contract.window_seconds == seconds and encoder.model.input_shape[1:] == (100 * seconds, 1)
+
+
+def test_loss_ratio():
+    error, chance = np.array([1.0, 2, 3, 4]), np.array([2.0, 2, 2, 8])
+    found = loss_ratio(np.array(["a", "a", "b", "c"]), error, chance, 400, 0)
+    assert found["mean"] == pytest.approx(10 / 14) and found["low"] < 10 / 14 < found["high"]
+    assert found["low"] >= 0.5 and found["high"] <= 1.5  # no resample leaves the subjects' own ratios
+    assert loss_ratio(np.array(["a"] * 4), error, chance, 0, 0) == {"mean": 10 / 14, "low": None, "high": None}
+
+
+def write_masked(folder, share, control=2.0):
+    rng = np.random.default_rng(0)
+    chance = rng.uniform(0.5, 1.5, 300)
+    subject = np.repeat([f"d/{k}" for k in range(30)], 10)
+    write_npz(folder / "predictions.npz", subject=subject, error=share * chance, mean_error=chance)
+    write_npz(folder / "predictions_untrained.npz", subject=subject, error=control * chance, mean_error=chance)
+    return evaluate_run(folder, bootstrap=50)["alarms"]
+
+
+def test_alarms_of_a_masked_autoencoder(tmp_path):
+    assert write_masked(tmp_path, 0.6) == []
+    (alarm,) = write_masked(tmp_path, 1.0)
+    assert "no better than that of predicting each window's mean" in alarm
+    (alarm,) = write_masked(tmp_path, 0.9, 0.8)
+    assert "not below that of the control untrained" in alarm
+    stored = read_npz(tmp_path / "predictions.npz")
+    write_npz(tmp_path / "predictions.npz", **{**stored, "error": np.full(300, np.nan)})
+    with pytest.raises(InputError, match="no number"):
+        evaluate_run(tmp_path)
+
+
+def test_alarms_of_a_contrastive_encoder(tmp_path):
+    rng = np.random.default_rng(0)
+    spread, flat = rng.normal(size=(100, 8)), rng.normal(size=(100, 1)) * np.ones(8)
+    arrays = {"log_n": np.full(5, 4.0), "subject": np.repeat("d/0", 100)}
+
+    def alarms(loss, embeddings):
+        write_npz(tmp_path / "predictions.npz", loss=np.full(5, loss), embeddings=embeddings, **arrays)
+        return evaluate_run(tmp_path)["alarms"]
+
+    assert alarms(1.0, spread) == []
+    assert ["log N" in alarm for alarm in alarms(3.99, spread)] == [True]
+    assert ["collapsed" in alarm for alarm in alarms(1.0, flat)] == [True]
+
+
+def test_straight_lines_between_visible_samples():
+    signals = np.array([[0.0, 9, 9, 3, 9], [9, 2, 9, 9, 8]])[..., None]
+    hidden = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 1, 0]], bool)
+    expected = [[0, 1, 2, 3, 3], [2, 2, 4, 6, 8]]
+    np.testing.assert_allclose(interpolate_masked(signals, hidden)[..., 0], expected)
+    assert signals[0, 1, 0] == 9  # the given ones stay
+
+
+def test_an_encoder_takes_recordings_as_they_are(run, packed):
+    stored = wfdb.rdrecord(str(SAMPLE / "114"))
+    encoder = load_encoder(run.path)
+    tokens = encoder(stored.p_signal, stored.fs, stored.sig_name)
+    windows = encoder.windows(stored.p_signal, stored.fs, stored.sig_name)
+    assert tokens.shape == (30, 100, 16) and windows.shape == (30, 1000, 1)
+    np.testing.assert_allclose(windows.mean(1), 0, atol=1e-4)
+    np.testing.assert_allclose(encoder.embed(stored.p_signal, stored.fs, stored.sig_name), tokens.mean(1), atol=1e-6)
+    assert not encoder.model.trainable_weights
+    contract = json.loads((run.path / "contract.json").read_text())
+    assert contract["units"] == "mV" and contract["seen"]["sample"]["records"] == 4
+    from keras_ecg.data.window_stream import create_window_dataset
+
+    # What the stream fed in pretraining is what the encoder makes of the recording.
+    trained_on = next(iter(create_window_dataset(packed, 30, False, ["mitdb/114"])))["signals"].numpy()
+    np.testing.assert_allclose(windows, trained_on, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"leads": ["aVR"]}, "MLII or one of"),
+        ({"leads": ["MLII", "V1"]}, "samples, leads"),
+        ({"signal": np.full((3600, 1), np.nan)}, "no number"),
+        ({"signal": 1000 * np.random.default_rng(0).normal(size=(3600, 1))}, "mV"),
+        ({"signal": np.zeros((360, 1))}, "at least 10 s"),
+        ({"rate": 0.0}, "positive sampling rate"),
+    ],
+)
+def test_the_contract_is_enforced(run, change, said):
+    given = {"signal": np.random.default_rng(0).normal(size=(3600, 1)), "rate": 360.0, "leads": ["MLII"]} | change
+    with pytest.raises(InputError, match=said):
+        load_encoder(run.path)(given["signal"], given["rate"], given["leads"])
+
+
+def test_a_missing_encoder_and_a_foreign_contract(run, tmp_path):
+    with pytest.raises(InputError, match="no encoder"):
+        load_encoder("nothing")
+    (tmp_path / "encoder.keras").write_bytes((run.path / "encoder.keras").read_bytes())
+    contract = json.loads((run.path / "contract.json").read_text())
+    (tmp_path / "contract.json").write_text(json.dumps({**contract, "window_seconds": 5.0}))
+    with pytest.raises(InputError, match="as its model"):
+        load_encoder(tmp_path)
+
+
+def test_tracking(packed, tmp_path, monkeypatch):
+    config = with_sections(
+        packed, database={"runs_dir": str(tmp_path)}, tracking={"tensorboard": True}, training={"epochs": 1}
+    )
+    run = pretrain.run_pretraining(config)
+    assert list((run.path / "logs").rglob("events.out.tfevents.*"))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match="pip install wandb"):
+        pretrain.trackers(run, with_sections(config, tracking={"wandb_project": "ecg"}))
+
+    class FakeRun:
+        logged: list = []
+
+        def log(self, values, step):
+            self.logged.append((step, values))
+
+    class Fake:
+        @staticmethod
+        def init(project, name, config):
+            assert project == "ecg" and name == run.path.name and config["model"]["name"] == "mae"
+            return FakeRun()
+
+    monkeypatch.setitem(sys.modules, "wandb", Fake)
+    *_, callback = pretrain.trackers(run, with_sections(config, tracking={"wandb_project": "ecg"}))
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert FakeRun.logged == [(0, {"loss": 1.0})]
+
+
+def test_random_weights_are_as_good_as_untrained(packed):
+    keras.utils.set_random_seed(0)
+    from keras_ecg.models.objectives import build_objective
+
+    model = build_objective("mae", (1000, 1), TINY, 0)
+    x = {"signals": np.random.default_rng(0).normal(size=(8, 1000, 1)).astype(np.float32), "subject": np.arange(8)}
+    model.compile()
+    logs = model.evaluate(x, batch_size=8, verbose=0, return_dict=True)
+    again = model.evaluate(x["signals"], batch_size=8, verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "masked_loss", "relative_loss"} and logs["relative_loss"] > 0.9
+    assert again["relative_loss"] == pytest.approx(logs["relative_loss"], rel=0.1)  # a dict or the signals alone
