@@ -73,7 +73,7 @@ def halves(total: int) -> dict[int, int]:
     return {0: total - total // 2, 1: total // 2}
 
 
-def fit_probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> Any:
+def fit_probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int, balanced: bool = True) -> Any:
     """Logistic regression, its regularization chosen by cross-validation inside the given labels.
 
     Args:
@@ -81,9 +81,10 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed
         labels: (n,).
         groups: (n,): records, which the folds keep whole where there are enough of them.
         seed: of the folds.
+        balanced: whether rare classes weigh as much as common ones.
     """
     folds = int(min(FOLDS, np.bincount(labels)[np.unique(labels)].min()))
-    model = LogisticRegression(max_iter=300, class_weight="balanced")
+    model = LogisticRegression(max_iter=300, class_weight="balanced" if balanced else None)
     if folds < 2:
         return model.set_params(C=STRENGTHS[0]).fit(features, labels)
     parts = []

@@ -66,3 +66,11 @@ def draw_beats(config: Config, beats: dict[str, np.ndarray], seed: int) -> Draw:
     order = np.random.default_rng(seed).permutation(subjects)
     sides = order[2 * count :], order[count : 2 * count], order[:count]
     return Draw(*(np.flatnonzero(np.isin(beats["subject"], side)) for side in sides))
+
+
+def draw_normal(labels: np.ndarray, pool: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The beats of `pool` with `count` of its normal ones, drawn by seed; with 0, or where there are fewer, all."""
+    normal, others = pool[labels[pool] == 0], pool[labels[pool] > 0]
+    if count and count < len(normal):
+        normal = np.random.default_rng(seed).choice(normal, count, replace=False)
+    return np.sort(np.concatenate([normal, others]))

@@ -45,6 +45,19 @@ def check_contract(config: Config) -> None:
         raise InputError("beats.lead", found, f"{contract.leads_at_once} of {', '.join(known)}", "set another one")
 
 
+def needed_weights(config: Config) -> str:
+    """The name of the pretrained encoder that a study needs.
+
+    Raises:
+        InputError: none is named, there is none of that name, or `check_contract`.
+    """
+    weights = config.model.options.get("weights")
+    if not weights:
+        raise InputError("model.options.weights", "none", "a pretrained encoder", "give --weights")
+    check_contract(config)
+    return str(weights)
+
+
 def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
     """The run folder of a study under a configuration: the one there is for the same data and settings, or a new one.
 

@@ -1,0 +1,66 @@
+"""A linear probe of a frozen encoder on all labels of a split's training side, N S V F Q, with its controls."""
+
+import numpy as np
+
+from keras_ecg.config import Config
+from keras_ecg.controls import always_n
+from keras_ecg.data.label_draws import draw_normal
+from keras_ecg.data.splits import resolve_split
+from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.experiments.predictors import feature_sets, read_beats
+from keras_ecg.experiments.study import headline, needed_weights, open_folder, packed_subjects, selection_note
+from keras_ecg.files import fingerprint, sha256
+from keras_ecg.models.loading import find_encoder
+from keras_ecg.probing import fit_probe, standardized
+from keras_ecg.runs import RunFolder
+from keras_ecg.training import prepare_backend
+
+IGNORED = ("windows", "tuning", "augment", "sequences", "training")
+
+
+def run_probe(config: Config) -> RunFolder:
+    """Fits a linear probe on the configured split's training records, and scores it on the test records.
+
+    Returns:
+        The finished run folder.
+
+    Raises:
+        InputError: no weights, beats that break their contract, or a split that shares a subject.
+    """
+    weights, wanted = needed_weights(config), config.finetuning
+    split, manifest = resolve_split(config, packed_subjects(config)), read_manifest(config.database.tfrecord_dir)
+    records = (*split.train, *split.test)
+    data = fingerprint([data_fingerprint(manifest, sorted(records)), sha256(find_encoder(weights) / "encoder.keras")])
+    run = open_folder(config, f"probe_{split.name}", IGNORED, data, {"seeds": list(wanted.seeds)})
+    if run.finished:
+        return run
+    prepare_backend(config)
+    beats = read_beats(config, records)
+    label, record = beats.columns["label"], beats.columns["record"]
+    train, test = (np.flatnonzero(np.isin(record, side)) for side in (split.train, split.test))
+    truth = {k: beats.columns[k][test] for k in ("record", "subject", "sample")} | {"y_true": label[test]}
+    names = tuple(name for name in ("model", "untrained", "raw", "rhythm") if name in ("model", *wanted.controls))
+    history = []
+    for name, features in feature_sets(config, beats, names):
+        scaled, found = standardized(features, train), []
+        for seed in wanted.seeds:
+            part = f"{name}_{seed}"
+            if not run.has_part(part):
+                drawn = draw_normal(label, train, wanted.normal_beats, seed)
+                model = fit_probe(scaled[drawn], label[drawn], record[drawn], seed, balanced=False)
+                probabilities = np.zeros((len(test), len(CLASSES)), np.float32)
+                probabilities[:, model.classes_] = model.predict_proba(scaled[test])
+                run.save_part(part, probabilities=probabilities, strength=np.array(model.C))
+            stored = run.load_part(part)
+            found.append(stored["probabilities"])
+            history.append({"predictor": name, "seed": seed, "epoch": 1, "strength": float(stored["strength"])})
+            print(f"{name}: seed {seed} done", flush=True)
+        run.write_predictions(name, **truth, probabilities=np.stack(found), seeds=np.array(wanted.seeds))
+    constant = always_n(len(test))[np.newaxis].astype(np.float16)
+    run.write_predictions("always_n", **truth, probabilities=constant, seeds=np.array([0]))
+    run.write_history(history)
+    chosen = "regularization by cross-validation over the training records"
+    note = f"{selection_note(config, split.test)}; {chosen}"
+    print(headline(run, run.finish(train=list(split.train), test=list(split.test), selection=note, weights=weights)))
+    return run
