@@ -8,16 +8,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression: the inverse of its regularization
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C of the logistic regression: the inverse of its regularization
 FOLDS = 5
 REACH_SECONDS = 0.3  # of the tokens on each side of a beat: its P and T waves
 
 
 def beat_tokens(tokens: np.ndarray, reach: int) -> np.ndarray:
-    """The tokens on both sides of a window's middle, and the mean of all: (n, N, D) to (n, 2 reach D + D)."""
+    """The tokens on both sides of a window's middle: (n, N, D) to (n, 2 reach D)."""
     middle = tokens.shape[1] // 2
-    near = tokens[:, middle - reach : middle + reach]
-    return np.concatenate([near.reshape(len(tokens), -1), tokens.mean(1)], axis=1)
+    return tokens[:, middle - reach : middle + reach].reshape(len(tokens), -1)
 
 
 def reach_of(encoder: keras.Model, sampling_rate_hz: float) -> int:
@@ -37,10 +36,17 @@ def embed_beats(
     return np.concatenate(found)
 
 
-def standardized(features: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """Features (n, K) less the mean and over the spread of those at `pool`, which may be labelled; no label is used."""
-    mean, spread = (f(features[pool].astype(np.float32), axis=0) for f in (np.mean, np.std))
-    return (features - mean) / np.maximum(spread, 1e-6)
+def standardized(blocks: list[np.ndarray], pool: np.ndarray) -> np.ndarray:
+    """Blocks of features (n, K) side by side, each with a mean of 0 and a total variance of 1 over the beats at `pool`.
+
+    A block counts as much as another, however many features it has. The pool may be labelled; no label is used.
+    """
+    out = []
+    for block in blocks:
+        part = block[pool].astype(np.float32)
+        spread = np.maximum(part.std(axis=0), 1e-6) * np.sqrt(block.shape[1])
+        out.append((block - part.mean(axis=0)) / spread)
+    return np.concatenate(out, axis=1)
 
 
 def relative_to_record(features: np.ndarray, record: np.ndarray) -> np.ndarray:

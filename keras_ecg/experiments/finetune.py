@@ -28,8 +28,8 @@ def predictors(config: Config, beats: Beats) -> Iterator[tuple[str, Probe | Trai
     probes = [name for name in ("untrained", "raw", "rhythm") if name in wanted.controls]
     if wanted.mode == "train":
         yield "model", Training(config, beats, pretrained=True)
-    for name, features in feature_sets(config, beats, tuple(["model"] * (wanted.mode == "probe") + probes)):
-        yield name, Probe(features, beats)
+    for name, blocks in feature_sets(config, beats, tuple(["model"] * (wanted.mode == "probe") + probes)):
+        yield name, Probe(blocks, beats)
     if "scratch" in wanted.controls:
         yield "scratch", Training(config, beats, pretrained=False)
 

@@ -47,10 +47,10 @@ def read_beats(config: Config, records: tuple[str, ...]) -> Beats:
 
 
 class Probe:
-    """Logistic regression on frozen features (n, K), its regularization chosen inside the given labels."""
+    """Logistic regression on blocks of frozen features (n, K), its regularization chosen inside the given labels."""
 
-    def __init__(self, features: np.ndarray, beats: Beats):
-        self.features, self.beats = features, beats
+    def __init__(self, blocks: list[np.ndarray], beats: Beats):
+        self.blocks, self.beats = blocks, beats
         self.scaled_for: np.ndarray | None = None
 
     def fit_predict(self, config: Config, draw: Draw, labelled: np.ndarray, seed: int) -> tuple[np.ndarray, list[dict]]:
@@ -63,7 +63,7 @@ class Probe:
             seed: of the cross-validation's folds.
         """
         if self.scaled_for is not draw.pool:
-            self.scaled_for, self.scaled = draw.pool, standardized(self.features, draw.pool)
+            self.scaled_for, self.scaled = draw.pool, standardized(self.blocks, draw.pool)
         record = self.beats.columns["record"][labelled]
         model = fit_probe(self.scaled[labelled], self.beats.abnormal[labelled], record, seed)
         return model.predict_proba(self.scaled[draw.test])[:, 1], [{"epoch": 1, "strength": model.C}]
@@ -112,15 +112,15 @@ class Training:
         return np.concatenate([model.predict_on_batch(self.inputs(part, config))[:, 1] for part in parts]), rows
 
 
-def feature_sets(config: Config, beats: Beats, names: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """The features (n, K) of each named probe: `model`, `untrained`, `raw`, `rhythm`."""
-    wanted, record = config.finetuning, beats.columns["record"]
+def feature_sets(config: Config, beats: Beats, names: tuple[str, ...]) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """The blocks of features (n, K) of each named probe: `model`, `untrained`, `raw`, `rhythm`."""
+    wanted, context = config.finetuning, config.beats.context
+    rhythm = [beats.rhythm] if wanted.rhythm else []
     for name in names:
         if name == "rhythm":
-            yield name, beats.rhythm
+            yield name, [beats.rhythm]
             continue
         if name == "raw":
-            context = config.beats.context
             middle, reach = beats.windows.shape[1] // 2, round(RAW_SECONDS * context.sampling_rate_hz)
             features = beats.windows[:, middle - reach : middle + reach, 0]
         else:
@@ -128,8 +128,6 @@ def feature_sets(config: Config, beats: Beats, names: tuple[str, ...]) -> Iterat
             if name == "untrained":
                 keras.utils.set_random_seed(0)
                 encoder = keras.models.clone_model(encoder)
-            print(f"{name}: embedding {len(record)} beats", flush=True)
-            features = embed_beats(encoder, beats.windows, config.beats.context.sampling_rate_hz)
-        if wanted.relative:
-            features = relative_to_record(features, record)
-        yield name, np.concatenate([features, beats.rhythm], 1) if wanted.rhythm else features
+            print(f"{name}: embedding {len(beats.windows)} beats", flush=True)
+            features = embed_beats(encoder, beats.windows, context.sampling_rate_hz)
+        yield name, [relative_to_record(features, beats.columns["record"]) if wanted.relative else features, *rhythm]

@@ -42,8 +42,8 @@ def run_probe(config: Config) -> RunFolder:
     truth = {k: beats.columns[k][test] for k in ("record", "subject", "sample")} | {"y_true": label[test]}
     names = tuple(name for name in ("model", "untrained", "raw", "rhythm") if name in ("model", *wanted.controls))
     history = []
-    for name, features in feature_sets(config, beats, names):
-        scaled, found = standardized(features, train), []
+    for name, blocks in feature_sets(config, beats, names):
+        scaled, found = standardized(blocks, train), []
         for seed in wanted.seeds:
             part = f"{name}_{seed}"
             if not run.has_part(part):

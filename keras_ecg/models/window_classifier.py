@@ -2,8 +2,8 @@
 
 Shapes: B batch, T samples of a window, N tokens, D width, S beats in a sequence, R rhythm features.
 
-The beat stands in the middle of its window: the classifier sees the tokens on both sides of it, the mean of all tokens,
-and the rhythm features where they come in.
+The beat stands in the middle of its window: the classifier sees the tokens on both sides of it, and the rhythm features
+where they come in.
 """
 
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ def freeze(encoder: keras.Model, count: int) -> None:
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class BeatTokens(layers.Layer):
-    """The tokens on both sides of a window's middle, and the mean of all: (B, N, D) to (B, 2 reach D + D)."""
+    """The tokens on both sides of a window's middle: (B, N, D) to (B, 2 reach D)."""
 
     def __init__(self, reach: int = 3, **kwargs):
         super().__init__(**kwargs)
@@ -63,8 +63,7 @@ class BeatTokens(layers.Layer):
     def call(self, tokens):
         middle = tokens.shape[1] // 2
         near = tokens[:, middle - self.reach : middle + self.reach]
-        near = keras.ops.reshape(near, (-1, 2 * self.reach * tokens.shape[2]))
-        return keras.ops.concatenate([near, keras.ops.mean(tokens, axis=1)], -1)
+        return keras.ops.reshape(near, (-1, 2 * self.reach * tokens.shape[2]))
 
     def get_config(self):
         return {**super().get_config(), "reach": self.reach}
