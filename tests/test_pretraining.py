@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import keras
@@ -22,6 +23,7 @@ from keras_ecg.experiments import pretrain
 from keras_ecg.metrics import effective_rank
 from keras_ecg.predictions import read_npz, write_npz
 from keras_ecg.runs import verify_run
+from keras_ecg.runs.release import release
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
 
@@ -260,6 +262,24 @@ def test_a_missing_encoder_and_a_foreign_contract(run, tmp_path):
     (tmp_path / "contract.json").write_text(json.dumps({**contract, "window_seconds": 5.0}))
     with pytest.raises(InputError, match="as its model"):
         load_encoder(tmp_path)
+
+
+def test_releasing_an_encoder(run, tmp_path):
+    (tmp_path / "Research_Runs").symlink_to(run.path.parent)
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    if metrics["alarms"]:
+        with pytest.raises(InputError, match="alarms"):
+            release(tmp_path, run.path.name, "tiny")
+        good = json.dumps({**metrics, "alarms": []})
+    else:
+        good = json.dumps(metrics)
+    copy = tmp_path / "copy" / "Research_Runs" / run.path.name
+    shutil.copytree(run.path, copy)
+    (copy / "metrics.json").write_text(good)
+    target = release(tmp_path / "copy", run.path.name, "tiny")
+    card = (target / "README.md").read_text()
+    assert "| sample | 4 | 4 |" in card and "114 118 124 208" in card and 'load_encoder("tiny")' in card
+    assert load_encoder(target).contract == load_encoder(run.path).contract
 
 
 def test_tracking(packed, tmp_path, monkeypatch):

@@ -1,9 +1,10 @@
-"""Verify, index, redraw and publish runs.
+"""Verify, index, redraw and publish runs, and release their encoders.
 
 python -m keras_ecg.runs verify [--all]       recompute every metric of the published (or all finished) runs
 python -m keras_ecg.runs index                write Research_Runs/README.md and the results block of README.md
 python -m keras_ecg.runs report RUN           draw report.html anew
 python -m keras_ecg.runs publish CLAIM RUN [--title T] [--ablation LABEL=RUN]
+python -m keras_ecg.runs release RUN NAME     copy a pretrained encoder to weights/NAME, with its card
 """
 
 import argparse
@@ -31,6 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
     publishing.add_argument("run")
     publishing.add_argument("--title")
     publishing.add_argument("--ablation", action="append", default=[], metavar="LABEL=RUN")
+    releasing = commands.add_parser("release", parents=[root])
+    releasing.add_argument("run")
+    releasing.add_argument("name")
     given = parser.parse_args(arguments)
     if given.command == "verify":
         if not verify(given.root, given.all):
@@ -41,6 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
         from keras_ecg.reports import write_report
 
         print(write_report(open_run(given.run, given.root / RUNS).path))
+    elif given.command == "release":
+        from keras_ecg.runs.release import release  # Keras loads slowly
+
+        print(release(given.root, given.run, given.name))
     else:
         pairs = [text.rpartition("=") for text in given.ablation]
         if not all(label and equals and run for label, equals, run in pairs):

@@ -25,6 +25,9 @@ TITLES = {
     "mitdb-ds1-ds2": "MIT-BIH, DS1 → DS2",
     "mitdb-seed-split": "MIT-BIH, seven test records of the closest public work",
     "mitdb-kfold": "MIT-BIH, patient-wise k-fold over 44 records",
+    "mitdb-fewshot-disjoint": "MIT-BIH, normal or not from few labels, patients apart",
+    "mitdb-fewshot-random": "MIT-BIH, normal or not from few labels of random beats: leaky, for comparison only",
+    "mae": "Masked autoencoder on unlabelled windows",
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
 
@@ -78,6 +81,8 @@ def _read(runs: Path, name: str, file: str) -> dict:
 def table(runs: Path, claim: dict, full: bool) -> list[str]:
     """Markdown rows of one claim: the model, what belongs beside it, ablations, controls."""
     metrics = _read(runs, claim["run"], "metrics.json")
+    if metrics.get("kind") in PLAIN_TABLES:
+        return PLAIN_TABLES[metrics["kind"]](metrics, full)
     name = _read(runs, claim["run"], "environment.json").get("model", "model")
     seeds = len(metrics["model"]["seeds"])
     rows = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
@@ -94,6 +99,45 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
         if full and "without_q" in figures and "without_q" in metrics["model"]:
             rows.append(_row(f"control: {title_of(control)}, without class Q", figures["without_q"]))
     return rows
+
+
+def few_labels_table(metrics: dict, full: bool) -> list[str]:
+    """Rows of a study with few labels: in full every number of labels, else the most."""
+    names = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
+    sizes = list(metrics["model"]["labels"])
+    rows = ["| | " + " | ".join(names.values()) + " |", "|---|" + "---|" * len(names)]
+    for size in sizes if full else sizes[-1:]:
+        for label, of in {"**pretrained**": metrics["model"], **metrics["controls"]}.items():
+            shown = label if label.startswith("*") else f"control: {title_of(label)}"
+            cells = " | ".join(cell(of["labels"][size][name]) for name in names)
+            rows.append(f"| {shown}, {size} labels | {cells} |")
+    return rows
+
+
+def pretraining_table(metrics: dict, full: bool) -> list[str]:
+    """Rows of a pretraining: the held-out loss beside its controls', by database."""
+    databases = list(metrics["model"].get("databases", {}))
+    rows = [
+        "| | " + " | ".join(["held-out loss over chance", *databases]) + " |",
+        "|---|" + "---|" * (1 + len(databases)),
+    ]
+    for label, of in {"**pretrained**": metrics["model"], **metrics["controls"]}.items():
+        shown = label if label.startswith("*") else f"control: {title_of(label)}"
+        cells = " | ".join(cell(f) for f in (of["relative_loss"], *of.get("databases", {}).values()))
+        rows.append(f"| {shown} | {cells} |")
+    return rows
+
+
+PLAIN_TABLES = {"few_labels": few_labels_table, "masked": pretraining_table, "contrastive": pretraining_table}
+
+
+def size_of(metrics: dict) -> str:
+    """What was scored, in words."""
+    model = metrics["model"]
+    if "beats" not in model:
+        return f"{model['windows']:,} held-out windows of {model['subjects']} subjects"
+    records = f" of {model['records']} records" if "records" in model else ""
+    return f"{model['beats']:,} beats{records} from {model['subjects']} subjects"
 
 
 HOW = (
@@ -115,8 +159,7 @@ def write_index(root: Path | str = ".") -> Path:
     block = [HOW]
     for name, claim in claims.items():
         title = claim.get("title") or TITLES.get(name, name)
-        metrics = _read(runs, claim["run"], "metrics.json")["model"]
-        size = f"{metrics['beats']:,} beats of {metrics['records']} records from {metrics['subjects']} subjects"
+        size = size_of(_read(runs, claim["run"], "metrics.json"))
         link = f"[{claim['run']}]({{}}{claim['run']}/report.html)"
         page += ["", f"## {title}", "", f"`{name}`: {size}; report {link.format('')}", ""]
         page += table(runs, claim, full=True)

@@ -1,0 +1,116 @@
+"""Pretrained encoders that go with the repository: weights, contract, and a card that says what they have seen."""
+
+import shutil
+from pathlib import Path
+
+from keras_ecg.encoders import Contract, read_contract
+from keras_ecg.errors import InputError
+from keras_ecg.explanations import title_of
+from keras_ecg.files import atomic, read_json, write_text
+from keras_ecg.runs.folder import RunFolder
+from keras_ecg.runs.index import RUNS, cell
+
+MOST_BYTES = 5_000_000
+SOURCES = {
+    "mitdb": "MIT-BIH Arrhythmia Database 1.0.0 (Moody and Mark 2001), ODC-By 1.0",
+    "sample": "excerpts of the MIT-BIH Arrhythmia Database 1.0.0 (Moody and Mark 2001), ODC-By 1.0",
+    "cinc2017": "PhysioNet/CinC Challenge 2017, training set (Clifford et al. 2017), ODC-By 1.0",
+    "ptbxl": "PTB-XL 1.0.3 (Wagner et al. 2020), CC BY 4.0",
+}
+
+
+CARD = """# {name}
+
+An encoder pretrained without labels; its run is `{run}`, whose `config.yaml` has every setting.
+
+```python
+from keras_ecg.encoders import load_encoder
+
+tokens = load_encoder("{name}")(signal, 360.0, ["MLII", "V1"])  # signal (M, L) in mV: (windows, tokens, width)
+```
+
+## Input
+
+- windows of {seconds:g} s at {rate:g} Hz; leads {leads}, or in their place {fallbacks}
+- {units}, band-pass {band}, {normalization}
+- other rates are resampled; what breaks this contract is refused
+
+## Data seen
+
+| database | records | subjects | unique hours | source |
+|---|---|---|---|---|
+{seen}
+
+{records}
+
+Not for tests on these subjects. A share of {held_out:g} of them was held out of training; they watched its loss.
+
+## Held-out loss
+
+As a share of {reference}; in brackets the 95 % interval by bootstrap over subjects.
+
+| | held-out subjects |
+|---|---|
+{losses}
+
+Not a medical device.
+"""
+
+
+def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
+    """The card: use, input contract, data seen, held-out loss."""
+
+    def row(*cells: str) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    seen = [
+        row(
+            database,
+            f"{t['records']:,}",
+            f"{t['subjects']:,}",
+            f"{t['hours']:.2f}",
+            SOURCES.get(database, "see the run"),
+        )
+        for database, t in contract.seen.items()
+    ]
+    sources = [(s["database"], " ".join(s["records"]) or "all records") for s in config["windows"]["sources"]]
+    controls = {f"control: {title_of(c)}": f for c, f in metrics["controls"].items()}
+    losses = {"this encoder": metrics["model"], **controls}
+    return CARD.format(
+        name=name,
+        run=contract.run,
+        seconds=contract.window_seconds,
+        rate=contract.sampling_rate_hz,
+        leads=", ".join(contract.leads),
+        fallbacks=", ".join(contract.fallback_leads) or "none",
+        units=contract.units,
+        band=" to ".join(f"{f:g}" for f in contract.bandpass_hz) + " Hz" if contract.bandpass_hz else "none",
+        normalization=contract.normalization,
+        seen="\n".join(seen),
+        records="\n".join(f"- {database}: {records}" for database, records in sources),
+        held_out=config["windows"]["validation_fraction"],
+        reference="log N" if metrics["kind"] == "contrastive" else "the loss of predicting each window's mean",
+        losses="\n".join(row(label, cell(of["relative_loss"])) for label, of in losses.items()),
+    )
+
+
+def release(root: Path | str, run: str, name: str) -> Path:
+    """Copies a finished pretraining's encoder to weights/NAME, with its contract and a card.
+
+    Raises:
+        InputError: an unfinished run, one with alarms, or weights that are too large for the repository.
+    """
+    folder = RunFolder(Path(root) / RUNS / Path(run).name)
+    path, target = folder.path / "encoder.keras", Path(root) / "weights" / name
+    if not folder.finished or not path.is_file():
+        raise InputError(folder.path, "no finished pretraining", "one of run_pretraining.py", "finish it")
+    metrics = read_json(folder.path / "metrics.json")
+    if metrics["alarms"]:
+        raise InputError(folder.path, f"alarms: {'; '.join(metrics['alarms'])}", "none", "release a better one")
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(path, f"{path.stat().st_size:,} bytes", f"at most {MOST_BYTES:,}", "pretrain a smaller one")
+    for file in ("encoder.keras", "contract.json"):
+        with atomic(target / file) as partial:
+            shutil.copyfile(folder.path / file, partial)
+    write_text(target / "README.md", card(name, read_contract(folder.path), metrics, folder.config))
+    return target
