@@ -1,0 +1,172 @@
+"""Classifiers on encoders of windows: what is frozen, what is random, and the same evaluators as every other model."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from conftest import SAMPLE, TEST, TRAIN
+
+from keras_ecg.config import Config, from_dict, to_dict
+from keras_ecg.data.preprocess import preprocess
+from keras_ecg.data.tfrecords import pack
+from keras_ecg.encoders import Contract, save_encoder
+from keras_ecg.errors import InputError
+from keras_ecg.evaluation import evaluate_run
+from keras_ecg.experiments.final import run_final
+from keras_ecg.experiments.finetune import run_few_labels
+from keras_ecg.experiments.probe import run_probe
+from keras_ecg.experiments.study import check_contract
+from keras_ecg.models import build_model, load_model
+from keras_ecg.models.objectives import build_objective
+from keras_ecg.models.window_classifier import BeatTokens, stages
+from keras_ecg.runs import verify_run
+
+TINY = {"width": 16, "depth": 2, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+SHAPES = {"context": (400, 1), "rr": (3, 40)}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A tiny encoder of four seconds, saved as a pretraining saves it."""
+    folder = tmp_path_factory.mktemp("encoder")
+    keras.utils.set_random_seed(1)
+    contract = Contract(window_seconds=4.0, leads=("MLII",), fallback_leads=("V1",))
+    save_encoder(folder, build_objective("mae", (400, 1), TINY).encoder, contract)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, weights) -> Config:
+    folder = tmp_path_factory.mktemp("classifier")
+    plain = {
+        "database": {
+            "data_dir": str(SAMPLE),
+            "hdf5_dir": str(folder / "h5"),
+            "tfrecord_dir": str(folder / "tfrecord"),
+            "runs_dir": str(folder / "runs"),
+            "records": list(TRAIN + TEST),
+        },
+        "beats": {"context": {"seconds": 4.0}},
+        "sequences": {"storage": "samples", "chunk_size": 64},
+        "loader": {"scalograms": False, "context": True, "rr_features": True, "batch_size": 64},
+        "model": {"name": "mae", "options": {"weights": weights, "reach": 2}},
+        "training": {"epochs": 1},
+        "finetuning": {"labels": [10], "seeds": [0, 1], "normal_beats": 100},
+        "evaluation": {
+            "split": "records", "train_records": list(TRAIN), "test_records": list(TEST), "seeds": [0], "bootstrap": 20,
+        },
+    }  # fmt: skip
+    config = from_dict(Config, plain)
+    preprocess(config, jobs=1)
+    pack(config, jobs=1, quiet=True)
+    return config
+
+
+def arrays(model) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(w) for w in model.weights]
+
+
+def test_weights_random_twins_and_frozen_stages(weights):
+    encoder = load_model(f"{weights}/encoder.keras")
+    pretrained = build_model("mae", SHAPES, 1, 5, {"weights": weights})
+    inner = pretrained.get_layer("mae_encoder")
+    for mine, theirs in zip(arrays(inner), arrays(encoder), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    twin = build_model("mae", SHAPES, 1, 5, {"weights": weights, "random": True}).get_layer("mae_encoder")
+    assert [w.shape for w in twin.weights] == [w.shape for w in inner.weights]
+    assert max(np.abs(a - b).max() for a, b in zip(arrays(twin), arrays(inner), strict=True)) > 0.1
+    assert len(stages(encoder)) == 4  # patch embedding, two blocks, the last norm
+    trained = {}
+    for frozen in (0, 1, 2, -1):
+        model = build_model("mae", SHAPES, 1, 5, {"weights": weights, "frozen_stages": frozen})
+        trained[frozen] = len(model.get_layer("mae_encoder").trainable_weights)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        before = arrays(model.get_layer("mae_encoder"))
+        x = {k: np.random.default_rng(0).normal(size=(8, *s)).astype("f4") for k, s in SHAPES.items()}
+        model.fit(x, np.arange(8) % 5, verbose=0)
+        moved = [np.abs(a - b).max() > 0 for a, b in zip(before, arrays(model.get_layer("mae_encoder")), strict=True)]
+        assert sum(moved) == trained[frozen]  # only what is not frozen has learnt
+    assert trained[0] > trained[1] > trained[2] > trained[-1] == 0
+    with pytest.raises(InputError, match="5 frozen stages of 4"):
+        build_model("mae", SHAPES, 1, 5, {"weights": weights, "frozen_stages": 5})
+
+
+def test_the_classifier_sees_the_beat_and_its_rhythm(weights, tmp_path):
+    model = build_model("mae", SHAPES, 1, 5, {"weights": weights})
+    rng = np.random.default_rng(0)
+    x = {k: rng.normal(size=(4, *s)).astype("f4") for k, s in SHAPES.items()}
+    out = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(out.sum(1), 1, atol=1e-5)
+    other = {**x, "rr": x["rr"].copy()}
+    other["rr"][:, [0, 2]] += 5  # beats of the sequence that are not labelled
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(other)), out)
+    other["rr"][:, 1] += 5
+    assert np.abs(keras.ops.convert_to_numpy(model(other)) - out).max() > 1e-3
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(load_model(tmp_path / "model.keras")(x)), out)
+    tokens = np.arange(24, dtype=np.float32).reshape(1, 8, 3)
+    np.testing.assert_array_equal(BeatTokens(2)(tokens)[0], tokens[0, 2:6].ravel())
+    for shapes, options, said in (
+        ({"rr": (3, 40)}, {}, "needs loader.context"),
+        ({"context": (1000, 1)}, {"weights": weights}, r"windows of \(400, 1\) is given \(1000, 1\)"),
+        ({"context": (400, 1)}, {"weights": weights, "reach": 21}, "reach of 21 in 40"),
+        ({"context": (400, 1)}, {"weights": "nothing"}, "no encoder"),
+    ):
+        with pytest.raises(InputError, match=said):
+            build_model("mae", shapes, 0, 5, options)
+
+
+def test_every_objective_gives_a_classifier():
+    for name, encoder in (("mae", TINY), ("contrastive", {"encoder": "cnn_lstm", "encoder_options": {"width": 16}})):
+        model = build_model(name, {"context": (400, 1)}, 0, 2, {"encoder": encoder})
+        assert model({"context": np.zeros((2, 400, 1), np.float32)}).shape == (2, 2)
+
+
+def test_the_final_evaluation_trains_it(config):
+    run = run_final(config)
+    metrics = evaluate_run(run.path, 20)
+    assert metrics["model"]["beats"] > 500 and verify_run(run.path)[1] == []
+    assert load_model(run.path).name == "mae_classifier"
+
+
+def test_the_contract_of_the_weights_is_enforced(config, weights):
+    check_contract(config)
+    slow = replace(config, beats=replace(config.beats, context=replace(config.beats.context, sampling_rate_hz=250.0)))
+    with pytest.raises(InputError, match="'sampling_rate_hz': 100.0"):
+        check_contract(slow)
+    with pytest.raises(InputError, match="MLII, V1"):
+        check_contract(replace(config, beats=replace(config.beats, lead="aVF")))
+
+
+def with_finetuning(config, **changes) -> Config:
+    return from_dict(Config, {**to_dict(config), "finetuning": {**to_dict(config)["finetuning"], **changes}})
+
+
+def test_few_labels_with_every_control(config):
+    run = run_few_labels(with_finetuning(config, protocol="disjoint"))
+    names = {path.name for path in run.path.glob("predictions*.npz")}
+    assert names == {f"predictions{c}.npz" for c in ("", "_untrained", "_raw", "_rhythm", "_scratch")}
+    assert verify_run(run.path)[1] == [] and "Few labels, patients apart" in (run.path / "report.html").read_text()
+    assert evaluate_run(run.path, 20)["model"]["subjects"] == 2
+
+
+def test_few_labels_by_training_on_subsampled_patients(config):
+    run = run_few_labels(with_finetuning(config, protocol="subsampling", mode="train", controls=[], labels=[10, 0]))
+    labels = evaluate_run(run.path, 0)["model"]["labels"]
+    assert set(labels) == {"10", "0"} and len(labels["10"]["auroc"]["per_seed"]) == 2
+    history = (run.path / "history.csv").read_text()
+    assert "val_loss" in history.splitlines()[0]
+
+
+def test_few_labels_of_random_beats(config):
+    run = run_few_labels(with_finetuning(config, protocol="random", controls=["rhythm"]))
+    assert set(evaluate_run(run.path, 0)["model"]["labels"]) == {"20"}  # ten of each class
+
+
+def test_a_probe_of_all_labels(config):
+    run = run_probe(with_finetuning(config, controls=["untrained"]))
+    metrics = evaluate_run(run.path, 20)
+    assert set(metrics["controls"]) == {"untrained", "always_n"} and verify_run(run.path)[1] == []
+    with pytest.raises(InputError, match="give --weights"):
+        run_probe(replace(config, model=replace(config.model, options={})))
