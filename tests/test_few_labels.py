@@ -13,8 +13,18 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.few_labels import LEVELS, binary_figures, rounded
 from keras_ecg.explanations import explain
+from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import write_npz
-from keras_ecg.probing import beat_tokens, draw_labels, fit_probe, halves, relative_to_record, standardized
+from keras_ecg.probing import (
+    beat_tokens,
+    draw_labels,
+    embed_beats,
+    fit_probe,
+    halves,
+    reach_of,
+    relative_to_record,
+    standardized,
+)
 from keras_ecg.reports.few_labels import sections
 
 
@@ -199,3 +209,12 @@ def test_the_probe_chooses_its_regularization_inside_the_labels():
     assert few.predict(clear).tolist() == labels.tolist()
     one_patient = fit_probe(clear, labels, np.zeros(60), 0)  # no group can be left out
     assert one_patient.predict(clear).tolist() == labels.tolist()
+
+
+def test_embedding_in_batches_of_one_size():
+    encoder = build_objective("mae", (100, 1), {"width": 8, "depth": 1, "heads": 2, "decoder_width": 8}).encoder
+    windows = np.random.default_rng(0).normal(size=(70, 100, 1)).astype(np.float16)
+    expected = np.asarray(encoder(windows.astype(np.float32)))
+    assert reach_of(encoder, 100.0) == 3
+    found = embed_beats(encoder, windows, 100.0)  # 64 and six more
+    np.testing.assert_allclose(found, expected[:, 2:8].reshape(70, -1), atol=0.01)

@@ -159,6 +159,11 @@ def test_few_labels_by_training_on_subsampled_patients(config):
     assert "val_loss" in history.splitlines()[0]
 
 
+def test_more_labels_than_beats(config):
+    with pytest.raises(InputError, match="in the pool of seed 0"):
+        run_few_labels(with_finetuning(config, protocol="random", controls=["rhythm"], mode="train", labels=[100000]))
+
+
 def test_few_labels_of_random_beats(config):
     run = run_few_labels(with_finetuning(config, protocol="random", controls=["rhythm"]))
     assert set(evaluate_run(run.path, 0)["model"]["labels"]) == {"20"}  # ten of each class

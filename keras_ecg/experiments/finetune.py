@@ -9,12 +9,11 @@ from keras_ecg import cli
 from keras_ecg.config import Config
 from keras_ecg.data.label_draws import Draw, draw_beats, protocol_records
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.errors import InputError
 from keras_ecg.evaluation.few_labels import rounded
 from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_sets, read_beats
 from keras_ecg.experiments.probe import run_probe
-from keras_ecg.experiments.study import needed_weights, open_folder
-from keras_ecg.files import fingerprint, sha256
-from keras_ecg.models.loading import find_encoder
+from keras_ecg.experiments.study import needed_weights, open_folder, with_weights
 from keras_ecg.probing import draw_labels, halves
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
@@ -35,10 +34,18 @@ def predictors(config: Config, beats: Beats) -> Iterator[tuple[str, Probe | Trai
 
 
 def labelled_beats(config: Config, beats: Beats, draw: Draw, count: int, seed: int) -> np.ndarray:
-    """Indices of the beats whose labels are given: balanced, uniform over the pool of each class, by seed."""
+    """Indices of the beats whose labels are given: balanced, uniform over the pool of each class, by seed.
+
+    Raises:
+        InputError: more labels than the pool has beats of a class.
+    """
     if not count:
         return draw.pool
     per_class = {0: count, 1: count} if config.finetuning.protocol == "random" else halves(count)
+    there = np.bincount(beats.abnormal[draw.pool], minlength=2)
+    if any(there[k] < wanted for k, wanted in per_class.items()):
+        found = f"{count} labels, of {there[0]} normal and {there[1]} other beats in the pool of seed {seed}"
+        raise InputError("finetuning.labels", found, "at most as many", "lower it, or pack more records")
     return draw.pool[draw_labels(beats.abnormal[draw.pool], per_class, seed)]
 
 
@@ -54,7 +61,7 @@ def run_few_labels(config: Config) -> RunFolder:
     wanted, weights = config.finetuning, needed_weights(config)
     manifest = read_manifest(config.database.tfrecord_dir)
     records = protocol_records(config, list(manifest["records"]))
-    data = fingerprint([data_fingerprint(manifest, list(records)), sha256(find_encoder(weights) / "encoder.keras")])
+    data = with_weights(config, data_fingerprint(manifest, list(records)))
     run = open_folder(config, f"fewshot_{wanted.protocol}", IGNORED, data, {"seeds": list(wanted.seeds)})
     if run.finished:
         return run

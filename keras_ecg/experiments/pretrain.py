@@ -26,7 +26,7 @@ from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import adamw, prepare_backend
 
-IGNORED = ("beats", "sequences", "augment", "tuning")
+IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
 PICTURES = 6
 
 

@@ -9,9 +9,14 @@ from keras_ecg.data.splits import resolve_split
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.experiments.predictors import feature_sets, read_beats
-from keras_ecg.experiments.study import headline, needed_weights, open_folder, packed_subjects, selection_note
-from keras_ecg.files import fingerprint, sha256
-from keras_ecg.models.loading import find_encoder
+from keras_ecg.experiments.study import (
+    headline,
+    needed_weights,
+    open_folder,
+    packed_subjects,
+    selection_note,
+    with_weights,
+)
 from keras_ecg.probing import fit_probe, standardized
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
@@ -31,7 +36,7 @@ def run_probe(config: Config) -> RunFolder:
     weights, wanted = needed_weights(config), config.finetuning
     split, manifest = resolve_split(config, packed_subjects(config)), read_manifest(config.database.tfrecord_dir)
     records = (*split.train, *split.test)
-    data = fingerprint([data_fingerprint(manifest, sorted(records)), sha256(find_encoder(weights) / "encoder.keras")])
+    data = with_weights(config, data_fingerprint(manifest, sorted(records)))
     run = open_folder(config, f"probe_{split.name}", IGNORED, data, {"seeds": list(wanted.seeds)})
     if run.finished:
         return run

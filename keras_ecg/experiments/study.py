@@ -13,9 +13,10 @@ from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
-from keras_ecg.files import fingerprint
+from keras_ecg.files import fingerprint, sha256
 from keras_ecg.metrics import confusion_matrix, summary_figures
 from keras_ecg.models import model_config
+from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
 from keras_ecg.training import predict_records, train_classifier
 
@@ -43,6 +44,12 @@ def check_contract(config: Config) -> None:
     if config.beats.lead not in known or contract.leads_at_once != 1:
         found = f"lead {config.beats.lead}, alone"
         raise InputError("beats.lead", found, f"{contract.leads_at_once} of {', '.join(known)}", "set another one")
+
+
+def with_weights(config: Config, data: str) -> str:
+    """A fingerprint of data, and of the pretrained encoder where the configuration names one."""
+    weights = config.model.options.get("weights")
+    return fingerprint([data, sha256(find_encoder(weights) / "encoder.keras")]) if weights else data
 
 
 def needed_weights(config: Config) -> str:
@@ -92,9 +99,10 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
     model_config(config.model.name, config.model.options)
     check_contract(config)
     manifest = read_manifest(config.database.tfrecord_dir)
-    data = data_fingerprint(manifest, sorted(records))
+    data = with_weights(config, data_fingerprint(manifest, sorted(records)))
     skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]
-    return open_folder(config, study, ("windows", "tuning"), data, {"skipped_records": skipped, "seeds": list(seeds)})
+    ignored = ("windows", "tuning", "finetuning")
+    return open_folder(config, study, ignored, data, {"skipped_records": skipped, "seeds": list(seeds)})
 
 
 def fit_part(
