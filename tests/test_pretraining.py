@@ -82,6 +82,9 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     assert "Reconstructions" in report and "straight lines between visible samples" in report
     assert pretrain.run_pretraining(packed).path == run.path  # nothing to do
     assert "finished before" in capsys.readouterr().out
+    windows = shutil.copytree(packed.windows.tfrecord_dir, f"{packed.windows.tfrecord_dir}_moved")
+    moved = with_sections(packed, windows={"tfrecord_dir": str(windows)})  # where they lie makes no other result
+    assert pretrain.run_pretraining(moved).path == run.path
 
 
 def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monkeypatch):

@@ -65,6 +65,15 @@ def needed_weights(config: Config) -> str:
     return str(weights)
 
 
+def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
+    """What a result depends on: every section but the ignored ones, without names of folders."""
+    out = {k: v for k, v in to_dict(config).items() if k not in ("title", "database", "tracking", *ignored)}
+    if "windows" in out:
+        places = {"tfrecord_dir": "", "sources": [{**source, "folder": ""} for source in out["windows"]["sources"]]}
+        out["windows"] = {**out["windows"], **places}
+    return out
+
+
 def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
     """The run folder of a study under a configuration: the one there is for the same data and settings, or a new one.
 
@@ -75,12 +84,11 @@ def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str,
         data: fingerprint of what it is computed from.
         details: for environment.json.
     """
-    settings = {k: v for k, v in to_dict(config).items() if k not in ("title", "database", "tracking", *ignored)}
     run = find_or_create(
         config.database.runs_dir,
         study,
         config.model.name,
-        fingerprint([study, settings, data, __version__]),
+        fingerprint([study, settings_of(config, ignored), data, __version__]),
         to_dict(config),
         shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
         {"data_hashes": data} | details,
