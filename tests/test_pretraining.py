@@ -111,6 +111,24 @@ def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monk
     assert [epoch for epoch, _ in steps] == [1, 2] and steps[0][1] == steps[1][1] - steps[0][1] > 0
 
 
+def test_a_kill_while_scoring_loses_no_training(packed, tmp_path, monkeypatch):
+    config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1})
+
+    def stop(*given, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretrain, "score", stop)
+        pretrain.run_pretraining(config)
+    (folder,) = tmp_path.glob("pretrain_mae_*")
+    history = (folder / "history.csv").read_bytes()
+    trained = keras.models.load_model(folder / "encoder.keras").get_weights()
+    run = pretrain.run_pretraining(config)
+    assert run.path == folder and run.finished and (folder / "history.csv").read_bytes() == history
+    for mine, theirs in zip(load_encoder(folder).model.get_weights(), trained, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_windows_of_a_test_subject_are_refused(tmp_path):
     config = settings(tmp_path)
     sources = [{"database": "sample", "folder": str(SAMPLE), "records": ["114", "200", "208"]}]

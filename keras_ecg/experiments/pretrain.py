@@ -108,7 +108,11 @@ def fit_objective(run: RunFolder, model: keras.Model, config: Config, train: lis
     model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)
     callbacks = [
         EffectiveRank(first_windows(held, 1024)),
-        keras.callbacks.BackupAndRestore(str(run.path / "parts" / "backup"), double_checkpoint=True),
+        keras.callbacks.BackupAndRestore(
+            str(run.path / "parts" / "backup"),
+            double_checkpoint=True,
+            delete_checkpoint=False,  # what is scored only after a kill need not be trained again
+        ),
         History(run),
         *trackers(run, config),
         keras.callbacks.TerminateOnNaN(),
