@@ -250,6 +250,7 @@ def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) ->
     seen = {
         name: {"records": t["records"], "subjects": t["subjects"], "hours": round(t["unique_hours"], 2)}
         for name, t in manifest["totals"].items()
+        if name != "all"
     }
     return Contract(
         window_seconds=samples / windows.sampling_rate_hz,

@@ -157,11 +157,11 @@ def _spread(figures: dict, name: str) -> dict:
     return figures
 
 
-def training(columns: dict[str, np.ndarray]) -> str:
-    """Training curves from history.csv."""
+def training(columns: dict[str, np.ndarray], wanted: tuple[str, ...] = ()) -> str:
+    """Training curves from history.csv: the wanted columns, or the first three."""
     keys = {"seed", "fold", "epoch", "seconds", "learning_rate"}
     numeric = [n for n, v in columns.items() if n not in keys and v.dtype.kind == "f" and np.isfinite(v).any()]
-    names = [n for n in numeric if not n.startswith("val_")][:3]
+    names = [n for n in wanted or numeric if n in numeric and not n.startswith("val_")][:3]
     if "epoch" not in columns or not names:
         return ""
     dashed = " Dashed: held-out training subjects." if any(f"val_{n}" in columns for n in names) else ""

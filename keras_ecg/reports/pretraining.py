@@ -20,7 +20,7 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict, histo
         protocol(metrics, config, environment),
         comparison(metrics, str(environment.get("model", "model"))),
         pictures(folder, config),
-        training(history),
+        training(history, ("loss", "relative_loss", "log_n", "effective_rank")),
         environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
     ]
 
