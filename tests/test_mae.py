@@ -7,6 +7,7 @@ from conftest import run_on_jax
 from layer_checks import check_gradients, check_saving, run_layer_test
 from sinusoids import learn_sinusoids
 
+from keras_ecg.layers.attention import RotarySelfAttention
 from keras_ecg.layers.feed_forward import FeedForward
 from keras_ecg.layers.masking import MaskTokens, RandomMasking
 from keras_ecg.layers.patches import PatchEmbedding, patchify, unpatchify
@@ -24,6 +25,13 @@ LAYERS = {
     "sin-cos positions": (SinCosPositions, {}, TOKENS, (4, 6, 8)),
     "feed-forward": (FeedForward, {"expansion": 3, "dropout": 0.2}, TOKENS, (4, 6, 8)),
     "transformer block": (TransformerBlock, {"heads": 2, "expansion": 3, "dropout": 0.2}, TOKENS, (4, 6, 8)),
+    "rotary attention": (RotarySelfAttention, {"heads": 2, "dropout": 0.2, "slowest": 50.0}, TOKENS, (4, 6, 8)),
+    "rotary transformer": (
+        Transformer,
+        {"depth": 2, "heads": 2, "expansion": 3, "dropout": 0.2, "rotary": True},
+        TOKENS,
+        (4, 6, 8),
+    ),  # fmt: skip
     "transformer": (Transformer, {"depth": 2, "heads": 2, "expansion": 3, "dropout": 0.2}, TOKENS, (4, 6, 8)),
 }
 
@@ -64,8 +72,44 @@ def test_patches_are_stretches_of_time_over_all_leads_and_join_again():
 
 @pytest.mark.parametrize("samples", [1001, 3, None])
 def test_windows_that_do_not_divide_into_patches(samples):
-    with pytest.raises(ValueError, match=f"windows of {samples} samples do not divide into patches of 20"):
+    with pytest.raises(ValueError, match=f"windows of {samples} samples do not divide into patches of 10"):
         build_encoder((samples, 1), MAEConfig())
+
+
+def test_rotary_attention_knows_distances_alone():
+    keras.utils.set_random_seed(0)
+    layer = RotarySelfAttention(2, 0.0)
+    x, at = signals(3, (6, 8)), np.array([0, 2, 3, 7, 8, 20])
+    layer.build(x.shape)
+    out = array(layer(x, at))
+    np.testing.assert_allclose(array(layer(x, at + 31)), out, atol=1e-4)  # all of them moved
+    assert np.abs(array(layer(x, at * 2)) - out).max() > 1e-3  # further from each other
+    np.testing.assert_allclose(array(layer(x)), array(layer(x, np.arange(6))), atol=1e-6)
+    order = np.random.default_rng(0).permutation(6)
+    np.testing.assert_allclose(array(layer(x[:, order], at[order])), out[:, order], atol=1e-5)
+    each = array(layer(x, np.stack([at, at + 1, at * 2])))
+    np.testing.assert_allclose(each[0], out[0], atol=1e-5)
+    np.testing.assert_allclose(each[2], array(layer(x, at * 2))[2], atol=1e-5)
+
+
+def test_rotary_attention_is_the_papers():
+    keras.utils.set_random_seed(0)
+    layer = RotarySelfAttention(1, 0.0, slowest=10.0)
+    x = signals(1, (3, 4))
+    layer.build(x.shape)
+    normed = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
+    parts = normed[0] @ array(layer.query_key_value.kernel) + array(layer.query_key_value.bias)
+    q, k, v = np.split(parts, 3, axis=1)
+
+    def turned(vectors):  # pairs of channels as complex numbers, each pair at its own speed
+        pairs = vectors[:, :2] + 1j * vectors[:, 2:]
+        pairs = pairs * np.exp(1j * np.arange(3)[:, None] * np.array([1.0, 10**-0.5]))
+        return np.concatenate([pairs.real, pairs.imag], 1)
+
+    scores = np.exp(turned(q) @ turned(k).T / 2)
+    mixed = scores / scores.sum(1, keepdims=True) @ v
+    expected = x[0] + mixed @ array(layer.output_projection.kernel) + array(layer.output_projection.bias)
+    np.testing.assert_allclose(array(layer(x))[0], expected, atol=1e-4)
 
 
 def test_positions_are_the_papers():
