@@ -300,12 +300,11 @@ def test_releasing_an_encoder(run, tmp_path):
     assert load_encoder(target).contract == load_encoder(run.path).contract
 
 
-def test_tracking(packed, tmp_path, monkeypatch):
-    config = with_sections(
-        packed, database={"runs_dir": str(tmp_path)}, tracking={"tensorboard": True}, training={"epochs": 1}
-    )
-    run = pretrain.run_pretraining(config)
-    assert list((run.path / "logs").rglob("events.out.tfevents.*"))
+def test_tracking(run, packed, monkeypatch):
+    assert pretrain.trackers(run, packed) == []
+    config = with_sections(packed, tracking={"tensorboard": True})
+    (board,) = pretrain.trackers(run, config)
+    assert isinstance(board, keras.callbacks.TensorBoard) and board.log_dir == str(run.path / "logs")
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(InputError, match="pip install wandb"):
         pretrain.trackers(run, with_sections(config, tracking={"wandb_project": "ecg"}))
