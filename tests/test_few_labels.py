@@ -16,13 +16,13 @@ from keras_ecg.explanations import explain
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import write_npz
 from keras_ecg.probing import (
-    beat_tokens,
     draw_labels,
     embed_beats,
     fit_probe,
     halves,
     reach_of,
     relative_to_record,
+    simplest,
     standardized,
 )
 from keras_ecg.reports.few_labels import sections
@@ -183,8 +183,6 @@ def test_a_draw_is_balanced_and_uniform_over_the_beats_of_each_class():
 
 
 def test_features_of_a_beat():
-    tokens = np.arange(2 * 6 * 3, dtype=np.float32).reshape(2, 6, 3)
-    np.testing.assert_array_equal(beat_tokens(tokens, 1), tokens[:, 2:4].reshape(2, -1))
     features = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float16)
     record = np.repeat(["a", "b"], 30)
     relative = relative_to_record(features, record)
@@ -209,6 +207,15 @@ def test_the_probe_chooses_its_regularization_inside_the_labels():
     assert few.predict(clear).tolist() == labels.tolist()
     one_patient = fit_probe(clear, labels, np.zeros(60), 0)  # no group can be left out
     assert one_patient.predict(clear).tolist() == labels.tolist()
+
+
+def test_the_simplest_probe_within_one_standard_error_of_the_best():
+    scores = np.array([[-3.0, -1.1, -1.0, -2.0], [-5.0, -1.3, -1.2, -2.2], [-4.0, -1.5, -1.4, -2.4]])  # folds, C
+    results = {f"split{k}_test_score": row for k, row in enumerate(scores)} | {"mean_test_score": scores.mean(0)}
+    assert simplest(results) == 1  # 0.1 below the best, whose standard error is 0.2 / sqrt(3)
+    scores[:, 2] = -1.2  # all folds agree: no error
+    scores[:, 1] -= 0.05
+    assert simplest({f"split{k}_test_score": row for k, row in enumerate(scores)}) == 2
 
 
 def test_embedding_in_batches_of_one_size():

@@ -95,12 +95,12 @@ def prediction_arrays(
     run: RunFolder, name: str, config: Config, beats: Beats, draws: dict[int, Draw], stored: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What `keras_ecg.evaluation.few_labels` wants of one predictor."""
-    wanted, place = config.finetuning, {beat: k for k, beat in enumerate(stored.tolist())}
+    wanted = config.finetuning
     width = max(len(draw.test) for draw in draws.values())
     probabilities = np.zeros((len(wanted.labels), len(draws), width, 2), np.float16)
     test_index = np.full((len(draws), width), -1, np.int32)
     for k, (seed, draw) in enumerate(draws.items()):
-        test_index[k, : len(draw.test)] = [place[beat] for beat in draw.test.tolist()]
+        test_index[k, : len(draw.test)] = np.searchsorted(stored, draw.test)
         for z, count in enumerate(wanted.labels):
             probabilities[z, k, : len(draw.test)] = rounded(run.load_part(f"{name}_{count}_{seed}")["probability"])
     columns = {k: beats.columns[k][stored] for k in ("record", "subject", "sample")}

@@ -13,7 +13,7 @@ from keras_ecg.data.tfrecords import label_position
 from keras_ecg.encoders import load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
-from keras_ecg.probing import embed_beats, fit_probe, relative_to_record, standardized
+from keras_ecg.probing import embed_beats, fit_probe, predict_batches, relative_to_record, standardized
 from keras_ecg.training import adamw
 
 RAW_SECONDS = 0.5  # on each side of the beat, of the control that sees samples
@@ -73,7 +73,7 @@ class Training:
     """End-to-end training of the configured classifier, from its weights or from random ones."""
 
     def __init__(self, config: Config, beats: Beats, pretrained: bool):
-        self.beats = beats
+        self.beats, self.scorer = beats, None  # compiled once for all trainings
         self.options = config.model.options | ({} if pretrained else {"random": True, "frozen_stages": 0})
 
     def inputs(self, index: np.ndarray, config: Config) -> dict[str, np.ndarray]:
@@ -108,8 +108,11 @@ class Training:
         if not np.isfinite(history["loss"]).all():
             raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
         rows = [{"epoch": e + 1, **{k: v[e] for k, v in history.items()}} for e in range(len(history["loss"]))]
-        parts = np.array_split(draw.test, -(-len(draw.test) // 512))
-        return np.concatenate([model.predict_on_batch(self.inputs(part, config))[:, 1] for part in parts]), rows
+        if self.scorer is None:
+            self.scorer = keras.models.clone_model(model)
+            self.scorer.compile(jit_compile=True)
+        self.scorer.set_weights(model.get_weights())
+        return predict_batches(self.scorer, self.inputs(draw.test, config))[:, 1], rows
 
 
 def feature_sets(config: Config, beats: Beats, names: tuple[str, ...]) -> Iterator[tuple[str, list[np.ndarray]]]:
