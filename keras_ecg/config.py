@@ -112,6 +112,7 @@ class WindowSource:
     folder: str = ""
     records: tuple[str, ...] = ()  # empty: every record of the folder
     exclude: tuple[str, ...] = ()  # records, or subjects with all their records
+    folds: tuple[int, ...] = ()  # of PTB-XL; empty: all
     overlap: float | None = None  # None: that of all sources
 
 
@@ -161,7 +162,7 @@ class Training:
 class Finetuning:
     """What is learnt from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
 
-    protocol: Literal["disjoint", "random", "subsampling", "split"] = "disjoint"
+    protocol: Literal["disjoint", "random", "subsampling", "split", "superclasses"] = "disjoint"
     mode: Literal["probe", "train"] = "probe"  # logistic regression on the frozen encoder, or Keras training
     labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `random` of each class; 0: all there are
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
@@ -169,6 +170,7 @@ class Finetuning:
     rhythm: bool = True  # a probe sees the RR features, too
     normal_beats: int = 12000  # of `split`: N beats that a probe draws by seed; 0: all
     controls: tuple[str, ...] = ("untrained", "raw", "rhythm", "scratch")
+    against: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
     test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate
     patience: int = 10  # epochs without a better validation loss; without validation there is no early stopping
 

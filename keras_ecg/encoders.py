@@ -43,23 +43,16 @@ class Contract:
         """T."""
         return round(self.window_seconds * self.sampling_rate_hz)
 
-
-@dataclass
-class Encoder:
-    """A pretrained encoder that takes recordings as they are."""
-
-    model: keras.Model
-    contract: Contract
-    name: str
-
-    def clean(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
+    def clean(
+        self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str], where: object = "signal"
+    ) -> np.ndarray:
         """A recording (M, L) in mV as the contract wants it, (M', leads_at_once): chosen leads, resampled, filtered.
 
         Raises:
-            InputError: no lead of the contract, samples that are no number, units that are not mV, or too few samples.
+            InputError: no lead of the contract, samples that are no number, units that are not mV, or too few samples;
+                `where` names the recording.
         """
-        contract, signal = self.contract, np.asarray(signal, np.float32)
-        where = f"encoder {self.name}"
+        signal = np.asarray(signal, np.float32)
         if signal.ndim != 2 or signal.shape[1] != len(leads):
             raise InputError(
                 where, f"a signal of shape {signal.shape}", f"(M, {len(leads)}): samples, leads", "reshape it"
@@ -68,25 +61,34 @@ class Encoder:
             raise InputError(where, "samples that are no number", "finite millivolts", "fill or cut the gaps")
         if not sampling_rate_hz > 0:
             raise InputError(where, f"{sampling_rate_hz} Hz", "a positive sampling rate", "correct it")
-        wanted = contract.leads[: contract.leads_at_once]
-        chosen = choose_leads(list(leads), wanted, contract.fallback_leads, where)
+        chosen = choose_leads(tuple(leads), self.leads[: self.leads_at_once], self.fallback_leads, where)
         signal = signal[:, chosen]
         check_amplitude(signal, where)
-        if len(signal) / sampling_rate_hz < contract.window_seconds:
+        if len(signal) / sampling_rate_hz < self.window_seconds:
             found = f"{len(signal) / sampling_rate_hz:.2f} s"
-            raise InputError(where, found, f"at least {contract.window_seconds:g} s", "give a longer recording")
-        signal = resample(signal, sampling_rate_hz, contract.sampling_rate_hz)
-        return bandpass(signal, contract.sampling_rate_hz, *contract.bandpass_hz) if contract.bandpass_hz else signal
+            raise InputError(where, found, f"at least {self.window_seconds:g} s", "give a longer recording")
+        signal = resample(signal, sampling_rate_hz, self.sampling_rate_hz)
+        return bandpass(signal, self.sampling_rate_hz, *self.bandpass_hz) if self.bandpass_hz else signal
 
-    def windows(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
+    def windows(
+        self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str], where: object = "signal"
+    ) -> np.ndarray:
         """A recording's windows (n, T, L), end to end, as the model takes them.
 
         Raises:
             InputError: as `clean`.
         """
-        clean = self.clean(signal, sampling_rate_hz, leads)
-        starts = window_starts(len(clean), self.contract.samples, 0.0)
-        return zscore(cut_windows(clean, starts, self.contract.samples))
+        clean = self.clean(signal, sampling_rate_hz, leads, where)
+        return zscore(cut_windows(clean, window_starts(len(clean), self.samples, 0.0), self.samples))
+
+
+@dataclass
+class Encoder:
+    """A pretrained encoder that takes recordings as they are."""
+
+    model: keras.Model
+    contract: Contract
+    name: str
 
     def __call__(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
         """Tokens (n, N, D) of a recording's n windows.
@@ -99,7 +101,8 @@ class Encoder:
         Raises:
             InputError: the signal breaks the contract.
         """
-        return self.model.predict(self.windows(signal, sampling_rate_hz, leads), verbose=0)
+        windows = self.contract.windows(signal, sampling_rate_hz, leads, f"encoder {self.name}")
+        return self.model.predict(windows, verbose=0)
 
     def embed(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
         """One vector for each window, the mean of its tokens: (n, D).

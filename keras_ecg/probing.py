@@ -49,6 +49,13 @@ def embed_beats(encoder: keras.Model, windows: np.ndarray, sampling_rate_hz: flo
     return predict_batches(model, windows, "embed")
 
 
+def embed_windows(encoder: keras.Model, windows: np.ndarray) -> np.ndarray:
+    """The mean of the tokens of windows (n, T, L): (n, D) float16."""
+    model = keras.Model(encoder.input, keras.layers.GlobalAveragePooling1D()(encoder.output))
+    model.compile(jit_compile=True)
+    return predict_batches(model, windows, "embed").astype(np.float16)
+
+
 def standardized(blocks: list[np.ndarray], pool: np.ndarray) -> np.ndarray:
     """Blocks of features (n, K) side by side, each with a mean of 0 and a total variance of 1 over the beats at `pool`.
 

@@ -241,7 +241,7 @@ def test_an_encoder_takes_recordings_as_they_are(run, packed):
     stored = wfdb.rdrecord(str(SAMPLE / "114"))
     encoder = load_encoder(run.path)
     tokens = encoder(stored.p_signal, stored.fs, stored.sig_name)
-    windows = encoder.windows(stored.p_signal, stored.fs, stored.sig_name)
+    windows = encoder.contract.windows(stored.p_signal, stored.fs, stored.sig_name)
     assert tokens.shape == (30, 100, 16) and windows.shape == (30, 1000, 1)
     np.testing.assert_allclose(windows.mean(1), 0, atol=1e-4)
     np.testing.assert_allclose(encoder.embed(stored.p_signal, stored.fs, stored.sig_name), tokens.mean(1), atol=1e-6)

@@ -13,6 +13,7 @@ from keras_ecg.evaluation.beats import compare, confident_errors, curves, evalua
 from keras_ecg.evaluation.few_labels import evaluate_few_labels
 from keras_ecg.evaluation.names import plain
 from keras_ecg.evaluation.pretraining import evaluate_contrastive, evaluate_masked
+from keras_ecg.evaluation.superclasses import evaluate_superclasses
 from keras_ecg.explanations import EXPLANATIONS, explain
 from keras_ecg.predictions import file_name, read_npz
 
@@ -23,6 +24,7 @@ KINDS = {
     "mean_error": ("masked", evaluate_masked),
     "log_n": ("contrastive", evaluate_contrastive),
     "labels_total": ("few_labels", evaluate_few_labels),
+    "ecg_id": ("superclasses", evaluate_superclasses),
 }
 
 

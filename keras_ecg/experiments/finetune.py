@@ -14,6 +14,7 @@ from keras_ecg.evaluation.few_labels import rounded
 from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_sets, read_beats
 from keras_ecg.experiments.probe import run_probe
 from keras_ecg.experiments.study import needed_weights, open_folder, with_weights
+from keras_ecg.experiments.superclasses import run_superclasses
 from keras_ecg.probing import draw_labels, halves
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
@@ -130,13 +131,17 @@ def headline(run: RunFolder, metrics: dict) -> str:
 def main() -> None:
     parser = cli.parser(run_few_labels.__doc__.splitlines()[0], "finetune_config.yaml")
     cli.add_model(parser)
-    parser.add_argument("--protocol", choices=("disjoint", "random", "subsampling", "split"))
+    parser.add_argument("--protocol", choices=("disjoint", "random", "subsampling", "split", "superclasses"))
     parser.add_argument("--mode", choices=("probe", "train"))
     parser.add_argument("--labels", nargs="+", type=int, help="numbers of labels; 0 for all")
     parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--against", nargs="+", help="other encoders beside it, for superclasses")
     args = parser.parse_args()
     config = cli.with_model(cli.config(args), args)
-    given = {k: getattr(args, k) for k in ("protocol", "mode", "labels", "seeds") if getattr(args, k) is not None}
+    given = {
+        k: getattr(args, k) for k in ("protocol", "mode", "labels", "seeds", "against") if getattr(args, k) is not None
+    }
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     config = replace(config, finetuning=replace(config.finetuning, **given))
-    (run_probe if config.finetuning.protocol == "split" else run_few_labels)(config)
+    studies = {"split": run_probe, "superclasses": run_superclasses}
+    studies.get(config.finetuning.protocol, run_few_labels)(config)

@@ -13,7 +13,7 @@ from keras_ecg.controls import interpolate_masked
 from keras_ecg.data.window_sources import subject_name, window_samples
 from keras_ecg.data.window_stream import count_windows, create_window_dataset, split_subjects, window_subjects
 from keras_ecg.data.windows import refuse_subjects, window_manifest
-from keras_ecg.databases import mitdb
+from keras_ecg.databases import mitdb, ptbxl
 from keras_ecg.encoders import Contract, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
@@ -31,10 +31,15 @@ PICTURES = 6
 
 
 def test_subjects(config: Config) -> set[str]:
-    """Subjects of MIT-BIH that the configured split tests on: no encoder may have seen them."""
+    """Subjects that no encoder may have seen: MIT-BIH's of the split's test side, PTB-XL's of folds 9 and 10."""
     wanted = config.evaluation
     test = {"ds1_ds2": mitdb.DS2, "seed": mitdb.SEED_TEST, "records": wanted.test_records}[wanted.split]
-    return {subject_name("mitdb", mitdb.subject_of(record)) for record in test}
+    out = {subject_name("mitdb", mitdb.subject_of(record)) for record in test}
+    for source in config.windows.sources:
+        if source.database == "ptbxl":
+            folds = (ptbxl.SELECT_FOLD, ptbxl.TEST_FOLD)
+            out |= {subject_name("ptbxl", s) for s in ptbxl.patients_of_folds(source.folder, folds).values()}
+    return out
 
 
 class History(keras.callbacks.Callback):
