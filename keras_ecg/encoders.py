@@ -19,7 +19,7 @@ from keras_ecg.databases.recordings import check_amplitude, choose_leads
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, read_json, write_json
 from keras_ecg.models.loading import find_encoder, load_model
-from keras_ecg.signals.filters import bandpass, resample
+from keras_ecg.signals.filters import clean
 from keras_ecg.signals.windows import cut_windows, window_starts, zscore
 
 
@@ -75,8 +75,7 @@ class Encoder:
         if len(signal) / sampling_rate_hz < contract.window_seconds:
             found = f"{len(signal) / sampling_rate_hz:.2f} s"
             raise InputError(where, found, f"at least {contract.window_seconds:g} s", "give a longer recording")
-        signal = resample(signal, sampling_rate_hz, contract.sampling_rate_hz)
-        return bandpass(signal, contract.sampling_rate_hz, *contract.bandpass_hz) if contract.bandpass_hz else signal
+        return clean(signal, sampling_rate_hz, contract.sampling_rate_hz, contract.bandpass_hz)
 
     def windows(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
         """A recording's windows (n, T, L), end to end, as the model takes them.
@@ -84,9 +83,9 @@ class Encoder:
         Raises:
             InputError: as `clean`.
         """
-        clean = self.clean(signal, sampling_rate_hz, leads)
-        starts = window_starts(len(clean), self.contract.samples, 0.0)
-        return zscore(cut_windows(clean, starts, self.contract.samples))
+        signal = self.clean(signal, sampling_rate_hz, leads)
+        starts = window_starts(len(signal), self.contract.samples, 0.0)
+        return zscore(cut_windows(signal, starts, self.contract.samples))
 
     def __call__(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
         """Tokens (n, N, D) of a recording's n windows.
