@@ -40,12 +40,11 @@ def clean_context(signal: np.ndarray, rate_hz: float, peaks: np.ndarray, context
     Half a window is added at both ends by reflection, so that every beat has a whole one; `context_start` is the first
     sample of each beat's window, in the middle of which the beat stands.
     """
-    if not context.seconds:
+    if not context.samples:
         return {"context": np.empty(0, np.float16), "context_start": np.zeros(len(peaks), np.int32)}
     around = clean(signal, rate_hz, context.sampling_rate_hz, context.bandpass_hz)
-    half = round(context.seconds * context.sampling_rate_hz) // 2
     return {
-        "context": np.pad(around, half, mode="reflect").astype(np.float16),
+        "context": np.pad(around, context.samples // 2, mode="reflect").astype(np.float16),
         "context_start": moved_peaks(peaks, rate_hz, context.sampling_rate_hz).astype(np.int32),
     }
 
