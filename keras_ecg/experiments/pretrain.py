@@ -10,6 +10,7 @@ import numpy as np
 from keras_ecg import cli
 from keras_ecg.config import Config, Model
 from keras_ecg.controls import interpolate_masked
+from keras_ecg.data.splits import named_records
 from keras_ecg.data.window_sources import subject_name, window_samples
 from keras_ecg.data.window_stream import count_windows, create_window_dataset, split_subjects, window_subjects
 from keras_ecg.data.windows import refuse_subjects, window_manifest
@@ -32,8 +33,7 @@ PICTURES = 6
 
 def test_subjects(config: Config) -> set[str]:
     """Subjects of MIT-BIH that the configured split tests on: no encoder may have seen them."""
-    wanted = config.evaluation
-    test = {"ds1_ds2": mitdb.DS2, "seed": mitdb.SEED_TEST, "records": wanted.test_records}[wanted.split]
+    _, test = named_records(config.evaluation)
     return {subject_name("mitdb", mitdb.subject_of(record)) for record in test}
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_ecg.databases.mitdb import CLASSES, DS1, SEED_TRAIN
+from keras_ecg.databases.mitdb import CLASSES, SPLITS
 from keras_ecg.explanations import EXPLANATIONS, SECTIONS, STATISTICS
 from keras_ecg.predictions import Predictions
 from keras_ecg.reports import charts
 from keras_ecg.reports.page import class_label, count, definitions, figure, number, section, signed, table, text
 
-SPLITS = {
+STATEMENTS = {
     "ds1_ds2": "DS1 → DS2 (de Chazal et al. 2004): 22 records train, 22 others test",
     "seed": "38 training records against the seven test records of the closest public work",
     "records": "training and test records named in the configuration",
@@ -53,9 +53,9 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
     """What was trained on what, and what the test records gave away."""
     model, evaluation = metrics["model"], config.get("evaluation", {})
     split, folds = evaluation.get("split", ""), metrics.get("folds")
-    train = {"ds1_ds2": DS1, "seed": SEED_TRAIN}.get(split, evaluation.get("train_records", ()))
+    train, _ = SPLITS.get(split, (evaluation.get("train_records", ()), ()))
     train = [str(record) for record in train]
-    statement = SPLITS.get(split, text(split))
+    statement = STATEMENTS.get(split, text(split))
     if folds:
         statement = f"{len(folds)}-fold cross-validation over subjects; every beat is predicted once, out of its fold"
         train = []
