@@ -92,7 +92,8 @@ def cards(metrics: dict) -> str:
         controls = [v for c in metrics["controls"].values() if (v := get(c, name).get("mean")) is not None]
         best = max(controls, default=None)
         shown = number(value["mean"]) + (f" <small>± {value['sd']:.3f}</small>" if value["sd"] is not None else "")
-        ends = [f"95 % interval {span(value)}"] if span(value) else ["no beats of this class"]
+        ends = [f"95 % interval {span(value)}"] if span(value) else []
+        ends += ["no beats of this class"] if value["mean"] is None else []
         ends += [f"◇ best control {best:.3f}"] if best is not None else []
         out += f'<div class="card"><div class="name">{tip(name)}</div><div class="value">{shown}</div>'
         out += f'{bar(value, best)}<div class="range">{"<br>".join(ends)}</div></div>\n'
