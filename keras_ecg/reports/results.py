@@ -4,16 +4,15 @@ from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.explanations import explain, title_of
 from keras_ecg.reports import charts
 from keras_ecg.reports.page import (
-    bar,
+    card_row,
     class_label,
     count,
     definitions,
     estimate,
     figure,
-    number,
+    figure_card,
+    paired,
     section,
-    signed,
-    span,
     table,
     text,
 )
@@ -86,18 +85,10 @@ def warnings(metrics: dict, skipped: list) -> list[str]:
 
 def cards(metrics: dict) -> str:
     """The headline figures, each with its interval and the best control."""
-    out = ""
-    for name in HEADLINE:
-        value = get(metrics["model"], name)
-        controls = [v for c in metrics["controls"].values() if (v := get(c, name).get("mean")) is not None]
-        best = max(controls, default=None)
-        shown = number(value["mean"]) + (f" <small>± {value['sd']:.3f}</small>" if value["sd"] is not None else "")
-        ends = [f"95 % interval {span(value)}"] if span(value) else []
-        ends += ["no beats of this class"] if value["mean"] is None else []
-        ends += [f"◇ best control {best:.3f}"] if best is not None else []
-        out += f'<div class="card"><div class="name">{tip(name)}</div><div class="value">{shown}</div>'
-        out += f'{bar(value, best)}<div class="range">{"<br>".join(ends)}</div></div>\n'
-    return f'<div class="cards">{out}</div>'
+    return card_row(
+        figure_card(tip(name), get(metrics["model"], name), [get(c, name) for c in metrics["controls"].values()])
+        for name in HEADLINE
+    )
 
 
 def comparison(metrics: dict, name: str) -> str:
@@ -112,21 +103,11 @@ def comparison(metrics: dict, name: str) -> str:
             rows.append(("", f"control: {text(title_of(control))}, without class Q", figures["without_q"]))
     cells = [(kind, [label, *(estimate(get(figures, m)) for m in COMPARED)]) for kind, label, figures in rows]
     out = table(["", *(tip(m) for m in COMPARED)], cells, kind="tight")
-    paired = []
-    for control, differences in metrics["differences"].items():
-        cells = []
-        for m in PAIRED:
-            d = get(differences, m)
-            kind = ("better" if d["low"] > 0 else "worse") if d["excludes_zero"] else ""
-            ends = "" if d["low"] is None else f'<span class="ci">{signed(d["low"])} to {signed(d["high"])}</span>'
-            cells.append(f'<span class="{kind}">{signed(d["difference"])}</span>{ends}')
-        paired.append(("", [f"minus {text(title_of(control))}", *cells]))
-    if paired:
-        out += "<h3>Paired differences</h3>" + table(["model", *(tip(m) for m in PAIRED)], paired)
-        out += (
-            '<p class="note">Both sides are scored on the same resampled subjects. A coloured difference has a 95 % '
-            "interval that excludes 0.</p>"
-        )
+    differences = [
+        (f"minus {text(title_of(control))}", [get(figures, m) for m in PAIRED])
+        for control, figures in metrics["differences"].items()
+    ]
+    out += paired([tip(m) for m in PAIRED], differences)
     resamples = f"{metrics['bootstrap']['resamples']:,}"
     lead = (
         "Mean ± standard deviation over seeds of single models; below it the 95 % interval by bootstrap over subjects "
