@@ -18,6 +18,7 @@ from keras_ecg.databases import mitdb
 from keras_ecg.encoders import Contract, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
+from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import fingerprint
 from keras_ecg.layers.patches import patchify
 from keras_ecg.metrics import effective_rank
@@ -267,8 +268,7 @@ def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) ->
 def headline(run: RunFolder, metrics: dict) -> str:
     """The lines that the script ends with: the figure, the alarms, the report."""
     figure = metrics["model"]["relative_loss"]
-    of = "log N" if metrics["kind"] == "contrastive" else "the loss of predicting the mean"
-    lines = [f"{run.path.name}: held-out loss {figure['mean']:.3f} of {of}"]
+    lines = [f"{run.path.name}: held-out loss {figure['mean']:.3f} of {REFERENCES[metrics['kind']]}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_ecg.explanations import explain, title_of
+from keras_ecg.explanations import REFERENCES, explain, title_of
 from keras_ecg.predictions import read_npz
 from keras_ecg.reports import charts
 from keras_ecg.reports.details import environment_section, training
@@ -21,8 +21,6 @@ from keras_ecg.reports.page import (
     table,
     text,
 )
-
-REFERENCE = {"masked": "the loss of predicting each window's mean", "contrastive": "log N, the loss at chance"}
 
 
 def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict) -> list[str]:
@@ -49,7 +47,7 @@ def cards(metrics: dict) -> str:
     model = metrics["model"]
     loss = model["relative_loss"]
     controls = [c["relative_loss"]["mean"] for c in metrics["controls"].values()]
-    ends = [f"of {REFERENCE[metrics['kind']]}"] + ([f"95 % interval {span(loss, 3)}"] if span(loss) else [])
+    ends = [f"of {REFERENCES[metrics['kind']]}"] + ([f"95 % interval {span(loss, 3)}"] if span(loss) else [])
     ends += [f"◇ best control {min(controls):.3f}"] if controls else []
     shown = [card("held-out loss", number(loss["mean"]), bar(loss, min([*controls, 1.0])), ends)]
     if "effective_rank" in model:
@@ -100,7 +98,7 @@ def comparison(metrics: dict, name: str) -> str:
         cells = [estimate(of[k]) if isinstance(of[k], dict) else number(of[k]) for k in figures]
         rows.append((kind, [label, *cells, *(estimate(of["databases"][d]) for d in databases)]))
     heads = [f'<span title="{text(explain(k))}">{k.replace("_", " ")}</span>' for k in figures]
-    share = f"The relative loss is a share of {REFERENCE[metrics['kind']]}. Intervals: bootstrap over subjects."
+    share = f"The relative loss is a share of {REFERENCES[metrics['kind']]}. Intervals: bootstrap over subjects."
     note = f'<p class="note">{share}</p>'
     return section(
         "comparison",

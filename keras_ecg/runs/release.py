@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keras_ecg.encoders import Contract, read_contract
 from keras_ecg.errors import InputError
-from keras_ecg.explanations import title_of
+from keras_ecg.explanations import REFERENCES, title_of
 from keras_ecg.files import atomic, read_json, write_text
 from keras_ecg.runs.folder import RunFolder
 from keras_ecg.runs.index import RUNS, cell
@@ -89,7 +89,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
         seen="\n".join(seen),
         records="\n".join(f"- {database}: {records}" for database, records in sources),
         held_out=config["windows"]["validation_fraction"],
-        reference="log N" if metrics["kind"] == "contrastive" else "the loss of predicting each window's mean",
+        reference=REFERENCES[metrics["kind"]],
         losses="\n".join(row(label, cell(of["relative_loss"])) for label, of in losses.items()),
     )
 
