@@ -38,7 +38,7 @@ def settings(folder, **sections) -> Config:
         },
         "database": {"runs_dir": str(folder / "runs")},
         "model": {"name": "mae", "options": TINY},
-        "loader": {"batch_size": 8},
+        "loader": {"batch_size": 8, "seed": 1},
         "training": {"epochs": 2, "beta_2": 0.95},
         "evaluation": {"bootstrap": 20},
     }
@@ -70,7 +70,8 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     }  # fmt: skip
     assert "parts" not in names and run.finished
     rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
-    assert [row["epoch"] for row in rows] == ["1", "2"] and {"val_relative_loss", "effective_rank"} <= set(rows[0])
+    assert [(row["seed"], row["epoch"]) for row in rows] == [("1", "1"), ("1", "2")]
+    assert {"val_relative_loss", "effective_rank"} <= set(rows[0])
     metrics = json.loads((run.path / "metrics.json").read_text())
     stored = read_npz(run.path / "predictions.npz")
     assert metrics["model"]["relative_loss"]["mean"] == pytest.approx(

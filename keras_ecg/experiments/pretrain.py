@@ -41,14 +41,14 @@ def test_subjects(config: Config) -> set[str]:
 class History(keras.callbacks.Callback):
     """Keeps history.csv up to date, epoch by epoch; a resumed training goes on where the file ends."""
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, seed: int):
         super().__init__()
-        self.run = run
+        self.run, self.seed = run, seed
         path = run.path / "history.csv"
         self.rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"seed": 0, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
+        row = {"seed": self.seed, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
         self.rows = [r for r in self.rows if int(r["epoch"]) <= epoch] + [row]
         self.run.write_history(self.rows)
         self.run.update()
@@ -114,7 +114,7 @@ def fit_objective(run: RunFolder, model: keras.Model, config: Config, train: lis
             double_checkpoint=True,
             delete_checkpoint=False,  # what is scored only after a kill need not be trained again
         ),
-        History(run),
+        History(run, config.loader.seed),
         *trackers(run, config),
         keras.callbacks.TerminateOnNaN(),
     ]
