@@ -91,17 +91,20 @@ def trackers(run: RunFolder, config: Config) -> list[keras.callbacks.Callback]:
     return out
 
 
-def fit_objective(run: RunFolder, model: keras.Model, config: Config, train: list[str], held_out: list[str]) -> None:
+def fit_objective(
+    run: RunFolder, model: keras.Model, config: Config, manifest: dict, train: list[str], held_out: list[str]
+) -> None:
     """Fits an objective on the windows of the training subjects, resuming from the run's last whole epoch.
 
     Raises:
         InputError: fewer windows than a batch has, or a loss that is not a number.
     """
     size, training = config.loader.batch_size, config.training
-    manifest = window_manifest(config)
-    steps = count_windows(manifest, train) // size
+    counts = [count_windows(manifest, side) for side in (train, held_out)]
+    print(f"{counts[0]} windows of {len(train)} subjects; {counts[1]} of {len(held_out)} subjects held out", flush=True)
+    steps = counts[0] // size
     if not steps:
-        found = f"{count_windows(manifest, train)} training windows"
+        found = f"{counts[0]} training windows"
         raise InputError("loader.batch_size", found, f"at least a batch of {size}", "pack more, or lower it")
     stream = create_window_dataset(config, size, True, train)
     stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
@@ -182,9 +185,9 @@ def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: i
     return {"loss": np.array(out["loss"]), "log_n": np.array(out["log_n"]), **joined}
 
 
-def score(run: RunFolder, model: keras.Model, config: Config, held_out: list[str]) -> None:
+def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, held_out: list[str]) -> None:
     """Writes what the model and its controls make of the held-out windows."""
-    names = np.array(window_subjects(window_manifest(config)))
+    names = np.array(window_subjects(manifest))
     untrained = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
     if config.model.name == "mae":
         held = create_window_dataset(config, config.loader.batch_size, False, held_out)
@@ -232,14 +235,12 @@ def run_pretraining(config: Config) -> RunFolder:
     run = open_folder(config, "pretrain", IGNORED, data, {"seeds": [config.loader.seed]})
     if run.finished:
         return run
-    counts = [count_windows(manifest, side) for side in (train, held_out)]
-    print(f"{counts[0]} windows of {len(train)} subjects; {counts[1]} of {len(held_out)} subjects held out", flush=True)
     prepare_backend(config)
     keras.utils.set_random_seed(config.loader.seed)
     model = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
-    fit_objective(run, model, config, train, held_out)
+    fit_objective(run, model, config, manifest, train, held_out)
     save_encoder(run.path, model.encoder, contract_of(config, model, manifest, run.path.name))
-    score(run, model, config, held_out)
+    score(run, model, config, manifest, held_out)
     metrics = run.finish(training_subjects=len(train), held_out_subjects=len(held_out), totals=manifest["totals"])
     print(headline(run, metrics))
     return run
