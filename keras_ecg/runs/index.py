@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from keras_ecg.errors import InputError
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import title_of
 from keras_ecg.files import read_json, write_json, write_text
 
@@ -53,13 +54,6 @@ def run_names(claims: dict) -> list[str]:
     return list(dict.fromkeys(f for c in claims.values() for f in (c["run"], *c.get("ablations", {}).values())))
 
 
-def look_up(figures: dict, name: str) -> dict | None:
-    """The figure at a dotted name of a nested dict."""
-    for part in name.split("."):
-        figures = figures.get(part) if isinstance(figures, dict) else None
-    return figures
-
-
 def cell(figure: dict | None) -> str:
     """`0.951 ± 0.002 (0.930–0.970)`: mean, sd over seeds, 95 % interval over subjects; a dash where undefined."""
     if not figure or figure.get("mean") is None:
@@ -73,7 +67,7 @@ def _head(columns: Collection[str]) -> list[str]:
 
 
 def _row(label: str, figures: dict) -> str:
-    return f"| {label} | " + " | ".join(cell(look_up(figures, name)) for name in COLUMNS) + " |"
+    return f"| {label} | " + " | ".join(cell(at(figures, name)) for name in COLUMNS) + " |"
 
 
 def _read(runs: Path, name: str, file: str) -> dict:
