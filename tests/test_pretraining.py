@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import wfdb
 import yaml
-from conftest import SAMPLE
+from conftest import SAMPLE, with_sections
 
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.controls import interpolate_masked
@@ -55,10 +55,6 @@ def packed(tmp_path_factory) -> Config:
 @pytest.fixture(scope="module")
 def run(packed):
     return pretrain.run_pretraining(packed)
-
-
-def with_sections(config, **sections) -> Config:
-    return from_dict(Config, merge(to_dict(config), sections))
 
 
 def test_the_run_folder_holds_everything(run, packed, capsys):
@@ -159,8 +155,8 @@ def test_too_few_windows_for_a_batch(packed, tmp_path):
 
 
 def test_patients_cannot_be_contrasted_where_one_is_held_out(packed):
-    config = with_sections(packed, windows={"validation_fraction": 0.1})
-    config = from_dict(Config, {**to_dict(config), "model": {"name": "contrastive", "options": {"objective": "cmsc"}}})
+    contrastive = {"name": "contrastive", "options": {"objective": "cmsc"}}
+    config = with_sections(packed, windows={"validation_fraction": 0.1}, model=contrastive)
     with pytest.raises(InputError, match="to be told apart"):
         pretrain.run_pretraining(config)
 
@@ -171,8 +167,9 @@ def test_contrastive(packed, tmp_path, objective, monkeypatch):
     if objective == "cmsc":
         options["augment"] = {"probability": 0.0}
     path = tmp_path / "config.yaml"
-    changed = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1})
-    path.write_text(yaml.safe_dump({**to_dict(changed), "model": {"name": "contrastive", "options": options}}))
+    model = {"name": "contrastive", "options": options}
+    changed = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1}, model=model)
+    path.write_text(yaml.safe_dump(to_dict(changed)))
     monkeypatch.setattr(sys, "argv", ["run_pretraining.py", "--config", str(path)])
     pretrain.main()
     (folder,) = tmp_path.glob("pretrain_contrastive_*")
