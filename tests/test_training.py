@@ -255,6 +255,7 @@ print("RESULT", json.dumps([classifier.history, out.shape, float(out.sum())]))
 """
 
 
+@pytest.mark.slow
 def test_training_runs_unchanged_on_jax(small, tmp_path):
     import json
 
