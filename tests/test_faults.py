@@ -185,6 +185,29 @@ def under(config, folder) -> Config:
     return with_sections(config, database={"runs_dir": str(folder / "runs")})
 
 
+def test_a_resumed_evaluation_trains_the_missing_seed_alone(small, tmp_path, capfd, monkeypatch):
+    """Stopped between two seeds, and finished, in this process."""
+    from keras_ecg.experiments import final
+
+    config, fit_part = under(small, tmp_path), final.fit_part
+
+    def fit_first(run, part, *given, **named):
+        if part != "seed_0":
+            raise KeyboardInterrupt
+        fit_part(run, part, *given, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(final, "fit_part", fit_first)
+        final.run_final(config)
+    final.run_final(config)
+    assert "seed_0 is done" in capfd.readouterr().out
+    _, stored = result(config.database.runs_dir)
+    assert stored["seeds"].tolist() == [0, 1] and (stored["probabilities"][0] != stored["probabilities"][1]).any()
+    final.run_final(config)
+    assert "finished before under the same data and settings" in capfd.readouterr().out
+
+
+@pytest.mark.slow
 def test_an_evaluation_is_taken_up_again_seed_by_seed(small, tmp_path, capfd):
     """Killed after the first seed, interrupted in the second, finished: the figures of an undisturbed run."""
     from keras_ecg.experiments.final import run_final

@@ -14,18 +14,21 @@ from conftest import SAMPLE, with_sections
 
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.controls import interpolate_masked
-from keras_ecg.data.windows import pack_windows
+from keras_ecg.data.window_stream import split_subjects
+from keras_ecg.data.windows import pack_windows, window_manifest
 from keras_ecg.encoders import load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.pretraining import loss_ratio
 from keras_ecg.experiments import pretrain
 from keras_ecg.metrics import effective_rank
+from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
-from keras_ecg.runs import verify_run
+from keras_ecg.runs import find_or_create, verify_run
 from keras_ecg.runs.release import release
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+CONTRASTIVE = {"objective": "cmsc", "encoder": "cnn", "encoder_options": {"width": 16}, "projection": 16}
 
 
 def settings(folder, **sections) -> Config:
@@ -84,6 +87,35 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     assert pretrain.run_pretraining(moved).path == run.path
 
 
+def test_a_stopped_training_goes_on_and_a_finished_one_is_kept(packed, tmp_path, monkeypatch):
+    """The training alone; the slow tests below stop whole studies."""
+    folder = find_or_create(tmp_path, "pretrain", "contrastive", "", to_dict(packed), "")
+    begun = []
+
+    class Stop(pretrain.History):
+        def on_epoch_begin(self, epoch, logs=None):
+            begun.append(epoch)
+
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            if len(begun) == 1:
+                raise KeyboardInterrupt
+
+    def trained():
+        model = build_objective("contrastive", (1000, 1), {**CONTRASTIVE, "augment": {"probability": 0.0}})
+        pretrain.fit_objective(folder, model, packed, window_manifest(packed), *split_subjects(packed))
+        return model.encoder.get_weights()
+
+    monkeypatch.setattr(pretrain, "History", Stop)
+    with pytest.raises(KeyboardInterrupt):
+        trained()
+    for mine, theirs in zip(trained(), trained(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    rows = list(csv.DictReader((folder.path / "history.csv").read_text().splitlines()))
+    assert begun == [0, 1] and [row["epoch"] for row in rows] == ["1", "2"]
+
+
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monkeypatch):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 3})
 
@@ -108,6 +140,7 @@ def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monk
     assert [epoch for epoch, _ in steps] == [1, 2] and steps[0][1] == steps[1][1] - steps[0][1] > 0
 
 
+@pytest.mark.slow
 def test_a_kill_while_scoring_loses_no_training(packed, tmp_path, monkeypatch):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1})
 
@@ -163,7 +196,7 @@ def test_patients_cannot_be_contrasted_where_one_is_held_out(packed):
 
 @pytest.mark.parametrize("objective", [pytest.param("nt_xent", marks=pytest.mark.slow), "cmsc"])
 def test_contrastive(packed, tmp_path, objective, monkeypatch):
-    options = {"objective": objective, "encoder": "cnn", "encoder_options": {"width": 16}, "projection": 16}
+    options = {**CONTRASTIVE, "objective": objective}
     if objective == "cmsc":
         options["augment"] = {"probability": 0.0}
     path = tmp_path / "config.yaml"
@@ -327,8 +360,6 @@ def test_tracking(run, packed, monkeypatch):
 
 def test_random_weights_are_as_good_as_untrained(packed):
     keras.utils.set_random_seed(0)
-    from keras_ecg.models.objectives import build_objective
-
     model = build_objective("mae", (1000, 1), TINY, 0)
     x = {"signals": np.random.default_rng(0).normal(size=(8, 1000, 1)).astype(np.float32), "subject": np.arange(8)}
     model.compile()

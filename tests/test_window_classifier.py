@@ -144,6 +144,7 @@ def with_finetuning(config, **changes) -> Config:
     return with_sections(config, finetuning=changes)
 
 
+@pytest.mark.slow
 def test_few_labels_with_every_control(config):
     run = run_few_labels(with_finetuning(config, protocol="disjoint"))
     names = {path.name for path in run.path.glob("predictions*.npz")}
