@@ -43,6 +43,11 @@ class Context:
     sampling_rate_hz: float = 100.0
     bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
 
+    @property
+    def samples(self) -> int:
+        """T of a window: an even number, the beat in the middle; 0 where none is kept."""
+        return round(self.seconds * self.sampling_rate_hz) // 2 * 2
+
 
 @dataclass(frozen=True)
 class Beats:

@@ -19,7 +19,7 @@ from keras_ecg.databases.recordings import check_amplitude, choose_leads
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, read_json, write_json
 from keras_ecg.models.loading import find_encoder, load_model
-from keras_ecg.signals.filters import bandpass, resample
+from keras_ecg.signals.filters import clean
 from keras_ecg.signals.windows import cut_windows, window_starts, zscore
 
 
@@ -67,8 +67,7 @@ class Contract:
         if len(signal) / sampling_rate_hz < self.window_seconds:
             found = f"{len(signal) / sampling_rate_hz:.2f} s"
             raise InputError(where, found, f"at least {self.window_seconds:g} s", "give a longer recording")
-        signal = resample(signal, sampling_rate_hz, self.sampling_rate_hz)
-        return bandpass(signal, self.sampling_rate_hz, *self.bandpass_hz) if self.bandpass_hz else signal
+        return clean(signal, sampling_rate_hz, self.sampling_rate_hz, self.bandpass_hz)
 
     def windows(
         self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str], where: object = "signal"
@@ -78,8 +77,8 @@ class Contract:
         Raises:
             InputError: as `clean`.
         """
-        clean = self.clean(signal, sampling_rate_hz, leads, where)
-        return zscore(cut_windows(clean, window_starts(len(clean), self.samples, 0.0), self.samples))
+        signal = self.clean(signal, sampling_rate_hz, leads, where)
+        return zscore(cut_windows(signal, window_starts(len(signal), self.samples, 0.0), self.samples))
 
 
 @dataclass

@@ -91,6 +91,9 @@ SECTIONS = {
     "fold_spread": "over the test folds",
 }
 
+# What the relative loss of a pretraining is a share of, by the kind of run.
+REFERENCES = {"masked": "the loss of predicting each window's mean", "contrastive": "log N, the loss at chance"}
+
 # How tables name the controls; another control shows its own name.
 CONTROLS = {
     "always_n": "always N",

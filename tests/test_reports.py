@@ -8,6 +8,7 @@ from keras_ecg import runs
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json
 from keras_ecg.reports import write_report
+from keras_ecg.reports.results import cards
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
@@ -136,6 +137,12 @@ def test_an_absent_class_one_seed_and_one_record(tmp_path):
     assert "No beat of class F, Q is scored" in words
     assert "1 seed(s)" in words
     assert not page.open and not page.mute
+
+
+def test_a_card_says_that_a_class_has_no_beats_where_it_has_none():
+    some, none = ({"mean": mean, "sd": None, "low": None, "high": None} for mean in (0.5, None))  # without intervals
+    model = {"accuracy": some, "macro_f1_nsvf": some, "classes": {"S": {"f1": none}, "V": {"f1": some}}}
+    assert cards({"model": model, "controls": {}}).count("no beats of this class") == 1
 
 
 def test_folds_have_their_table(tmp_path):

@@ -11,11 +11,12 @@ from keras_ecg.config import Config, load_config
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.tfrecords import pack
 from keras_ecg.databases.download import download, is_complete
+from keras_ecg.evaluation.names import at
 from keras_ecg.experiments.final import run_final
 from keras_ecg.experiments.kfold import run_kfold
 from keras_ecg.experiments.tune import run_tuning
 from keras_ecg.files import read_json
-from keras_ecg.runs.index import cell, look_up
+from keras_ecg.runs.index import cell
 
 STAGES = ("download", "preprocess", "pack", "tune", "kfold", "final", "report")
 SAMPLE = "configs/sample.yaml"
@@ -38,7 +39,7 @@ def table(runs: list) -> str:
         metrics = read_json(run.path / "metrics.json")
         lines.append(f"{run.environment['study']}, {len(run.environment['seeds'])} seed(s)")
         for name, figures in {run.environment["model"]: metrics["model"], **metrics["controls"]}.items():
-            cells = [cell({"mean": (look_up(figures, key) or {}).get("mean")}) for key in HEADLINE]
+            cells = [cell({"mean": at(figures, key).get("mean")}) for key in HEADLINE]
             lines.append(f"  {name:32s}" + "".join(f"{text:>16s}" for text in cells))
     return "\n".join(lines)
 

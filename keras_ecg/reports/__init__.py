@@ -11,7 +11,7 @@ from keras_ecg.evaluation import curves
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
 from keras_ecg.reports import details, few_labels, pretraining, results
-from keras_ecg.reports.page import count, document, section, text
+from keras_ecg.reports.page import cautions, count, document, text
 
 __all__ = ["write_report"]
 
@@ -91,11 +91,9 @@ def beat_sections(folder: Path, metrics: dict, config: dict, environment: dict, 
     predictions = load_predictions(folder / file_name())
     strips = read_npz(folder / "strips.npz") if (folder / "strips.npz").is_file() else None
     name = str(environment.get("model", "model"))
-    cautions = results.warnings(metrics, environment.get("skipped_records") or [])
-    listed = "<ul>" + "".join(f"<li>{line}</li>" for line in cautions) + "</ul>"
     return [
         results.cards(metrics),
-        section("warnings", "Read this first", listed, kind="warnings") if cautions else "",
+        cautions("Read this first", results.warnings(metrics, environment.get("skipped_records") or [])),
         details.protocol(metrics, config, environment, predictions),
         results.comparison(metrics, name),
         results.classes(metrics),

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_ecg.databases.mitdb import CLASSES, DS1, SEED_TRAIN
+from keras_ecg.databases.mitdb import CLASSES, SPLITS
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import EXPLANATIONS, SECTIONS, STATISTICS
 from keras_ecg.predictions import Predictions
 from keras_ecg.reports import charts
 from keras_ecg.reports.page import class_label, count, definitions, figure, number, section, signed, table, text
 
-SPLITS = {
+STATEMENTS = {
     "ds1_ds2": "DS1 → DS2 (de Chazal et al. 2004): 22 records train, 22 others test",
     "seed": "38 training records against the seven test records of the closest public work",
     "records": "training and test records named in the configuration",
@@ -53,9 +54,9 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
     """What was trained on what, and what the test records gave away."""
     model, evaluation = metrics["model"], config.get("evaluation", {})
     split, folds = evaluation.get("split", ""), metrics.get("folds")
-    train = {"ds1_ds2": DS1, "seed": SEED_TRAIN}.get(split, evaluation.get("train_records", ()))
+    train, _ = SPLITS.get(split, (evaluation.get("train_records", ()), ()))
     train = [str(record) for record in train]
-    statement = SPLITS.get(split, text(split))
+    statement = STATEMENTS.get(split, text(split))
     if folds:
         statement = f"{len(folds)}-fold cross-validation over subjects; every beat is predicted once, out of its fold"
         train = []
@@ -104,7 +105,7 @@ def records(metrics: dict, worst: int = 3) -> str:
         cells += [number(row[f"ec57.{t}.{k}"]) for t in ("SVEB", "VEB") for k in kinds]
         rows.append(("worst" if row["record"] in named else "", cells))
     names = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1")
-    whole = {m: _mean(metrics["model"], m) for m in names}
+    whole = {m: at(metrics["model"], m)["mean"] for m in names}
     # The records whose absence moves the macro-F1 most stand out.
     swing = sorted(rest.values(), key=lambda row: -abs((row["macro_f1_nsvf"] or 0) - (whole["macro_f1_nsvf"] or 0)))
     moved = {row["record"] for row in swing[: worst if len(rest) > worst else 0]}
@@ -119,12 +120,6 @@ def records(metrics: dict, worst: int = 3) -> str:
     unfolded = " open" if len(rest) <= 25 else ""
     rows2 = f"<details{unfolded}><summary>Without each record</summary>{note2}{table(head2, lead + without)}</details>"
     return section("records", "Per record", note, table(head, rows), rows2 if without else "")
-
-
-def _mean(figures: dict, name: str) -> float | None:
-    for part in name.split("."):
-        figures = figures[part]
-    return figures["mean"]
 
 
 def _change(value: float | None, whole: float | None) -> str:
@@ -145,16 +140,10 @@ def repeats(metrics: dict) -> str:
             for row in metrics["folds"]
         ]
         for kind, label in (("fold_mean", "mean over folds"), ("fold_sd", "sd over folds")):
-            cells = [number(_spread(metrics["fold_spread"], m)[kind]) for m in names]
+            cells = [number(at(metrics["fold_spread"], m)[kind]) for m in names]
             rows.append(("lead" if kind == "fold_mean" else "", [label, "", "", *cells]))
         out += "<h3>Test folds</h3>" + table(["", "records", "beats", *titles], rows)
     return section("repeats", "Seeds and folds" if "folds" in metrics else "Seeds", out)
-
-
-def _spread(figures: dict, name: str) -> dict:
-    for part in name.split("."):
-        figures = figures[part]
-    return figures
 
 
 def training(columns: dict[str, np.ndarray], wanted: tuple[str, ...] = ()) -> str:

@@ -5,7 +5,20 @@ from pathlib import Path
 from keras_ecg.explanations import explain, title_of
 from keras_ecg.reports import charts
 from keras_ecg.reports.details import environment_section
-from keras_ecg.reports.page import bar, count, definitions, estimate, figure, number, section, signed, span, table, text
+from keras_ecg.reports.page import (
+    alarms,
+    card_row,
+    count,
+    definitions,
+    estimate,
+    figure,
+    figure_card,
+    number,
+    paired,
+    section,
+    table,
+    text,
+)
 
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
 PROTOCOLS = {
@@ -22,10 +35,9 @@ MODES = {
 
 def sections(folder: Path, metrics: dict, config: dict, environment: dict) -> list[str]:
     """The page's sections, in order."""
-    alarms = "<ul>" + "".join(f"<li><strong>{text(alarm)}</strong></li>" for alarm in metrics["alarms"]) + "</ul>"
     return [
         cards(metrics),
-        section("warnings", "Alarms", alarms, kind="warnings") if metrics["alarms"] else "",
+        alarms(metrics),
         protocol(metrics, config, environment),
         comparison(metrics, str(environment.get("model", "model"))),
         curves(metrics, str(environment.get("model", "model"))),
@@ -46,17 +58,14 @@ def subtitle(metrics: dict) -> list[str]:
 def cards(metrics: dict) -> str:
     """The figures with most labels, each with its interval and the best control."""
     size, figures = list(metrics["model"]["labels"].items())[-1]
-    out = ""
-    for name, title in TITLES.items():
-        value = figures[name]
-        best = max((c["labels"][size][name]["mean"] for c in metrics["controls"].values()), default=None)
-        shown = number(value["mean"]) + (f" <small>± {value['sd']:.3f}</small>" if value["sd"] is not None else "")
-        ends = [f"95 % interval {span(value)}"] if span(value) else []
-        ends += [f"◇ best control {best:.3f}"] if best is not None else []
-        tip = f'<span title="{text(explain(name))}">{title}, {size} labels</span>'
-        out += f'<div class="card"><div class="name">{tip}</div><div class="value">{shown}</div>'
-        out += f'{bar(value, best)}<div class="range">{"<br>".join(ends)}</div></div>\n'
-    return f'<div class="cards">{out}</div>'
+    return card_row(
+        figure_card(
+            f'<span title="{text(explain(name))}">{title}, {size} labels</span>',
+            figures[name],
+            [control["labels"][size][name] for control in metrics["controls"].values()],
+        )
+        for name, title in TITLES.items()
+    )
 
 
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
@@ -90,22 +99,12 @@ def comparison(metrics: dict, name: str) -> str:
             cells = [estimate(figures["labels"][size][m]) for m in TITLES]
             rows.append(("lead" if not k else "", [f"{size} labels, {shown}", *cells]))
     out = table(["", *TITLES.values()], rows, kind="tight")
-    paired = []
-    for control, by_size in metrics["differences"].items():
-        for size, differences in by_size.items():
-            cells = []
-            for m in TITLES:
-                d = differences[m]
-                kind = ("better" if d["low"] > 0 else "worse") if d["excludes_zero"] else ""
-                ends = f'<span class="ci">{signed(d["low"])} to {signed(d["high"])}</span>'
-                cells.append(f'<span class="{kind}">{signed(d["difference"])}</span>{ends}')
-            paired.append(("", [f"{size} labels, minus {text(title_of(control))}", *cells]))
-    if paired:
-        out += "<h3>Paired differences</h3>" + table(["model", *TITLES.values()], paired)
-        out += (
-            '<p class="note">Both sides are scored on the same resampled subjects. A coloured difference has a 95 % '
-            "interval that excludes 0.</p>"
-        )
+    differences = [
+        (f"{size} labels, minus {text(title_of(control))}", [figures[m] for m in TITLES])
+        for control, by_size in metrics["differences"].items()
+        for size, figures in by_size.items()
+    ]
+    out += paired(TITLES.values(), differences)
     lead = "Mean ± standard deviation over draws of labels; below it the 95 % interval by bootstrap over subjects."
     return section("comparison", "Against the controls", f'<p class="note">{lead}</p>', out)
 

@@ -3,9 +3,11 @@
 published.json is {"CLAIM": {"run": "FOLDER", "title": "...", "ablations": {"label": "FOLDER"}}}; only "run" is needed.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from keras_ecg.errors import InputError
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import title_of
 from keras_ecg.files import read_json, write_json, write_text
 
@@ -52,13 +54,6 @@ def run_names(claims: dict) -> list[str]:
     return list(dict.fromkeys(f for c in claims.values() for f in (c["run"], *c.get("ablations", {}).values())))
 
 
-def look_up(figures: dict, name: str) -> dict | None:
-    """The figure at a dotted name of a nested dict."""
-    for part in name.split("."):
-        figures = figures.get(part) if isinstance(figures, dict) else None
-    return figures
-
-
 def cell(figure: dict | None) -> str:
     """`0.951 ± 0.002 (0.930–0.970)`: mean, sd over seeds, 95 % interval over subjects; a dash where undefined."""
     if not figure or figure.get("mean") is None:
@@ -67,8 +62,12 @@ def cell(figure: dict | None) -> str:
     return text + (f" ({figure['low']:.2f}–{figure['high']:.2f})" if figure.get("low") is not None else "")
 
 
+def _head(columns: Collection[str]) -> list[str]:
+    return ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+
+
 def _row(label: str, figures: dict) -> str:
-    return f"| {label} | " + " | ".join(cell(look_up(figures, name)) for name in COLUMNS) + " |"
+    return f"| {label} | " + " | ".join(cell(at(figures, name)) for name in COLUMNS) + " |"
 
 
 def _read(runs: Path, name: str, file: str) -> dict:
@@ -85,7 +84,7 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
         return PLAIN_TABLES[metrics["kind"]](metrics, full)
     name = _read(runs, claim["run"], "environment.json").get("model", "model")
     seeds = len(metrics["model"]["seeds"])
-    rows = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
+    rows = _head(COLUMNS.values())
     rows.append(_row(f"**{name}**, {seeds} seed{'s' * (seeds > 1)}", metrics["model"]))
     for part, label in PARTS.items():
         if part in metrics["model"] and full:
@@ -101,30 +100,30 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     return rows
 
 
+def named_figures(metrics: dict, model: str) -> dict[str, dict]:
+    """The figures of the model and of its controls, each by the name of its row."""
+    return {model: metrics["model"], **{f"control: {title_of(c)}": of for c, of in metrics["controls"].items()}}
+
+
 def few_labels_table(metrics: dict, full: bool) -> list[str]:
     """Rows of a study with few labels: in full every number of labels, else the most."""
     names = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
     sizes = list(metrics["model"]["labels"])
-    rows = ["| | " + " | ".join(names.values()) + " |", "|---|" + "---|" * len(names)]
+    rows = _head(names.values())
     for size in sizes if full else sizes[-1:]:
-        for label, of in {"**pretrained**": metrics["model"], **metrics["controls"]}.items():
-            shown = label if label.startswith("*") else f"control: {title_of(label)}"
+        for label, of in named_figures(metrics, "**pretrained**").items():
             cells = " | ".join(cell(of["labels"][size][name]) for name in names)
-            rows.append(f"| {shown}, {size} labels | {cells} |")
+            rows.append(f"| {label}, {size} labels | {cells} |")
     return rows
 
 
 def pretraining_table(metrics: dict, full: bool) -> list[str]:
     """Rows of a pretraining: the held-out loss beside its controls', by database."""
     databases = list(metrics["model"].get("databases", {}))
-    rows = [
-        "| | " + " | ".join(["held-out loss over chance", *databases]) + " |",
-        "|---|" + "---|" * (1 + len(databases)),
-    ]
-    for label, of in {"**pretrained**": metrics["model"], **metrics["controls"]}.items():
-        shown = label if label.startswith("*") else f"control: {title_of(label)}"
+    rows = _head(["held-out loss over chance", *databases])
+    for label, of in named_figures(metrics, "**pretrained**").items():
         cells = " | ".join(cell(f) for f in (of["relative_loss"], *of.get("databases", {}).values()))
-        rows.append(f"| {shown} | {cells} |")
+        rows.append(f"| {label} | {cells} |")
     return rows
 
 
