@@ -24,6 +24,7 @@ EXPLANATIONS = {
     "j_index": "Sum of sensitivity and positive predictivity of S and V, 0 to 4.",
     "jk_index": "kappa / 2 + j / 8 (Mar 2011, Mondejar-Guerra 2019); here kappa has all five classes.",
     "macro_auroc": "Mean area under the one-against-rest ROC curves of the classes that occur.",
+    "recordings": "Recordings that are scored.",
     "ece": "Expected calibration error: mean gap between confidence and accuracy, 15 bins of the top label.",
     "classes.*.sensitivity": "Share of the class's beats that are found (recall).",
     "classes.*.positive_predictivity": "Share of the beats called so that are so (precision).",

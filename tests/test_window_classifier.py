@@ -8,9 +8,10 @@ import pytest
 from conftest import SAMPLE, TEST, TRAIN, with_sections
 
 from keras_ecg.config import Config, from_dict
+from keras_ecg.contract import Contract
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.tfrecords import pack
-from keras_ecg.encoders import Contract, save_encoder
+from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.experiments.final import run_final

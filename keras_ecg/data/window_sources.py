@@ -92,10 +92,10 @@ def source_records(source: dict) -> tuple[dict[str, str], dict[str, str]]:
         InputError: the folder lacks a record that is listed, or has none of an excluded name, or nothing is left.
     """
     folder, where = source["folder"], f"windows.sources {source['database']}"
+    if source["folds"] and source["database"] != "ptbxl":
+        raise InputError(f"{where}.folds", str(source["folds"]), "none: PTB-XL alone has folds", "leave them out")
     there = recordings.list_records(folder, source["database"])
     if source["folds"]:
-        if source["database"] != "ptbxl":
-            raise InputError(f"{where}.folds", str(source["folds"]), "none: PTB-XL alone has folds", "leave them out")
         own = ptbxl.patients_of_folds(folder, source["folds"])
         there = [record for record in there if record in own]
     missing = [record for record in source["records"] if record not in there]

@@ -12,7 +12,7 @@ from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.explanations import title_of
 from keras_ecg.metrics import difference, interval, resample_counts, resampled_auroc
-from keras_ecg.predictions import control_files, file_name, read_npz
+from keras_ecg.predictions import control_files, file_name, read_arrays
 
 NAMES = ("macro_auroc", *(f"classes.{c}.auroc" for c in SUPERCLASSES))
 
@@ -23,11 +23,7 @@ def check(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: one is missing, or of another shape.
     """
-    stored = read_npz(path)
-    names = ("ecg_id", "subject", "y_true", "probabilities", "seeds")
-    missing = [name for name in names if name not in stored]
-    if missing:
-        raise InputError(path, f"no array {', '.join(missing)}", f"the arrays {', '.join(names)}", "run it again")
+    stored = read_arrays(path, ("ecg_id", "subject", "y_true", "probabilities", "seeds"))
     shape = (len(stored["seeds"]), len(stored["ecg_id"]), len(SUPERCLASSES))
     if stored["probabilities"].shape != shape or stored["y_true"].shape != shape[1:]:
         found = f"probabilities of shape {stored['probabilities'].shape}"

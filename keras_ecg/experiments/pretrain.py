@@ -9,13 +9,14 @@ import numpy as np
 
 from keras_ecg import cli
 from keras_ecg.config import Config, Model
+from keras_ecg.contract import Contract
 from keras_ecg.controls import interpolate_masked
 from keras_ecg.data.splits import named_records
 from keras_ecg.data.window_sources import subject_name, window_samples
 from keras_ecg.data.window_stream import count_windows, create_window_dataset, split_subjects, window_subjects
 from keras_ecg.data.windows import refuse_subjects, window_manifest
 from keras_ecg.databases import mitdb, ptbxl
-from keras_ecg.encoders import Contract, save_encoder
+from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
 from keras_ecg.explanations import REFERENCES

@@ -10,9 +10,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
 
 from keras_ecg.config import Config
+from keras_ecg.contract import Contract
 from keras_ecg.databases import ptbxl, recordings
 from keras_ecg.databases.ptbxl import Diagnosed
-from keras_ecg.encoders import Contract, load_encoder, read_contract
+from keras_ecg.encoders import load_encoder, read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
 from keras_ecg.files import fingerprint, sha256

@@ -10,7 +10,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation import curves
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
-from keras_ecg.reports import details, few_labels, pretraining, results
+from keras_ecg.reports import details, few_labels, pretraining, results, superclasses
 from keras_ecg.reports.page import cautions, count, document, text
 
 __all__ = ["write_report"]
@@ -39,6 +39,8 @@ STUDIES = {
     "fewshot_disjoint": "Few labels, patients apart",
     "fewshot_random": "Few labels, random beats: leaky, for comparison only",
     "fewshot_subsampling": "Few labels, patients split again and again",
+    "probe_ds1_ds2": "A linear probe, trained on DS1, tested on DS2",
+    "probe_superclasses": "A linear probe of PTB-XL's superclasses",
 }
 
 
@@ -75,6 +77,8 @@ def write_report(folder: Path | str) -> Path:
         sections = pretraining.sections(folder, metrics, config, environment, history)
     elif kind == "few_labels":
         size, sections = few_labels.subtitle(metrics), few_labels.sections(folder, metrics, config, environment)
+    elif kind == "superclasses":
+        size, sections = superclasses.subtitle(metrics), superclasses.sections(folder, metrics, environment)
     else:
         size, sections = beat_subtitle(metrics), beat_sections(folder, metrics, config, environment, history)
     name, title = str(environment.get("model", "model")), str(config.get("title", "Heartbeats"))

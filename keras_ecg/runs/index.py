@@ -6,6 +6,7 @@ published.json is {"CLAIM": {"run": "FOLDER", "title": "...", "ablations": {"lab
 from collections.abc import Collection
 from pathlib import Path
 
+from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import title_of
@@ -29,6 +30,7 @@ TITLES = {
     "mitdb-kfold": "MIT-BIH, patient-wise k-fold over 44 records",
     "mitdb-fewshot-disjoint": "MIT-BIH, normal or not from few labels, patients apart",
     "mitdb-fewshot-random": "MIT-BIH, normal or not from few labels of random beats: leaky, for comparison only",
+    "ptbxl-contrastive": "PTB-XL, five superclasses, linear probe of a contrastive encoder of twelve leads",
     "mae": "Masked autoencoder on unlabelled windows",
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
@@ -127,12 +129,28 @@ def pretraining_table(metrics: dict, full: bool) -> list[str]:
     return rows
 
 
-PLAIN_TABLES = {"few_labels": few_labels_table, "masked": pretraining_table, "contrastive": pretraining_table}
+def superclasses_table(metrics: dict, full: bool) -> list[str]:
+    """Rows of a probe of PTB-XL's superclasses: in full each of them, else their mean."""
+    names = {"macro AUROC": "macro_auroc"} | ({c: f"classes.{c}.auroc" for c in SUPERCLASSES} if full else {})
+    rows = _head(names)
+    for label, of in named_figures(metrics, "**pretrained**").items():
+        rows.append(f"| {label} | {' | '.join(cell(at(of, name)) for name in names.values())} |")
+    return rows
+
+
+PLAIN_TABLES = {
+    "few_labels": few_labels_table,
+    "masked": pretraining_table,
+    "contrastive": pretraining_table,
+    "superclasses": superclasses_table,
+}
 
 
 def size_of(metrics: dict) -> str:
     """What was scored, in words."""
     model = metrics["model"]
+    if "recordings" in model:
+        return f"{model['recordings']:,} recordings of {model['subjects']:,} patients"
     if "beats" not in model:
         return f"{model['windows']:,} held-out windows of {model['subjects']} subjects"
     records = f" of {model['records']} records" if "records" in model else ""

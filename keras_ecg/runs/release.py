@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from keras_ecg.encoders import Contract, read_contract
+from keras_ecg.contract import Contract
+from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import atomic, read_json, write_text
