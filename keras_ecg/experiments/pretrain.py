@@ -23,7 +23,6 @@ from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import fingerprint
 from keras_ecg.layers.patches import patchify
 from keras_ecg.metrics import effective_rank
-from keras_ecg.models.contrastive import log_n
 from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_config
 from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
@@ -182,7 +181,7 @@ def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: i
         x = {"views": model.views(batch["signals"], seed=k), "subject": batch["subject"]}
         found = model(x, training=False)
         out["loss"].append(float(model.compute_loss(x, y_pred=found)))
-        out["log_n"].append(float(log_n(batch["subject"], model.objective)))
+        out["log_n"].append(float(model.chance(batch["subject"])))
         if total < windows:
             total += len(batch["subject"])
             out["subject"].append(names[batch["subject"]])
