@@ -294,7 +294,7 @@ def rhythms(patients=16, windows=4, samples=128):
 @pytest.mark.parametrize("objective", ["nt_xent", "cmsc"])
 def test_training_from_a_stream_gets_below_chance(objective):
     signals, patient = rhythms()
-    mild = WindowAugment(1, 0.02, 0, 0.1, 0.05, 0.05)
+    mild = WindowAugment(1, time_warp=0.02, permutation=0, zero_mask=0.1, dropout_mask=0.05, noise=0.05)
 
     def views(step, window):
         def augment(x):
