@@ -31,6 +31,12 @@ TITLES = {
     "mitdb-fewshot-disjoint": "MIT-BIH, normal or not from few labels, patients apart",
     "mitdb-fewshot-random": "MIT-BIH, normal or not from few labels of random beats: leaky, for comparison only",
     "ptbxl-contrastive": "PTB-XL, five superclasses, linear probe of a contrastive encoder of twelve leads",
+    "nt-xent": "NT-Xent on unlabelled windows",
+    "cmsc": "CMSC on unlabelled windows",
+    "cmsmlc": "CMSMLC on unlabelled windows of twelve leads",
+    "mitdb-probe-mae": "MIT-BIH, DS1 → DS2, linear probe of the masked autoencoder",
+    "mitdb-probe-nt-xent": "MIT-BIH, DS1 → DS2, linear probe of the NT-Xent encoder",
+    "mitdb-probe-cmsc": "MIT-BIH, DS1 → DS2, linear probe of the CMSC encoder",
     "mae": "Masked autoencoder on unlabelled windows",
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
@@ -83,7 +89,8 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     """Markdown rows of one claim: the model, what belongs beside it, ablations, controls."""
     metrics = _read(runs, claim["run"], "metrics.json")
     if metrics.get("kind") in PLAIN_TABLES:
-        return PLAIN_TABLES[metrics["kind"]](metrics, full)
+        others = {label: _read(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
+        return PLAIN_TABLES[metrics["kind"]](named_figures(metrics, others), full)
     name = _read(runs, claim["run"], "environment.json").get("model", "model")
     seeds = len(metrics["model"]["seeds"])
     rows = _head(COLUMNS.values())
@@ -102,38 +109,42 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     return rows
 
 
-def named_figures(metrics: dict, model: str) -> dict[str, dict]:
-    """The figures of the model and of its controls, each by the name of its row."""
-    return {model: metrics["model"], **{f"control: {title_of(c)}": of for c, of in metrics["controls"].items()}}
+def named_figures(metrics: dict, others: dict[str, dict]) -> dict[str, dict]:
+    """The figures of the model, of the others beside it, and of its controls, each by the name of its row."""
+    controls = {f"control: {title_of(c)}": of for c, of in metrics["controls"].items()}
+    return {"**pretrained**": metrics["model"], **others, **controls}
 
 
-def few_labels_table(metrics: dict, full: bool) -> list[str]:
+def few_labels_table(named: dict[str, dict], full: bool) -> list[str]:
     """Rows of a study with few labels: in full every number of labels, else the most."""
     names = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
-    sizes = list(metrics["model"]["labels"])
+    sizes = list(next(iter(named.values()))["labels"])
     rows = _head(names.values())
     for size in sizes if full else sizes[-1:]:
-        for label, of in named_figures(metrics, "**pretrained**").items():
+        for label, of in named.items():
             cells = " | ".join(cell(of["labels"][size][name]) for name in names)
             rows.append(f"| {label}, {size} labels | {cells} |")
     return rows
 
 
-def pretraining_table(metrics: dict, full: bool) -> list[str]:
-    """Rows of a pretraining: the held-out loss beside its controls', by database."""
-    databases = list(metrics["model"].get("databases", {}))
-    rows = _head(["held-out loss over chance", *databases])
-    for label, of in named_figures(metrics, "**pretrained**").items():
-        cells = " | ".join(cell(f) for f in (of["relative_loss"], *of.get("databases", {}).values()))
-        rows.append(f"| {label} | {cells} |")
+def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
+    """Rows of a pretraining: the held-out loss beside its controls', by database; the rank of embeddings."""
+    first = next(iter(named.values()))
+    databases = list(first.get("databases", {}))
+    ranked = ["effective rank of embeddings"] if "effective_rank" in first else []
+    rows = _head(["held-out loss over chance", *databases, *ranked])
+    for label, of in named.items():
+        cells = [cell(f) for f in (of["relative_loss"], *(of.get("databases", {}).get(d) for d in databases))]
+        cells += [f"{of['effective_rank']:.1f} of {of['dimensions']}"] if ranked else []
+        rows.append(f"| {label} | {' | '.join(cells)} |")
     return rows
 
 
-def superclasses_table(metrics: dict, full: bool) -> list[str]:
+def superclasses_table(named: dict[str, dict], full: bool) -> list[str]:
     """Rows of a probe of PTB-XL's superclasses: in full each of them, else their mean."""
     names = {"macro AUROC": "macro_auroc"} | ({c: f"classes.{c}.auroc" for c in SUPERCLASSES} if full else {})
     rows = _head(names)
-    for label, of in named_figures(metrics, "**pretrained**").items():
+    for label, of in named.items():
         rows.append(f"| {label} | {' | '.join(cell(at(of, name)) for name in names.values())} |")
     return rows
 
