@@ -78,8 +78,12 @@ def write_signals(folder: Path, name: str, signals, rate: float, leads: tuple[st
 
 def run_on_jax(script: str, *arguments) -> str:
     """Runs a script in a process of its own on the JAX backend, which must succeed: what it printed."""
-    backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent)}
-    backend["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # what runs once takes longest to compile
+    backend = {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # what runs once takes longest to compile
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     ended = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         cwd=SAMPLE.parent, env={**os.environ, **backend}, capture_output=True, text=True, check=False,
