@@ -175,6 +175,7 @@ class Finetuning:
     rhythm: bool = True  # a probe sees the RR features, too
     normal_beats: int = 12000  # of `split`: N beats that a probe draws by seed; 0: all
     controls: tuple[str, ...] = ("untrained", "raw", "rhythm", "scratch")
+    scratch_labels: tuple[int, ...] = ()  # of the control from scratch, each of whose draws is a training; empty: all
     against: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
     test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate
     patience: int = 10  # epochs without a better validation loss; without validation there is no early stopping

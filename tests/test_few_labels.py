@@ -26,6 +26,7 @@ from keras_ecg.probing import (
     standardized,
 )
 from keras_ecg.reports.few_labels import sections
+from keras_ecg.runs.index import few_labels_table, named_figures
 
 
 def counts_of(truth, levels) -> np.ndarray:
@@ -82,6 +83,20 @@ def test_a_run_is_compared_with_its_controls(tmp_path):
         assert explain(name)
     page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
     assert "100 labels, mae" in page and "random encoder" in page and "Alarms" not in page
+
+
+def test_a_control_may_be_asked_with_fewer_numbers_of_labels(tmp_path):
+    write_npz(tmp_path / "predictions.npz", **stored(1, signal=0.6))
+    write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(100,), signal=0.1))
+    metrics = evaluate_run(tmp_path, bootstrap=20)
+    assert list(metrics["controls"]["scratch"]["labels"]) == list(metrics["differences"]["scratch"]) == ["100"]
+    page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
+    assert "100 labels, control: training from scratch" in page and "10 labels, control" not in page
+    rows = few_labels_table(named_figures(metrics, {}), full=True)
+    assert [row.count("|") for row in rows[2:]] == [5, 5, 5] and "scratch, 100 labels" in rows[-1]
+    write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(50,)))
+    with pytest.raises(InputError, match="other numbers of labels"):
+        evaluate_run(tmp_path)
 
 
 def fake_run(folder):

@@ -115,9 +115,11 @@ def evaluate_few_labels(folder: Path, bootstrap: int, seed: int) -> dict:
     for name, path in files.items():
         stored = check(path)
         model = model or stored
-        for array in ("sample", "y_true", "labels_total"):
+        for array in ("sample", "y_true"):
             if not np.array_equal(stored[array], model[array]):
                 raise InputError(path, f"another {array}", "that of the model", "run it again")
+        if set(stored["labels_total"].tolist()) - set(model["labels_total"].tolist()):
+            raise InputError(path, "other numbers of labels", "those of the model", "run it again")
         figures[name], resampled[name] = predictor(stored, bootstrap, seed)
     of_model = figures.pop("model")
     differences: dict = {}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import explain, title_of
 from keras_ecg.reports import charts
 from keras_ecg.reports.details import environment_section
@@ -62,7 +63,7 @@ def cards(metrics: dict) -> str:
         figure_card(
             f'<span title="{text(explain(name))}">{title}, {size} labels</span>',
             figures[name],
-            [control["labels"][size][name] for control in metrics["controls"].values()],
+            [at(control["labels"], size).get(name, {}) for control in metrics["controls"].values()],
         )
         for name, title in TITLES.items()
     )
@@ -73,6 +74,8 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
     wanted = config.get("finetuning", {})
     relative = wanted.get("relative") and wanted.get("mode") == "probe"
     share = 1 - metrics["model"]["abnormal"] / metrics["model"]["beats"]
+    chosen_on = config.get("evaluation", {}).get("selected_on")
+    settled = f"; what is probed was settled inside records {text(' '.join(chosen_on))}" if chosen_on else ""
     pairs = [
         ("protocol", text(PROTOCOLS.get(wanted.get("protocol"), wanted.get("protocol", "")))),
         ("encoder", text(environment.get("weights", ""))),
@@ -84,7 +87,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ),
         ("draw", "half of the labels normal, half not; uniform over the pool's beats of each, by seed"),
         ("always normal", f"accuracy {share:.3f}, macro-F1 {share / (1 + share):.3f}: accuracy alone says little"),
-        ("selection", "on the given labels alone"),
+        ("selection", f"regularization on the given labels alone{settled}"),
     ]
     return section("protocol", "Protocol", definitions(pairs))
 
@@ -95,6 +98,8 @@ def comparison(metrics: dict, name: str) -> str:
     sizes = list(metrics["model"]["labels"])
     for size in sizes:
         for k, (label, figures) in enumerate({name: metrics["model"], **metrics["controls"]}.items()):
+            if size not in figures["labels"]:
+                continue  # a control that was not asked with so many
             shown = text(name) if not k else f"control: {text(title_of(label))}"
             cells = [estimate(figures["labels"][size][m]) for m in TITLES]
             rows.append(("lead" if not k else "", [f"{size} labels, {shown}", *cells]))

@@ -122,8 +122,9 @@ def few_labels_table(named: dict[str, dict], full: bool) -> list[str]:
     rows = _head(names.values())
     for size in sizes if full else sizes[-1:]:
         for label, of in named.items():
-            cells = " | ".join(cell(of["labels"][size][name]) for name in names)
-            rows.append(f"| {label}, {size} labels | {cells} |")
+            if size in of["labels"]:
+                cells = " | ".join(cell(of["labels"][size][name]) for name in names)
+                rows.append(f"| {label}, {size} labels | {cells} |")
     return rows
 
 
