@@ -248,9 +248,11 @@ def resample(confusions: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap values (R,); NaN when the figure is undefined in half of them or more."""
-    values = values[np.isfinite(values)] if np.isfinite(values).mean() > 0.5 else np.array([np.nan])
-    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
+    """Percentile interval of bootstrap values (R,); NaN without any, or when half of them or more are undefined."""
+    defined = values[np.isfinite(values)]
+    if 2 * len(defined) <= len(values):
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
 
