@@ -25,6 +25,7 @@ STATISTICS_USED = {
     "waveforms": "transductive: the median beat of the whole test record, without its labels",
     "difference_quantiles": "transductive: how far the whole test record's beats are from that one, without labels",
     "rr_features": "not causal: RR intervals before and after the beat, without labels",
+    "relative": "transductive: the median over the whole test record's beats is taken off the features, without labels",
     "transductive": "transductive: statistics of the whole test record, without its labels, enter the features",
     "causal": "causal: of a test record only what precedes the beat enters the features, without its labels",
 }
@@ -39,11 +40,17 @@ def _strings(values: object, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, values
 
 
+def _probes(environment: dict) -> bool:
+    """Whether the run is a probe of a frozen encoder."""
+    return str(environment.get("study")).startswith("probe_")
+
+
 def _statistics(config: dict, environment: dict) -> list[str]:
     """What the features take from a whole test record, as the configuration and the run declare it."""
-    loader = config.get("loader", {})
-    of_loader = ("waveforms", "difference_quantiles", "rr_features")
-    used = [f"{STATISTICS_USED[k]} <code>(loader.{k})</code>" for k in of_loader if loader.get(k)]
+    names = {f"loader.{k}": k for k in ("waveforms", "difference_quantiles", "rr_features")}
+    if _probes(environment):
+        names = {"finetuning.relative": "relative", "finetuning.rhythm": "rr_features"}
+    used = [f"{STATISTICS_USED[k]} <code>({name})</code>" for name, k in names.items() if at(config, name)]
     for key, value in (*_strings(config), *_strings(environment)):
         if value in STATISTICS_USED and key != "command":
             used.append(f"{STATISTICS_USED[value]} <code>({text(key)})</code>")
@@ -66,6 +73,11 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
     beats, sequences = config.get("beats", {}), config.get("sequences", {})
     inputs = f"lead {text(beats.get('lead', '?'))}, {text(sequences.get('length', '?'))} beats in a sequence"
     inputs += ", RR intervals" if config.get("loader", {}).get("rr_features") else ""
+    normalization = f"{text(config.get('loader', {}).get('normalize', ''))}: fitted on the training records only"
+    if _probes(environment):
+        inputs = f"lead {text(beats.get('lead', '?'))}; tokens of {text(environment.get('weights', ''))} near the beat"
+        inputs += ", RR features" if at(config, "finetuning").get("rhythm") else ""
+        normalization = "features are standardized on the training records"
     skipped = environment.get("skipped_records") or []
     tested = np.unique(predictions.record).tolist()
     scored = ", ".join(f"{class_label(c)} {count(model['class_counts'][c])}" for c in CLASSES)
@@ -77,10 +89,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         ("classes (AAMI)", scored),
         ("one man, two records", SAME_MAN if "201" in train and "202" in tested else ""),
         ("input", inputs),
-        (
-            "normalization",
-            f"{text(config.get('loader', {}).get('normalize', ''))}: fitted on the training records only",
-        ),
+        ("normalization", normalization),
         ("selection", text(environment.get("selection", SELECTION))),
         ("test-record statistics", "; ".join(used) or "the configuration declares none"),
         ("seeds", text(", ".join(map(str, model["seeds"])))),
