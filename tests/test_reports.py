@@ -7,7 +7,7 @@ import pytest
 from keras_ecg import runs
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json
-from keras_ecg.reports import write_report
+from keras_ecg.reports import details, write_report
 from keras_ecg.reports.results import cards
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
@@ -174,3 +174,11 @@ def test_the_door_offers_the_package_and_defines_nothing():
     assert Evaluator.write_report is write_report
     for name in Evaluator.__all__:
         assert not getattr(getattr(Evaluator, name), "__module__", "").startswith("Evaluator")
+
+
+def test_a_probe_declares_what_it_takes_from_test_records():
+    environment = {"study": "probe_ds1_ds2"}
+    loader = {"loader": {"waveforms": True}}  # not looked at
+    assert details._statistics({**loader, "finetuning": {"relative": False, "rhythm": False}}, environment) == []
+    (found,) = details._statistics({**loader, "finetuning": {"relative": True, "rhythm": False}}, environment)
+    assert "transductive" in found and "finetuning.relative" in found
