@@ -211,6 +211,8 @@ def test_contrastive(packed, tmp_path, objective, monkeypatch):
     assert metrics["kind"] == "contrastive"
     assert metrics["model"]["effective_rank"] == pytest.approx(effective_rank(stored["embeddings"]))
     assert metrics["model"]["contrastive_loss"] == pytest.approx(stored["loss"].mean())
+    same = read_npz(folder / "predictions_untrained.npz")
+    assert stored["subject"].tolist() == same["subject"].tolist()  # the same batches
     assert verify_run(folder)[1] == [] and "Views" in (folder / "report.html").read_text()
     encoder = load_encoder(folder)
     seconds = 5 if objective == "cmsc" else 10

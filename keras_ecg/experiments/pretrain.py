@@ -207,10 +207,13 @@ def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, he
             run.path / "pictures.npz", signals=pictured, **{k: keras.ops.convert_to_numpy(v) for k, v in drawn.items()}
         )
     else:
-        held = create_window_dataset(config, config.loader.batch_size, True, held_out)
-        run.write_arrays("model", **contrastive_losses(model, held, names))
-        run.write_arrays("untrained", **contrastive_losses(untrained, held, names))
-        pictured = first_windows(held, PICTURES)
+
+        def held():  # each its own: a stream's next epoch has other batches
+            return create_window_dataset(config, config.loader.batch_size, True, held_out)
+
+        run.write_arrays("model", **contrastive_losses(model, held(), names))
+        run.write_arrays("untrained", **contrastive_losses(untrained, held(), names))
+        pictured = first_windows(held(), PICTURES)
         views = keras.ops.convert_to_numpy(model.views(pictured, seed=0))
         write_npz(run.path / "pictures.npz", signals=pictured, views=views)
 
