@@ -92,7 +92,7 @@ def test_a_control_may_be_asked_with_fewer_numbers_of_labels(tmp_path):
     assert list(metrics["controls"]["scratch"]["labels"]) == list(metrics["differences"]["scratch"]) == ["100"]
     page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
     assert "100 labels, control: training from scratch" in page and "10 labels, control" not in page
-    rows = few_labels_table(named_figures(metrics, {}), full=True)
+    rows = few_labels_table(named_figures(metrics, "pretrained"), full=True)
     assert [row.count("|") for row in rows[2:]] == [5, 5, 5] and "scratch, 100 labels" in rows[-1]
     write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(50,)))
     with pytest.raises(InputError, match="other numbers of labels"):

@@ -90,7 +90,7 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     metrics = _read(runs, claim["run"], "metrics.json")
     if metrics.get("kind") in PLAIN_TABLES:
         others = {label: _read(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
-        return PLAIN_TABLES[metrics["kind"]](named_figures(metrics, others), full)
+        return PLAIN_TABLES[metrics["kind"]](named_figures(metrics, "**pretrained**", others), full)
     name = _read(runs, claim["run"], "environment.json").get("model", "model")
     seeds = len(metrics["model"]["seeds"])
     rows = _head(COLUMNS.values())
@@ -109,10 +109,10 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     return rows
 
 
-def named_figures(metrics: dict, others: dict[str, dict]) -> dict[str, dict]:
-    """The figures of the model, of the others beside it, and of its controls, each by the name of its row."""
+def named_figures(metrics: dict, model: str, others: dict[str, dict] | None = None) -> dict[str, dict]:
+    """The figures of the model, of others beside it, and of its controls, each by the name of its row."""
     controls = {f"control: {title_of(c)}": of for c, of in metrics["controls"].items()}
-    return {"**pretrained**": metrics["model"], **others, **controls}
+    return {model: metrics["model"], **(others or {}), **controls}
 
 
 def few_labels_table(named: dict[str, dict], full: bool) -> list[str]:
