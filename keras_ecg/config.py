@@ -172,6 +172,7 @@ class Finetuning:
     labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `random` of each class; 0: all there are
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     relative: bool = True  # a probe's features less their record's median: transductive
+    absolute: bool = False  # beside the relative features those as they are: for patients who are labelled, too
     rhythm: bool = True  # a probe sees the RR features, too
     normal_beats: int = 12000  # of `split`: N beats that a probe draws by seed; 0: all
     controls: tuple[str, ...] = ("untrained", "raw", "rhythm", "scratch")

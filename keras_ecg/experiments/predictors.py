@@ -135,5 +135,6 @@ def feature_blocks(config: Config, beats: Beats, name: str) -> list[np.ndarray]:
             encoder = keras.models.clone_model(encoder)
         print(f"{name}: embedding {len(beats.windows)} beats", flush=True)
         features = embed_beats(encoder, beats.windows, context.sampling_rate_hz)
-    features = relative_to_record(features, beats.columns["record"]) if wanted.relative else features
-    return [features, *([beats.rhythm] if wanted.rhythm else [])]
+    blocks = [features] if wanted.absolute or not wanted.relative else []
+    blocks += [relative_to_record(features, beats.columns["record"])] if wanted.relative else []
+    return [*blocks, *([beats.rhythm] if wanted.rhythm else [])]
