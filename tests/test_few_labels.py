@@ -12,6 +12,7 @@ from keras_ecg.databases.mitdb import DS2, RECORDS, subject_of
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.few_labels import LEVELS, binary_figures, rounded
+from keras_ecg.experiments.predictors import Beats, feature_blocks
 from keras_ecg.explanations import explain
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import write_npz
@@ -210,6 +211,27 @@ def test_features_of_a_beat():
     np.testing.assert_allclose(scaled[pool].mean(0), 0, atol=1e-5)
     for block in (scaled[pool, :4], scaled[pool, 4:]):
         assert block.var(0).sum() == pytest.approx(1, rel=1e-3)
+
+
+def test_the_blocks_of_a_probe():
+    rng = np.random.default_rng(0)
+    windows, rhythm = rng.normal(size=(40, 200, 1)).astype(np.float16), rng.normal(size=(40, 5))
+    beats = Beats({"record": np.repeat(["a", "b"], 20)}, windows, rhythm)
+
+    def blocks(**wanted):
+        return feature_blocks(of("disjoint", **wanted), beats, "raw")
+
+    middle = windows[:, 50:150, 0]  # half a second on each side
+    relative = relative_to_record(middle, beats.columns["record"])
+    for found, expected in (
+        (blocks(), [relative, rhythm]),
+        (blocks(rhythm=False), [relative]),
+        (blocks(relative=False), [middle, rhythm]),
+        (blocks(absolute=True), [middle, relative, rhythm]),
+    ):
+        assert len(found) == len(expected)
+        for block, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(block, wanted)
 
 
 def test_the_probe_chooses_its_regularization_inside_the_labels():
