@@ -73,7 +73,8 @@ def run_few_labels(config: Config) -> RunFolder:
     prepare_backend(config)
     beats = read_beats(config, records)
     draws = {seed: draw_beats(config, beats.columns, seed) for seed in wanted.seeds}
-    stored = np.unique(np.concatenate([draw.test for draw in draws.values()]))
+    scored = np.unique(np.concatenate([draw.test for draw in draws.values()]))
+    stored = np.arange(len(beats.abnormal)) if wanted.protocol == "random" else scored  # there any beat may be drawn
     history = []
     for name, predictor in predictors(config, beats):
         sizes = wanted.scratch_labels if name == "scratch" and wanted.scratch_labels else wanted.labels
