@@ -12,9 +12,9 @@ patient's windows compete with each other; here it is the mean over rows of -log
 is zero where each patient's windows are alike. The two are equal where each patient has one window in the batch. CLOCS
 has no projection head; here all objectives have SimCLR's, and the encoder's tokens are averaged before it.
 
-At the level of tokens NT-Xent asks which moment of the batch a token stands for: one view is the whole augmented window,
-seen by the encoder, the other the bare stretch of signal around each token, seen by two dense layers that know neither
-its place nor its neighbours. Stretches of zeros in the first view make of it a cloze, as in
+At the level of tokens NT-Xent asks which moment of the batch a token stands for: one view is the augmented window, seen
+by the encoder, the other the bare stretch of signal around each token, seen by two dense layers that know neither its
+place nor its neighbours. Stretches of zeros in the first view make of it a cloze, as in
 
 Baevski A, Zhou H, Mohamed A, Auli M, wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations,
 NeurIPS 2020, https://arxiv.org/abs/2006.11477,
@@ -136,8 +136,8 @@ class Contrastive(keras.Model):
 
     Called with views (..., T, L), or with a dict of `signals` (B, T, L) from which it makes its views (B, V, T, L), it
     returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections` (..., K), or (..., N, K) at the
-    level of tokens, where of two views the second is never encoded. It is fitted to a dict of `signals` and `subject` (B,) int, or of ready `views` and `subject`; it
-    logs `loss`, and `log_n`, which is the loss at chance.
+    level of tokens, where of two views the second is never encoded. It is fitted to a dict of `signals` and `subject`
+    (B,) int, or of ready `views` and `subject`; it logs `loss`, and `log_n`, which is the loss at chance.
 
     Args:
         encoder: (B, T, L) to (B, N, D), built for the shape of a view (`view_shape`).
