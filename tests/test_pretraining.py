@@ -25,7 +25,7 @@ from keras_ecg.metrics import effective_rank
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
 from keras_ecg.runs import find_or_create, verify_run
-from keras_ecg.runs.release import release
+from keras_ecg.runs.release import records_of, release
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
 CONTRASTIVE = {"objective": "cmsc", "encoder": "cnn", "encoder_options": {"width": 16}, "projection": 16}
@@ -369,3 +369,8 @@ def test_random_weights_are_as_good_as_untrained(packed):
     again = model.evaluate(x["signals"], batch_size=8, verbose=0, return_dict=True)
     assert set(logs) == {"loss", "masked_loss", "relative_loss"} and logs["relative_loss"] > 0.9
     assert again["relative_loss"] == pytest.approx(logs["relative_loss"], rel=0.1)  # a dict or the signals alone
+
+
+def test_the_card_says_which_records_were_seen():
+    assert records_of({"records": ["101", "106"]}) == "101 106"
+    assert records_of({"records": [], "folds": [1, 2]}) == "all records of folds 1 2"
