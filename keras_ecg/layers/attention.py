@@ -1,8 +1,13 @@
-"""Self-attention over tokens."""
+"""Self-attention over tokens.
+
+Where not every token may attend to every other, `allowed` (N, N) or (B, N, N) is true where the row's token may look.
+"""
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+FORBIDDEN = -3e4  # of a score: nothing is left of it after the softmax, and half precision can hold it
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
@@ -24,9 +29,9 @@ class SelfAttention(layers.Layer):
         self.norm.build(shape)
         self.attend.build(shape, shape)
 
-    def call(self, x, training=None):
+    def call(self, x, allowed=None, training=None):
         y = self.norm(x)
-        return x + self.drop(self.attend(y, y, training=training), training=training)
+        return x + self.drop(self.attend(y, y, attention_mask=allowed, training=training), training=training)
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}
@@ -65,7 +70,7 @@ class RotarySelfAttention(layers.Layer):
         for part in (self.norm, self.query_key_value, self.output_projection):
             part.build(shape)
 
-    def call(self, x, positions=None, training=None):
+    def call(self, x, positions=None, allowed=None, training=None):
         shape, width = ops.shape(x), x.shape[-1] // self.heads
         if positions is None:
             positions = ops.arange(shape[1])
@@ -75,6 +80,8 @@ class RotarySelfAttention(layers.Layer):
         query, key, value = ops.split(parts, 3, axis=2)  # (B, N, heads, D / heads)
         query, key, value = (ops.swapaxes(v, 1, 2) for v in (rotate(query, *turn), rotate(key, *turn), value))
         scores = ops.matmul(query, ops.swapaxes(key, 2, 3)) / width**0.5  # (B, heads, N, N)
+        if allowed is not None:
+            scores = ops.where(ops.convert_to_tensor(allowed)[..., None, :, :], scores, FORBIDDEN)
         weights = self.drop_weights(ops.softmax(scores, -1), training=training)
         y = ops.reshape(ops.swapaxes(ops.matmul(weights, value), 1, 2), shape)
         return x + self.drop(self.output_projection(y), training=training)
@@ -88,3 +95,17 @@ def rotate(x, cosines, sines):
     """Turns the halves of the last axis of x (..., 2 K) against each other, by angles given as (..., K) each."""
     first, second = ops.split(x, 2, axis=-1)
     return ops.concatenate([first * cosines - second * sines, first * sines + second * cosines], -1)
+
+
+def cross_pattern(rows: int, tokens: int) -> np.ndarray:
+    """Which tokens share a row or a column with each token of a grid: (R N, R N) bool.
+
+    The cross-pattern attention of Kim S, Learning General Representation of 12-Lead Electrocardiogram With a
+    Joint-Embedding Predictive Architecture, 2024, https://arxiv.org/abs/2410.08559: rows are leads, columns times.
+
+    Args:
+        rows: R.
+        tokens: N of a row; rows stand one after the other.
+    """
+    row, column = np.divmod(np.arange(rows * tokens), tokens)
+    return (row[:, None] == row) | (column[:, None] == column)

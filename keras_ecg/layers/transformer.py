@@ -5,9 +5,10 @@ https://arxiv.org/abs/2010.11929, whose blocks normalize before each part and on
 """
 
 import keras
+import numpy as np
 from keras import layers
 
-from keras_ecg.layers.attention import RotarySelfAttention, SelfAttention
+from keras_ecg.layers.attention import RotarySelfAttention, SelfAttention, cross_pattern
 from keras_ecg.layers.feed_forward import FeedForward
 
 
@@ -16,7 +17,7 @@ class TransformerBlock(layers.Layer):
     """Self-attention, then feed-forward, each pre-norm with its residual: (B, N, D) to (B, N, D).
 
     With `rotary` attention knows how far tokens are from each other; `positions` (B, N) say so where they are not in a
-    row.
+    row. `allowed` (N, N) is true where a token may attend to another; without it they all may.
     """
 
     def __init__(self, heads: int = 4, expansion: int = 4, dropout: float = 0.0, rotary: bool = False, **kwargs):
@@ -30,9 +31,9 @@ class TransformerBlock(layers.Layer):
         self.attention.build(shape)
         self.feed_forward.build(shape)
 
-    def call(self, x, positions=None, training=None):
+    def call(self, x, positions=None, allowed=None, training=None):
         where = {"positions": positions} if self.rotary else {}
-        return self.feed_forward(self.attention(x, **where, training=training), training=training)
+        return self.feed_forward(self.attention(x, **where, allowed=allowed, training=training), training=training)
 
     def get_config(self):
         knobs = ("heads", "expansion", "dropout", "rotary")
@@ -41,7 +42,17 @@ class TransformerBlock(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Transformer(layers.Layer):
-    """Blocks one after the other, then a norm: any number of tokens (B, N, D) to (B, N, D)."""
+    """Blocks one after the other, then a norm: any number of tokens (B, N, D) to (B, N, D).
+
+    Args:
+        depth: of blocks.
+        heads: of each.
+        expansion: of the feed-forward parts.
+        dropout: of attention and feed-forward parts.
+        rotary: whether attention knows distances.
+        rows: leads whose tokens stand one lead after the other; positions begin anew in each.
+        cross: attend within the token's row and its column only, `cross_pattern`.
+    """
 
     def __init__(
         self,
@@ -50,11 +61,13 @@ class Transformer(layers.Layer):
         expansion: int = 4,
         dropout: float = 0.0,
         rotary: bool = False,
+        rows: int = 1,
+        cross: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.depth, self.heads, self.expansion, self.dropout = depth, heads, expansion, dropout
-        self.rotary = rotary
+        self.rotary, self.rows, self.cross = rotary, rows, cross
 
     def build(self, shape):
         self.blocks = [
@@ -68,10 +81,15 @@ class Transformer(layers.Layer):
             part.build(shape)
 
     def call(self, x, positions=None, training=None):
+        if self.rows > 1 and x.shape[1] % self.rows:
+            raise ValueError(f"{x.shape[1]} tokens do not divide into {self.rows} rows")
+        if self.rows > 1 and positions is None:
+            positions = np.tile(np.arange(x.shape[1] // self.rows), self.rows)
+        allowed = cross_pattern(self.rows, x.shape[1] // self.rows) if self.cross else None
         for block in self.blocks:
-            x = block(x, positions, training=training)
+            x = block(x, positions, allowed, training=training)
         return self.norm(x)
 
     def get_config(self):
-        knobs = ("depth", "heads", "expansion", "dropout", "rotary")
+        knobs = ("depth", "heads", "expansion", "dropout", "rotary", "rows", "cross")
         return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
