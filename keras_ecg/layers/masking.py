@@ -25,31 +25,38 @@ def count_visible(tokens: int, ratio: float) -> int:
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class RandomMasking(layers.Layer):
-    """Leaves V tokens of every sample, uniformly at random and in random order.
+    """Leaves V tokens of every sample, at random; by default uniformly, and in random order.
 
     Tokens (B, N, D) to visible tokens (B, V, D), the mask (B, N), true where a token is hidden, and the order (B, N):
     where each token went in the shuffle, whose first V are the visible ones.
 
+    With a `block` of several tokens whole blocks are hidden, which may overlap each other or an end, until N - V tokens
+    are; the last one is cut short.
+
     Args:
         ratio: share of the tokens that is masked.
         seed: of the draws; None draws one.
+        block: tokens that are hidden together.
     """
 
-    def __init__(self, ratio: float = 0.6, seed: int | None = None, **kwargs):
+    def __init__(self, ratio: float = 0.6, seed: int | None = None, block: int = 1, **kwargs):
         super().__init__(**kwargs)
-        self.ratio, self.seed = ratio, seed
+        self.ratio, self.seed, self.block = ratio, seed, block
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, x, seed: int | None = None):
-        visible = count_visible(x.shape[1], self.ratio)
+        tokens = x.shape[1]
+        visible, blocks = count_visible(tokens, self.ratio), (ops.shape(x)[0], tokens + self.block - 1)
         # float32 whatever the precision: half precision has ties, and ties favour the first tokens
-        noise = keras.random.uniform(ops.shape(x)[:2], dtype="float32", seed=self.generator if seed is None else seed)
+        noise = keras.random.uniform(blocks, dtype="float32", seed=self.generator if seed is None else seed)
+        # The blocks of the largest numbers are hidden: a token's is the largest of the blocks that it lies in.
+        noise = ops.max(ops.stack([noise[:, k : k + tokens] for k in range(self.block)]), 0)
         shuffled = ops.argsort(noise, axis=1)  # (B, N): which token stands where
         order = ops.argsort(shuffled, axis=1)  # (B, N): where each token stands
         return ops.take_along_axis(x, shuffled[:, :visible, None], axis=1), order >= visible, order
 
     def get_config(self):
-        return {**super().get_config(), "ratio": self.ratio, "seed": self.seed}
+        return {**super().get_config(), "ratio": self.ratio, "seed": self.seed, "block": self.block}
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
