@@ -326,7 +326,7 @@ def test_every_knob_changes_something(knob):
 def test_a_reconstruction_differs_where_samples_are_hidden(normalize):
     model, x = made(normalize_targets=normalize), signals()
     filled, mask = (array(v) for v in model.reconstruct(x, seed=1))
-    assert filled.shape == x.shape and mask.shape == x.shape[:2] and mask.mean(1).tolist() == [7 / 12] * 4
+    assert filled.shape == mask.shape == x.shape and mask.mean((1, 2)).tolist() == [7 / 12] * 4
     np.testing.assert_array_equal(filled[~mask], x[~mask])
     assert (filled[mask] != x[mask]).all()
     predictions = array(model(x, seed=1)[0])
@@ -334,6 +334,15 @@ def test_a_reconstruction_differs_where_samples_are_hidden(normalize):
         patches = x.reshape(4, 12, 10)
         predictions = predictions * patches.std(-1, keepdims=True) + patches.mean(-1, keepdims=True)
     np.testing.assert_allclose(filled[mask], predictions.reshape(x.shape)[mask], atol=1e-4)
+
+
+def test_scores_are_the_errors_of_the_seeds_masks():
+    model, x = made(), signals()
+    found, again = model.scores(x, seed=2), model.scores(x, seed=2)
+    predictions, mask = model(x, seed=2)
+    for name, values in zip(("error", "mean_error"), model.errors(x, predictions, mask), strict=True):
+        np.testing.assert_array_equal(array(found[name]), array(values))
+        np.testing.assert_array_equal(array(found[name]), array(again[name]))
 
 
 def test_it_learns_sinusoids():

@@ -25,7 +25,7 @@ import keras
 from keras import layers, ops
 
 from keras_ecg.layers.masking import MaskTokens, RandomMasking, count_visible
-from keras_ecg.layers.patches import PatchEmbedding, patchify, unpatchify
+from keras_ecg.layers.patches import PatchEmbedding, count_patches, patchify, unpatchify
 from keras_ecg.layers.positions import SinCosPositions
 from keras_ecg.layers.transformer import Transformer
 
@@ -139,11 +139,14 @@ class MaskedAutoencoder(keras.Model):
         ValueError: knobs that do not fit the shape, or each other.
     """
 
+    config_class, build_encoder = MAEConfig, staticmethod(build_encoder)
+    rows = 1  # of a window, each of which is masked and decoded by itself
+
     def __init__(self, shape: tuple[int, int], config: MAEConfig, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.shape, self.config, self.seed = tuple(shape), config, seed
         policy = self.dtype_policy.name
-        self.encoder = build_encoder(self.shape, config, policy)
+        self.encoder = self.build_encoder(self.shape, config, policy)
         self.masking = RandomMasking(config.mask_ratio, seed, name="masking", dtype=policy)
         self.bridge = layers.Dense(config.decoder_width, name="bridge", dtype=policy)
         self.mask_tokens = MaskTokens(name="mask_tokens", dtype=policy)
@@ -157,13 +160,13 @@ class MaskedAutoencoder(keras.Model):
             dtype=policy,
         )
         self.predict_patches = layers.Dense(
-            config.patch_samples * self.shape[1], name="predict_patches", dtype="float32"
+            config.patch_samples * self.shape[1] // self.rows, name="predict_patches", dtype="float32"
         )
         self.masked_loss = keras.metrics.Mean("masked_loss")
         self.relative_loss = Ratio("relative_loss")
-        _, tokens, width = self.encoder.output_shape
+        tokens = count_patches(self.shape[0], config.patch_samples)
         count_visible(tokens, config.mask_ratio)
-        self.bridge.build((None, tokens, width))
+        self.bridge.build((None, tokens, config.width))
         inner = (None, tokens, config.decoder_width)
         self.mask_tokens.build(inner, (None, tokens))
         for part in (self.positions, self.decoder, self.predict_patches):
@@ -205,12 +208,25 @@ class MaskedAutoencoder(keras.Model):
     def errors(self, signals, predictions, mask):
         """Masked errors (B,) of predictions (B, N, P L), and of `mean_of` the targets of signals (B, T, L)."""
         targets = self.targets(signals)
-        means = mean_of(targets, self.shape[1])
-        return masked_error(targets, predictions, mask), masked_error(targets, means, mask)
+        guesses = (predictions, mean_of(targets, self.shape[1] // self.rows))
+        return tuple(ops.mean(ops.reshape(masked_error(targets, g, mask), (-1, self.rows)), 1) for g in guesses)
+
+    def scores(self, signals, seed: int) -> dict:
+        """What an evaluation stores of held-out signals (B, T, L): `errors` by name, the masks by seed."""
+        error, mean_error = self.errors(signals, *self(signals, training=False, seed=seed))
+        return {"error": error, "mean_error": mean_error}
+
+    def patches(self, signals):
+        """Signals (B, T, L) cut into what is predicted, (B, N, P L), in float32."""
+        return patchify(ops.cast(signals, "float32"), self.config.patch_samples)
+
+    def windows(self, patches):
+        """The inverse of `patches`."""
+        return unpatchify(patches, self.shape[1])
 
     def targets(self, signals):
         """What is to be predicted, (B, N, P L), from signals (B, T, L)."""
-        patches = patchify(ops.cast(signals, "float32"), self.config.patch_samples)
+        patches = self.patches(signals)
         return normalized(patches) if self.config.normalize_targets else patches
 
     def reconstruct(self, signals, seed: int):
@@ -223,19 +239,19 @@ class MaskedAutoencoder(keras.Model):
             seed: of the mask; the same one hides the same patches.
 
         Returns:
-            The signals (B, T, L) with predictions in the place of hidden samples, and the mask (B, T), true there.
+            The signals (B, T, L) with predictions in the place of hidden samples, and the mask (B, T, L), true there.
         """
         predictions, mask = self(signals, training=False, seed=seed)
-        patches = patchify(ops.cast(signals, "float32"), self.config.patch_samples)
+        patches = self.patches(signals)
         if self.config.normalize_targets:
             mean, variance = ops.moments(patches, [-1], keepdims=True)
             predictions = predictions * ops.sqrt(variance + TINY_VARIANCE) + mean
         filled = ops.where(mask[..., None], predictions, patches)
-        return unpatchify(filled, self.shape[1]), ops.repeat(mask, self.config.patch_samples, 1)
+        return self.windows(filled), self.windows(ops.broadcast_to(mask[..., None], ops.shape(patches)))
 
     def get_config(self):
         return {**super().get_config(), "shape": self.shape, "config": asdict(self.config), "seed": self.seed}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "config": MAEConfig(**config["config"])})
+        return cls(**{**config, "config": cls.config_class(**config["config"])})

@@ -1,0 +1,107 @@
+"""Tokens of single leads: each lead is a row of its own, until the rows are joined to one sequence.
+
+Shapes: B batch, T samples, L leads, N tokens of a lead, D width. Rows (B L, N, D) have a window's leads one after the
+other, and so does the sequence (B, L N, D).
+"""
+
+import keras
+from keras import layers, ops
+
+
+def fold_leads(signals):
+    """Signals (B, T, L) to one row for each lead: (B L, T, 1)."""
+    return ops.reshape(ops.transpose(signals, (0, 2, 1)), (-1, signals.shape[1], 1))
+
+
+def unfold_leads(rows, leads: int):
+    """The inverse of `fold_leads`: (B L, T, 1) to (B, T, L)."""
+    return ops.transpose(ops.reshape(rows, (-1, leads, rows.shape[1])), (0, 2, 1))
+
+
+def join_leads(rows, leads: int):
+    """Rows (B L, N, ...) to one sequence (B, L N, ...) for each window."""
+    return ops.reshape(rows, (-1, leads * rows.shape[1], *rows.shape[2:]))
+
+
+def split_leads(sequence, leads: int):
+    """The inverse of `join_leads`: (B, L N, ...) to (B L, N, ...)."""
+    return ops.reshape(sequence, (-1, sequence.shape[1] // leads, *sequence.shape[2:]))
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class FoldLeads(layers.Layer):
+    """`fold_leads`: signals (B, T, L) to rows (B L, T, 1)."""
+
+    def call(self, signals):
+        return fold_leads(signals)
+
+
+class _OfLeads(layers.Layer):
+    """A layer that is told how many rows make a window."""
+
+    def __init__(self, rows: int = 12, **kwargs):
+        super().__init__(**kwargs)
+        self.rows = rows
+
+    def get_config(self):
+        return {**super().get_config(), "rows": self.rows}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class JoinLeads(_OfLeads):
+    """`join_leads`: rows (B L, N, D) to a sequence (B, L N, D)."""
+
+    def call(self, x):
+        return join_leads(x, self.rows)
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class LeadEmbedding(layers.Layer):
+    """Adds a learnt vector to all tokens of a lead: rows (B L, N, D) to rows (B L, N, D).
+
+    Args:
+        known: leads that there are vectors for.
+        leads: which of them the L rows of a window are, in order; None for all.
+    """
+
+    def __init__(self, known: int = 12, leads: tuple[int, ...] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.known, self.leads = known, tuple(range(known) if leads is None else leads)
+        if not self.leads or not set(self.leads) <= set(range(known)):
+            raise ValueError(f"leads {self.leads} of {known} that are known")
+
+    def build(self, shape):
+        self.table = self.add_weight(
+            shape=(self.known, 1, shape[-1]), initializer=keras.initializers.RandomNormal(stddev=0.02), name="table"
+        )
+
+    def call(self, x):
+        apart = ops.reshape(x, (-1, len(self.leads), *x.shape[1:]))  # (B, L, N, D)
+        chosen = ops.take(ops.cast(self.table, x.dtype), self.leads, axis=0)  # (L, 1, D)
+        return ops.reshape(apart + chosen, (-1, *x.shape[1:]))
+
+    def get_config(self):
+        return {**super().get_config(), "known": self.known, "leads": self.leads}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class Separators(layers.Layer):
+    """A learnt token before each row, and another behind it: (B L, N, D) to (B L, N + 2, D)."""
+
+    def build(self, shape):
+        self.tokens = self.add_weight(
+            shape=(2, shape[-1]), initializer=keras.initializers.RandomNormal(stddev=0.02), name="table"
+        )
+
+    def call(self, x):
+        ends = ops.cast(self.tokens, x.dtype)[:, None, None]  # (2, 1, 1, D)
+        first, last = (ops.broadcast_to(ends[k], (ops.shape(x)[0], 1, x.shape[2])) for k in range(2))
+        return ops.concatenate([first, x, last], 1)
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class DropSeparators(_OfLeads):
+    """A sequence without the rows' separators: (B, L (N + 2), D) to (B, L N, D)."""
+
+    def call(self, x):
+        return join_leads(split_leads(x, self.rows)[:, 1:-1], self.rows)
