@@ -1,7 +1,9 @@
 """The objectives of self-supervised pretraining by name, each an encoder under its task: `OBJECTIVES`.
 
 An objective is a Keras model fitted to dicts of `signals` (B, T, L) and `subject` (B,) int, as the window stream yields
-them; its `encoder` takes signals to tokens (B, N, D) and is what pretraining is for.
+them; its `encoder` takes signals to tokens (B, N, D) and is what pretraining is for. If it has `begin(signals, steps)`,
+it wants to see some training windows (n, T, L), and to know how many steps training has, before the first one. What an
+evaluation stores of held-out windows is what its `scores` give; those of `contrastive` depend on the batch.
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +13,11 @@ import keras
 from keras_ecg.config import from_dict
 from keras_ecg.errors import InputError
 from keras_ecg.models.contrastive import Contrastive, view_shape
+from keras_ecg.models.ecg_jepa import ECGJEPA, ECGJEPAConfig
 from keras_ecg.models.encoders import build_encoder
 from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder
+from keras_ecg.models.st_mem import STMEM, STMEMConfig
+from keras_ecg.models.vqvae import VQVAE, VQVAEConfig
 from keras_ecg.signals.window_augment import WindowAugment
 
 
@@ -38,7 +43,13 @@ def build_contrastive(shape: tuple[int, int], config: ContrastiveConfig, seed: i
     return Contrastive(encoder, config.objective, config.level, config.temperature, config.projection, augment, seed)
 
 
-OBJECTIVES = {"mae": (MAEConfig, MaskedAutoencoder), "contrastive": (ContrastiveConfig, build_contrastive)}
+OBJECTIVES = {
+    "mae": (MAEConfig, MaskedAutoencoder),
+    "contrastive": (ContrastiveConfig, build_contrastive),
+    "st_mem": (STMEMConfig, STMEM),
+    "ecg_jepa": (ECGJEPAConfig, ECGJEPA),
+    "vqvae": (VQVAEConfig, VQVAE),
+}
 
 
 def objective_config(name: str, options: dict | None = None):
