@@ -3,12 +3,13 @@
     encoder = load_encoder("mae")                       # a name under weights/, or a run folder
     tokens = encoder(signal, 360.0, ["MLII", "V1"])     # signal (M, L) in mV: tokens (n, N, D) of n windows
     vectors = encoder.embed(signal, 360.0, ["MLII", "V1"])  # (n, D)
+    encoder = load_encoder("RUN", leads=["I", "II"])    # of twelve leads, for recordings that have two of them
 
 The contract stands in `contract.json` beside `encoder.keras`: rate, length, leads, units and filter.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from keras_ecg.config import from_dict, to_dict
 from keras_ecg.contract import Contract
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, read_json, write_json
+from keras_ecg.models.fewer_leads import with_leads
 from keras_ecg.models.loading import find_encoder, load_model
 
 
@@ -69,14 +71,15 @@ def read_contract(name: Path | str) -> Contract:
     return from_dict(Contract, read_json(path), str(path))
 
 
-def load_encoder(name: Path | str) -> Encoder:
+def load_encoder(name: Path | str, leads: Sequence[str] = ()) -> Encoder:
     """A pretrained encoder, frozen.
 
     Args:
         name: of a folder under weights/, or the path of a folder that has encoder.keras and contract.json.
+        leads: those of its leads that the recordings have, where some are missing; empty for all.
 
     Raises:
-        InputError: no such encoder, or a contract that its model does not fit.
+        InputError: no such encoder, a contract that its model does not fit, or leads that it cannot do without.
     """
     folder, contract = find_encoder(name), read_contract(name)
     model = load_model(folder / "encoder.keras")
@@ -87,4 +90,20 @@ def load_encoder(name: Path | str) -> Encoder:
         raise InputError(
             folder / "contract.json", found, f"{model.input_shape[1:]}, as its model", "restore both files"
         )
+    if leads and tuple(leads) != contract.leads:
+        model, contract = _of_leads(model, contract, tuple(leads), folder)
     return Encoder(model, contract, folder.name)
+
+
+def _of_leads(
+    model: keras.Model, contract: Contract, leads: tuple[str, ...], folder: Path
+) -> tuple[keras.Model, Contract]:
+    unknown = [lead for lead in leads if lead not in contract.leads]
+    try:
+        if unknown:
+            raise ValueError(f"no lead {', '.join(unknown)}")
+        model = with_leads(model, [contract.leads.index(lead) for lead in leads])
+    except ValueError as error:
+        raise InputError(folder, str(error), f"some of {', '.join(contract.leads)}", "name others") from error
+    model.trainable = False
+    return model, replace(contract, leads=leads, leads_at_once=len(leads))
