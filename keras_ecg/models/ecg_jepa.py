@@ -40,7 +40,7 @@ class ECGJEPAConfig:
 
     width: int = 768  # D of the encoder
     depth: int = 12
-    heads: int = 12
+    heads: int = 16  # of the reference code
     expansion: int = 4  # of the feed-forward parts, the predictor's too
     dropout: float = 0.0  # of the encoder
     predictor_width: int = 384
