@@ -48,12 +48,12 @@ def boosting_on_rhythm(train: tuple[str, ...], test: tuple[str, ...], config: Co
 
 
 def interpolate_masked(signals: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Windows (n, T, L) with straight lines through the hidden samples (n, T); level beyond the outermost visible one.
+    """Windows (n, T, L) with straight lines through hidden samples (n, T, L); level beyond the outermost visible one.
 
     The control of a masked autoencoder: what it takes to fill the gaps of a signal without knowing what an ECG is.
     """
     out, time = signals.copy(), np.arange(signals.shape[1])
     for window, gaps in zip(out, hidden, strict=True):
-        for lead in window.T:
-            lead[gaps] = np.interp(time[gaps], time[~gaps], lead[~gaps])
+        for lead, gap in zip(window.T, gaps.T, strict=True):
+            lead[gap] = np.interp(time[gap], time[~gap], lead[~gap])
     return out

@@ -48,9 +48,15 @@ EXPLANATIONS = {
     "alarms": "What is wrong with a pretraining that has learnt nothing, or with an encoder that is no use.",
     "windows": "Held-out windows that are scored.",
     "masked_loss": "Mean squared error on masked patches of held-out windows.",
+    "jepa_loss": "Smooth L1 between predicted and target tokens at hidden times of held-out windows.",
+    "reconstruction_loss": "Mean squared error of held-out windows that are reconstructed from their codes.",
+    "r2": "Share of the variance of held-out windows, each lead about its own mean, that the reconstruction has.",
+    "codes": "Size of the codebook.",
+    "usage": "Share of the codes that held-out windows use.",
+    "perplexity": "How many codes, used equally, would be as spread as those of held-out windows.",
     "contrastive_loss": "Contrastive loss of held-out windows, mean over batches.",
     "log_n": "The contrastive loss at chance, of embeddings that are all equal: log of the candidates for a positive.",
-    "relative_loss": "Held-out loss as a share of predicting the mean (masked) or of log N (contrastive).",
+    "relative_loss": "Held-out loss as a share of that of predicting each window's mean; of log N (contrastive).",
     "abnormal": "Scored beats that are not normal.",
     "auroc": "Area under the ROC curve of not normal against normal; ties count half.",
     "labels.*.accuracy": "Share of beats called rightly, normal or not, after learning from so many labels.",
@@ -93,7 +99,12 @@ SECTIONS = {
 }
 
 # What the relative loss of a pretraining is a share of, by the kind of run.
-REFERENCES = {"masked": "the loss of predicting each window's mean", "contrastive": "log N, the loss at chance"}
+REFERENCES = {
+    "masked": "the loss of predicting each window's mean",
+    "quantized": "the loss of predicting each window's mean",
+    "predictive": "the loss of predicting each lead's mean target",
+    "contrastive": "log N, the loss at chance",
+}
 
 # How tables name the controls; another control shows its own name.
 CONTROLS = {

@@ -262,9 +262,74 @@ def test_alarms_of_a_contrastive_encoder(tmp_path):
     assert ["collapsed" in alarm for alarm in alarms(1.0, flat)] == [True]
 
 
+def test_alarms_of_predicted_embeddings(tmp_path):
+    rng = np.random.default_rng(0)
+    spread, flat = rng.normal(size=(300, 8)), rng.normal(size=(300, 1)) * np.ones(8)
+    subject, chance = np.repeat([f"d/{k}" for k in range(30)], 10), rng.uniform(0.5, 1.5, 300)
+
+    def alarms(share, embeddings):
+        own = {"subject": subject, "error": share * chance, "mean_error": chance, "embeddings": embeddings}
+        write_npz(tmp_path / "predictions.npz", **own)
+        write_npz(tmp_path / "predictions_untrained.npz", **{**own, "mean_error": 2 * chance})  # its own targets
+        return evaluate_run(tmp_path, bootstrap=50)["alarms"]
+
+    assert alarms(0.5, spread) == []
+    assert ["nothing is learnt" in alarm for alarm in alarms(1.0, spread)] == [True]
+    assert ["collapsed" in alarm for alarm in alarms(0.5, flat)] == [True]
+    metrics = evaluate_run(tmp_path, bootstrap=50)
+    assert metrics["kind"] == "predictive" and metrics["model"]["jepa_loss"] == pytest.approx(0.5 * chance.mean())
+    assert metrics["model"]["effective_rank"] == pytest.approx(effective_rank(flat))
+
+
+def test_alarms_of_a_codebook(tmp_path):
+    rng = np.random.default_rng(0)
+    subject, chance = np.repeat([f"d/{k}" for k in range(30)], 10), rng.uniform(0.5, 1.5, 300)
+
+    def evaluated(counts):
+        own = {"subject": subject, "error": 0.1 * chance, "mean_error": chance}
+        write_npz(tmp_path / "predictions.npz", **own, code_counts=counts)
+        return evaluate_run(tmp_path, bootstrap=50)
+
+    found = evaluated(np.array([10, 10, 20, 0]))
+    model, share = found["model"], np.array([0.25, 0.25, 0.5])
+    assert found["kind"] == "quantized" and found["alarms"] == []
+    assert model["r2"]["mean"] == pytest.approx(0.9) and model["r2"]["low"] <= 0.9 <= model["r2"]["high"]
+    assert (model["codes"], model["usage"]) == (4, 0.75)
+    assert model["perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()))
+    (alarm,) = evaluated(np.eye(8)[0])["alarms"]
+    assert "12% of its 8 codes are used, with a perplexity of 1.0" in alarm
+
+
+TWELVE = {
+    "st_mem": {**TINY, "patch_samples": 50},
+    "ecg_jepa": {"width": 16, "depth": 1, "heads": 2, "predictor_width": 8, "predictor_depth": 1, "predictor_heads": 2},
+    "vqvae": {"encoder_options": {"width": 8}, "codes": 16, "code_width": 4, "decoder_width": 8, "decoder_depth": 1,
+              "decoder_heads": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["vqvae", *(pytest.param(n, marks=pytest.mark.slow) for n in ("st_mem", "ecg_jepa"))])
+def test_the_objectives_of_twelve_leads(packed, tmp_path, name):
+    model = {"name": name, "options": TWELVE[name]}
+    config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1}, model=model)
+    run = pretrain.run_pretraining(config)
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    kind = {"st_mem": "masked", "ecg_jepa": "predictive", "vqvae": "quantized"}[name]
+    assert metrics["kind"] == kind and set(metrics["controls"]) == {"untrained"}
+    assert verify_run(run.path)[1] == []
+    report = (run.path / "report.html").read_text()
+    assert ("Reconstructions" in report) == (name != "ecg_jepa")
+    assert ("perplexity" in report) == (name == "vqvae")
+    (row,) = csv.DictReader((run.path / "history.csv").read_text().splitlines())
+    wanted = {"relative_loss", "val_relative_loss", "effective_rank"}
+    assert set(row) >= wanted | ({"usage", "perplexity"} if name == "vqvae" else set())
+    encoder = load_encoder(run.path)
+    assert encoder.model.output_shape[2] == (8 if name == "vqvae" else 16)
+
+
 def test_straight_lines_between_visible_samples():
     signals = np.array([[0.0, 9, 9, 3, 9], [9, 2, 9, 9, 8]])[..., None]
-    hidden = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 1, 0]], bool)
+    hidden = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 1, 0]], bool)[..., None]
     expected = [[0, 1, 2, 3, 3], [2, 2, 4, 6, 8]]
     np.testing.assert_allclose(interpolate_masked(signals, hidden)[..., 0], expected)
     assert signals[0, 1, 0] == 9  # the given ones stay

@@ -12,7 +12,12 @@ from pathlib import Path
 from keras_ecg.evaluation.beats import compare, confident_errors, curves, evaluate, evaluate_beats, subsets
 from keras_ecg.evaluation.few_labels import evaluate_few_labels
 from keras_ecg.evaluation.names import plain
-from keras_ecg.evaluation.pretraining import evaluate_contrastive, evaluate_masked
+from keras_ecg.evaluation.pretraining import (
+    evaluate_contrastive,
+    evaluate_masked,
+    evaluate_predictive,
+    evaluate_quantized,
+)
 from keras_ecg.evaluation.superclasses import evaluate_superclasses
 from keras_ecg.explanations import EXPLANATIONS, explain
 from keras_ecg.predictions import array_names, file_name
@@ -20,9 +25,11 @@ from keras_ecg.predictions import array_names, file_name
 __all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "confident_errors", "curves", "subsets"]
 
 FORMAT = 1
-KINDS = {
-    "mean_error": ("masked", evaluate_masked),
+KINDS = {  # the first whose array is there
     "log_n": ("contrastive", evaluate_contrastive),
+    "code_counts": ("quantized", evaluate_quantized),
+    "embeddings": ("predictive", evaluate_predictive),
+    "mean_error": ("masked", evaluate_masked),
     "labels_total": ("few_labels", evaluate_few_labels),
     "ecg_id": ("superclasses", evaluate_superclasses),
 }

@@ -1,7 +1,9 @@
 """Figures of a pretraining on held-out windows, and the alarms of one that has learnt nothing.
 
-A run that masks stores, for n windows: subject (n,) str, error (n,), the mean squared error on the masked patches, and
-mean_error (n,), that of predicting the window's mean there. A contrastive one stores, for b batches, loss (b,) and
+A run that predicts stores, for n windows: subject (n,) str, error (n,), that of its predictions, and mean_error (n,),
+that of predicting the window's mean. Errors are mean squares: of a run that masks, over masked patches; of one that
+quantizes, over all samples, beside code_counts (K,), how often each code is used. A run that predicts embeddings has
+errors of its own targets, and stores embeddings (n, D) as well. A contrastive one stores, for b batches, loss (b,) and
 log_n (b,), the loss at chance; and for m windows subject (m,) and embeddings (m, D).
 """
 
@@ -15,6 +17,7 @@ from keras_ecg.predictions import control_files, file_name, read_arrays
 
 CHANCE = 0.98  # of the loss at chance: above it nothing has been learnt
 COLLAPSED = 2.0  # an effective rank below it: all embeddings lie along one line
+FEW_CODES = 0.25  # of the codebook, as a perplexity: below it most of the codebook is idle
 
 
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -44,6 +47,38 @@ def loss_ratio(subject: np.ndarray, error: np.ndarray, mean_error: np.ndarray, b
     return out
 
 
+def _relative(a: dict[str, np.ndarray], loss: str, bootstrap: int, seed: int) -> dict:
+    """The figures that all errors of windows have: their mean, named `loss`, and their share of the mean's errors."""
+    a = {name: a[name] for name in ("subject", "error", "mean_error")}
+    database = np.array([s.partition("/")[0] for s in a["subject"]])
+    return {
+        "windows": len(a["error"]),
+        "subjects": len(np.unique(a["subject"])),
+        loss: a["error"].mean(),
+        "relative_loss": loss_ratio(**a, bootstrap=bootstrap, seed=seed),
+        "databases": {
+            d: loss_ratio(**{k: v[database == d] for k, v in a.items()}, bootstrap=bootstrap, seed=seed)
+            for d in np.unique(database)
+        },
+    }
+
+
+def _alarms(figures: dict[str, dict], loss: str) -> list[str]:
+    """What a loss says that is no better than the mean's, or than a control's."""
+    ratios = {name: of["relative_loss"] for name, of in figures.items()}
+    model, alarms = ratios.pop("model"), []
+    if (model["high"] or model["mean"]) > CHANCE:
+        alarms.append(f"the {loss} loss is no better than that of predicting each window's mean: nothing is learnt")
+    for name, control in ratios.items():
+        if model["mean"] >= control["mean"]:
+            alarms.append(f"the {loss} loss is not below that of the control {name}")
+    return alarms
+
+
+def _parted(figures: dict[str, dict], alarms: list[str]) -> dict:
+    return {"model": figures.pop("model"), "controls": figures, "alarms": alarms}
+
+
 def evaluate_masked(folder: Path, bootstrap: int, seed: int) -> dict:
     """Held-out masked losses of the model and its controls, as a share of the loss of predicting the mean.
 
@@ -52,29 +87,59 @@ def evaluate_masked(folder: Path, bootstrap: int, seed: int) -> dict:
     """
     files = {"model": folder / file_name()} | control_files(folder)
     stored = {name: _arrays(path, ("subject", "error", "mean_error")) for name, path in files.items()}
-    figures = {}
     for name, a in stored.items():
         if not np.allclose(a["mean_error"], stored["model"]["mean_error"], rtol=1e-3):
             raise InputError(files[name], "other windows or masks", "those of the model", "pretrain again")
-        figures[name] = {
-            "windows": len(a["error"]),
-            "subjects": len(np.unique(a["subject"])),
-            "masked_loss": a["error"].mean(),
-            "relative_loss": loss_ratio(**a, bootstrap=bootstrap, seed=seed),
-            "databases": {},
+    figures = {name: _relative(a, "masked_loss", bootstrap, seed) for name, a in stored.items()}
+    return _parted(figures, _alarms(figures, "masked"))
+
+
+def evaluate_predictive(folder: Path, bootstrap: int, seed: int) -> dict:
+    """Held-out losses of predicted embeddings, as a share of predicting their mean, and effective ranks.
+
+    Each model has targets of its own, so that the loss of a control is no yardstick; the rank of its embeddings is.
+
+    Raises:
+        InputError: an array is missing or odd.
+    """
+    figures = {}
+    for name, path in ({"model": folder / file_name()} | control_files(folder)).items():
+        a = _arrays(path, ("subject", "error", "mean_error", "embeddings"))
+        figures[name] = _relative(a, "jepa_loss", bootstrap, seed) | {
+            "effective_rank": effective_rank(a["embeddings"]),
+            "dimensions": a["embeddings"].shape[1],
         }
-        database = np.array([s.partition("/")[0] for s in a["subject"]])
-        for d in np.unique(database):
-            own = {k: v[database == d] for k, v in a.items()}
-            figures[name]["databases"][d] = loss_ratio(**own, bootstrap=bootstrap, seed=seed)
-    model = figures.pop("model")
-    alarms = []
-    if (model["relative_loss"]["high"] or model["relative_loss"]["mean"]) > CHANCE:
-        alarms.append("the masked loss is no better than that of predicting each window's mean: nothing is learnt")
-    for name, control in figures.items():
-        if model["relative_loss"]["mean"] >= control["relative_loss"]["mean"]:
-            alarms.append(f"the masked loss is not below that of the control {name}")
-    return {"model": model, "controls": figures, "alarms": alarms}
+    alarms = _alarms({"model": figures["model"]}, "predictive")
+    if figures["model"]["effective_rank"] < COLLAPSED:
+        alarms.append(
+            f"the embeddings have collapsed: their effective rank is {figures['model']['effective_rank']:.1f}"
+        )
+    return _parted(figures, alarms)
+
+
+def evaluate_quantized(folder: Path, bootstrap: int, seed: int) -> dict:
+    """Held-out reconstructions from codes, with R2, and how much of the codebook they use.
+
+    Raises:
+        InputError: an array is missing or odd.
+    """
+    figures = {}
+    for name, path in ({"model": folder / file_name()} | control_files(folder)).items():
+        a = _arrays(path, ("subject", "error", "mean_error", "code_counts"))
+        found = _relative(a, "reconstruction_loss", bootstrap, seed)
+        ratio, share = found["relative_loss"], a["code_counts"] / max(a["code_counts"].sum(), 1)
+        low, high = (None if end is None else 1 - end for end in (ratio["high"], ratio["low"]))
+        figures[name] = found | {
+            "r2": {"mean": 1 - ratio["mean"], "low": low, "high": high},
+            "codes": len(share),
+            "usage": (share > 0).mean(),
+            "perplexity": np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()),
+        }
+    model, alarms = figures["model"], _alarms(figures, "reconstruction")
+    if model["perplexity"] < FEW_CODES * model["codes"]:
+        found = f"{model['usage']:.0%} of its {model['codes']} codes are used, with a perplexity of"
+        alarms.append(f"the codebook has collapsed: {found} {model['perplexity']:.1f}")
+    return _parted(figures, alarms)
 
 
 def evaluate_contrastive(folder: Path, bootstrap: int, seed: int) -> dict:
@@ -95,13 +160,12 @@ def evaluate_contrastive(folder: Path, bootstrap: int, seed: int) -> dict:
             "effective_rank": effective_rank(a["embeddings"]),
             "dimensions": a["embeddings"].shape[1],
         }
-    model = figures.pop("model")
-    alarms = []
+    model, alarms = figures["model"], []
     if model["relative_loss"]["mean"] > CHANCE:
         alarms.append("the contrastive loss stands at log N, its value at chance: nothing is learnt")
     if model["effective_rank"] < COLLAPSED:
         alarms.append(f"the embeddings have collapsed: their effective rank is {model['effective_rank']:.1f}")
     for name, control in figures.items():
-        if model["relative_loss"]["mean"] >= control["relative_loss"]["mean"]:
+        if name != "model" and model["relative_loss"]["mean"] >= control["relative_loss"]["mean"]:
             alarms.append(f"the contrastive loss is not below that of the control {name}")
-    return {"model": model, "controls": figures, "alarms": alarms}
+    return _parted(figures, alarms)

@@ -2,7 +2,9 @@
 
 import csv
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -21,15 +23,16 @@ from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
 from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import fingerprint
-from keras_ecg.layers.patches import patchify
 from keras_ecg.metrics import effective_rank
+from keras_ecg.models.mae import MaskedAutoencoder
 from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_config
 from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import adamw, prepare_backend
 
 IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
-PICTURES = 6
+PICTURES = 6  # of one lead; of twelve leads one window is drawn
+BEGIN = 256  # windows that an objective may see before training
 
 
 def test_subjects(config: Config) -> set[str]:
@@ -114,6 +117,8 @@ def fit_objective(
     stream = create_window_dataset(config, size, True, train)
     stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
     held = create_window_dataset(config, size, True, held_out)  # shuffled, or a contrastive batch were one subject's
+    if hasattr(model, "begin"):
+        begin(model, first_windows(create_window_dataset(config, size, True, train), BEGIN), steps * training.epochs)
     model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)
     callbacks = [
         EffectiveRank(first_windows(held, 1024)),
@@ -139,6 +144,18 @@ def fit_objective(
         raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
 
 
+def begin(model: keras.Model, signals: np.ndarray, steps: int) -> None:
+    """Lets an objective see some training windows (n, T, L), and the number of steps, before the first one.
+
+    Raises:
+        InputError: too few windows.
+    """
+    try:
+        model.begin(signals, steps)
+    except ValueError as error:
+        raise InputError("model.options", str(error), "more tokens than codes", "pack more, or lower codes") from error
+
+
 def first_windows(stream, count: int) -> np.ndarray:
     """The first `count` windows (n, T, L) of a stream, or all there are."""
     found, total = [], 0
@@ -150,27 +167,33 @@ def first_windows(stream, count: int) -> np.ndarray:
     return np.concatenate(found)[:count]
 
 
-def masked_errors(model: keras.Model, stream, names: np.ndarray, interpolate: bool = False) -> dict[str, np.ndarray]:
-    """What `keras_ecg.evaluation.pretraining` wants of a masked autoencoder; the same masks for every model.
+def window_scores(
+    stream, names: np.ndarray, scores: Callable[[np.ndarray, int], dict], codes: int = 0
+) -> dict[str, np.ndarray]:
+    """What `keras_ecg.evaluation.pretraining` wants of an objective that scores single windows.
 
     Args:
-        model: a `MaskedAutoencoder`.
         stream: held-out windows, in order.
         names: of the subjects.
-        interpolate: score straight lines through the visible samples instead of the model's predictions.
+        scores: of signals (B, T, L) and a seed, such as a model's own: the same masks for every model.
+        codes: how many there are, of a model that has a codebook.
     """
-    rows: dict[str, list] = {"subject": [], "error": [], "mean_error": []}
+    rows = []
     for k, batch in enumerate(stream.as_numpy_iterator()):
-        signals = batch["signals"]
-        predictions, mask = model(signals, training=False, seed=k)
-        if interpolate:
-            patch = model.config.patch_samples
-            hidden = np.repeat(keras.ops.convert_to_numpy(mask), patch, axis=1)
-            predictions = patchify(interpolate_masked(signals, hidden), patch)
-        errors = model.errors(signals, predictions, mask)
-        for name, values in zip(rows, (names[batch["subject"]], *map(keras.ops.convert_to_numpy, errors)), strict=True):
-            rows[name].append(values)
-    return {name: np.concatenate(values) for name, values in rows.items()}
+        found = {name: keras.ops.convert_to_numpy(v) for name, v in scores(batch["signals"], k).items()}
+        rows.append({"subject": names[batch["subject"]], **found})
+    joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    if "codes" in joined:  # how often each is used is all that the figures need
+        joined["code_counts"] = np.bincount(joined.pop("codes").ravel(), minlength=codes)
+    return joined
+
+
+def interpolated(model: keras.Model, signals: np.ndarray, seed: int) -> dict:
+    """The scores of straight lines through the samples that a masked autoencoder sees."""
+    mask = model(signals, training=False, seed=seed)[1]
+    hidden = keras.ops.convert_to_numpy(model.reconstruct(signals, seed)[1])
+    errors = model.errors(signals, model.patches(interpolate_masked(signals, hidden)), mask)
+    return dict(zip(("error", "mean_error"), errors, strict=True))
 
 
 def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: int = 2048) -> dict[str, np.ndarray]:
@@ -194,18 +217,18 @@ def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, he
     """Writes what the model and its controls make of the held-out windows."""
     names = np.array(window_subjects(manifest))
     untrained = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
-    if config.model.name == "mae":
+    count = max(1, PICTURES // len(config.windows.leads))
+    if hasattr(model, "scores"):
         held = create_window_dataset(config, config.loader.batch_size, False, held_out)
-        run.write_arrays("model", **masked_errors(model, held, names))
-        run.write_arrays("untrained", **masked_errors(untrained, held, names))
-        if not model.config.normalize_targets:
-            run.write_arrays("interpolation", **masked_errors(model, held, names, interpolate=True))
-        pictured = first_windows(create_window_dataset(config, PICTURES, True, held_out), PICTURES)
-        filled, hidden = model.reconstruct(pictured, seed=0)
-        drawn = {"filled": filled, "hidden": hidden}
-        write_npz(
-            run.path / "pictures.npz", signals=pictured, **{k: keras.ops.convert_to_numpy(v) for k, v in drawn.items()}
-        )
+        codes = getattr(model.config, "codes", 0)
+        run.write_arrays("model", **window_scores(held, names, model.scores, codes))
+        run.write_arrays("untrained", **window_scores(held, names, untrained.scores, codes))
+        if isinstance(model, MaskedAutoencoder) and not model.config.normalize_targets:
+            run.write_arrays("interpolation", **window_scores(held, names, partial(interpolated, model)))
+        if hasattr(model, "reconstruct"):
+            pictured = first_windows(create_window_dataset(config, count, True, held_out), count)
+            filled, hidden = map(keras.ops.convert_to_numpy, model.reconstruct(pictured, seed=0))
+            write_npz(run.path / "pictures.npz", signals=pictured, filled=filled, hidden=hidden)
     else:
 
         def held():  # each its own: a stream's next epoch has other batches
@@ -213,7 +236,7 @@ def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, he
 
         run.write_arrays("model", **contrastive_losses(model, held(), names))
         run.write_arrays("untrained", **contrastive_losses(untrained, held(), names))
-        pictured = first_windows(held(), PICTURES)
+        pictured = first_windows(held(), count)
         views = keras.ops.convert_to_numpy(model.views(pictured, seed=0))
         write_npz(run.path / "pictures.npz", signals=pictured, views=views)
 

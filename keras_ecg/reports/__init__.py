@@ -8,6 +8,7 @@ import numpy as np
 from keras_ecg.config import read_yaml
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import curves
+from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
 from keras_ecg.reports import details, few_labels, pretraining, results, superclasses
@@ -72,7 +73,7 @@ def write_report(folder: Path | str) -> Path:
     metrics, environment = read_json(folder / "metrics.json"), read_json(folder / "environment.json")
     config, history = read_yaml(folder / "config.yaml"), read_history(folder / "history.csv")
     kind = metrics.get("kind")
-    if kind in ("masked", "contrastive"):
+    if kind in REFERENCES:
         size = pretraining.subtitle(metrics)
         sections = pretraining.sections(folder, metrics, config, environment, history)
     elif kind == "few_labels":

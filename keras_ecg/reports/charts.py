@@ -192,37 +192,45 @@ def _ruled(positions: np.ndarray, start: float, stop: float) -> tuple[np.ndarray
 
 
 def reconstruction(
-    signal: np.ndarray, filled: np.ndarray, hidden: np.ndarray, rate_hz: float, leads: list[str], salt: str
+    signal: np.ndarray,
+    filled: np.ndarray,
+    hidden: np.ndarray,
+    rate_hz: float,
+    leads: list[str],
+    salt: str,
+    tinted: bool = True,
 ) -> str:
-    """A window, its hidden stretches tinted, and what a masked autoencoder made of them.
+    """A window, its hidden stretches tinted, and what a model made of them.
 
     Args:
         signal: (T, L), z-scored.
         filled: (T, L), predictions where samples were hidden.
-        hidden: (T,) bool.
+        hidden: (T, L) bool.
         rate_hz: samples per second.
         leads: L names.
         salt: keeps identifiers of several drawings apart.
+        tinted: whether the stretches are; not where nothing was hidden, and all is reconstructed.
     """
     time = np.arange(len(signal)) / rate_hz
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], hidden, [False]]).astype(int)))
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         drawing = Figure((10.4, 1.7 * signal.shape[1]), layout="constrained")
-        for ax, name, truth, guess in zip(
+        for ax, name, truth, guess, gap in zip(
             drawing.subplots(signal.shape[1], 1, squeeze=False, sharex=True)[:, 0],
             leads,
             signal.T,
             filled.T,
+            hidden.T,
             strict=True,
         ):
-            for start, stop in edges.reshape(-1, 2):
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], gap, [False]]).astype(int)))
+            for start, stop in edges.reshape(-1, 2) if tinted else ():
                 ax.axvspan(start / rate_hz, stop / rate_hz, color=CLASS_COLOURS[0], alpha=0.13, linewidth=0)
             ax.plot(time, truth, color=TRACE, linewidth=0.8)
-            ax.plot(time, np.where(hidden, guess, np.nan), color=CLASS_COLOURS[2], linewidth=1.3)
+            ax.plot(time, np.where(gap, guess, np.nan), color=CLASS_COLOURS[2], linewidth=1.3)
             ax.set(xlim=(0, time[-1]), ylabel=f"{name}, z-score")
         ax.set(xlabel="seconds")
-    share = 100 * hidden.mean()
-    return svg(drawing, f"A held-out window with {share:.0f} % of it hidden, and the reconstruction", salt)
+    share = f" with {100 * hidden.mean():.0f} % of it hidden" if tinted else ""
+    return svg(drawing, f"A held-out window{share}, and the reconstruction", salt)
 
 
 def views(signal: np.ndarray, made: np.ndarray, rate_hz: float, salt: str, most: int = 4) -> str:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from keras_ecg.explanations import REFERENCES, explain, title_of
 from keras_ecg.predictions import read_npz
 from keras_ecg.reports import charts
@@ -22,6 +24,19 @@ from keras_ecg.reports.page import (
     text,
 )
 
+CURVES = {
+    "contrastive": ("loss", "log_n", "effective_rank"),
+    "quantized": ("relative_loss", "usage", "perplexity"),
+}
+PICTURES = {
+    "masked": (
+        "Reconstructions",
+        "Held-out windows. Tinted stretches were hidden from the encoder; the red line is what it made of them.",
+    ),
+    "quantized": ("Reconstructions", "Held-out windows. The red line is what the decoder makes of their codes."),
+    "contrastive": ("Views", "Held-out windows, and the views of each that the objective draws towards each other."),
+}
+
 
 def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict) -> list[str]:
     """The page's sections, in order."""
@@ -30,8 +45,8 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict, histo
         alarms(metrics),
         protocol(metrics, config, environment),
         comparison(metrics, str(environment.get("model", "model"))),
-        pictures(folder, config),
-        training(history, ("loss", "relative_loss", "log_n", "effective_rank")),
+        pictures(folder, metrics["kind"], config),
+        training(history, CURVES.get(metrics["kind"], ("loss", "relative_loss", "effective_rank"))),
         environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
     ]
 
@@ -53,6 +68,10 @@ def cards(metrics: dict) -> str:
     if "effective_rank" in model:
         of = f"of {model['dimensions']} dimensions; 1 is a collapse"
         shown.append(card("effective rank", number(model["effective_rank"], 1), "", [of]))
+    if "codes" in model:
+        shown.append(card("R²", number(model["r2"]["mean"], 3), "", ["of held-out windows, from their codes"]))
+        of = [f"of {model['codes']} codes; 1 is a collapse", f"{model['usage']:.0%} of them are used"]
+        shown.append(card("perplexity", number(model["perplexity"], 0), "", of))
     return card_row(shown)
 
 
@@ -89,9 +108,9 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
 def comparison(metrics: dict, name: str) -> str:
     """Model and controls in one table."""
     first = metrics["model"]
-    figures = ["relative_loss"] + [
-        k for k in ("masked_loss", "contrastive_loss", "log_n", "effective_rank") if k in first
-    ]
+    losses = ("masked_loss", "jepa_loss", "reconstruction_loss", "contrastive_loss", "log_n")
+    also = ("effective_rank", "r2", "usage", "perplexity")
+    figures = ["relative_loss"] + [k for k in (*losses, *also) if k in first]
     databases = list(first.get("databases", {}))
     rows = []
     for kind, label, of in [
@@ -111,27 +130,23 @@ def comparison(metrics: dict, name: str) -> str:
     )
 
 
-def pictures(folder: Path, config: dict) -> str:
-    """Reconstructions of a masked autoencoder, or the views that a contrastive encoder was shown."""
+def pictures(folder: Path, kind: str, config: dict) -> str:
+    """Reconstructions of hidden stretches or of all, or the views that a contrastive encoder was shown."""
     path = folder / "pictures.npz"
     if not path.is_file():
         return ""
     stored, windows = read_npz(path), config.get("windows", {})
     rate, leads = float(windows.get("sampling_rate_hz", 1)), list(windows.get("leads", ["?"]))
-    if "filled" in stored:
-        images = [
-            figure(
-                charts.reconstruction(
-                    stored["signals"][k], stored["filled"][k], stored["hidden"][k], rate, leads, f"r{k}"
-                )
+    signals, images = stored["signals"], []
+    for k in range(len(signals)):
+        if "filled" in stored:
+            hidden = stored["hidden"][k].reshape(len(signals[k]), -1)  # (T, L), or (T, 1) for all leads
+            hidden = np.broadcast_to(hidden, signals[k].shape)
+            drawn = charts.reconstruction(
+                signals[k], stored["filled"][k], hidden, rate, leads, f"r{k}", tinted=kind == "masked"
             )
-            for k in range(len(stored["signals"]))
-        ]
-        note = "Held-out windows. Tinted stretches were hidden from the encoder; the red line is what it made of them."
-        return section("pictures", "Reconstructions", f'<p class="note">{note}</p>', *images)
-    images = [
-        figure(charts.views(stored["signals"][k], stored["views"][k], rate, f"v{k}"))
-        for k in range(len(stored["signals"]))
-    ]
-    note = "Held-out windows, and the views of each that the objective draws towards each other."
-    return section("pictures", "Views", f'<p class="note">{note}</p>', *images)
+        else:
+            drawn = charts.views(signals[k], stored["views"][k], rate, f"v{k}")
+        images.append(figure(drawn))
+    title, note = PICTURES[kind]
+    return section("pictures", title, f'<p class="note">{note}</p>', *images)

@@ -9,7 +9,7 @@ from pathlib import Path
 from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import at
-from keras_ecg.explanations import title_of
+from keras_ecg.explanations import REFERENCES, title_of
 from keras_ecg.files import read_json, write_json, write_text
 
 RUNS = "Research_Runs"
@@ -38,6 +38,9 @@ TITLES = {
     "mitdb-probe-nt-xent": "MIT-BIH, DS1 → DS2, linear probe of the NT-Xent encoder",
     "mitdb-probe-cmsc": "MIT-BIH, DS1 → DS2, linear probe of the CMSC encoder",
     "mae": "Masked autoencoder on unlabelled windows",
+    "st-mem": "ST-MEM on unlabelled windows of twelve leads",
+    "ecg-jepa": "ECG-JEPA on unlabelled windows of eight leads",
+    "vqvae": "VQ-VAE on unlabelled windows of twelve leads",
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
 
@@ -133,10 +136,14 @@ def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
     first = next(iter(named.values()))
     databases = list(first.get("databases", {}))
     ranked = ["effective rank of embeddings"] if "effective_rank" in first else []
+    ranked += ["R²", "codes used", "perplexity"] if "codes" in first else []
     rows = _head(["held-out loss over chance", *databases, *ranked])
     for label, of in named.items():
         cells = [cell(f) for f in (of["relative_loss"], *(of.get("databases", {}).get(d) for d in databases))]
-        cells += [f"{of['effective_rank']:.1f} of {of['dimensions']}"] if ranked else []
+        cells += [f"{of['effective_rank']:.1f} of {of['dimensions']}"] if "effective_rank" in of else []
+        cells += (
+            [cell(of["r2"]), f"{of['usage']:.0%} of {of['codes']}", f"{of['perplexity']:.0f}"] if "codes" in of else []
+        )
         rows.append(f"| {label} | {' | '.join(cells)} |")
     return rows
 
@@ -152,8 +159,7 @@ def superclasses_table(named: dict[str, dict], full: bool) -> list[str]:
 
 PLAIN_TABLES = {
     "few_labels": few_labels_table,
-    "masked": pretraining_table,
-    "contrastive": pretraining_table,
+    **dict.fromkeys(REFERENCES, pretraining_table),
     "superclasses": superclasses_table,
 }
 
