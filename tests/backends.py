@@ -25,4 +25,19 @@ def results(folder: Path | str) -> dict[str, np.ndarray]:
     contrastive.compile(keras.optimizers.SGD(0.1))
     logs = contrastive.fit(views, batch_size=len(signals), epochs=2, verbose=0).history
     found |= {"contrastive_loss": logs["loss"], "log_n": logs["log_n"]}
+
+    st_mem, jepa, vqvae = (load_model(Path(folder) / f"{name}.keras") for name in ("st_mem", "ecg_jepa", "vqvae"))
+    rows = np.repeat(order, signals.shape[2], 0)  # the leads of a window are masked alike
+    found["st_mem_tokens"] = st_mem.encoder.predict(signals, verbose=0)
+    encoded = st_mem.encode(st_mem.patchify(signals)[:, :VISIBLE], rows)
+    found["st_mem_predictions"] = st_mem.decode(encoded, rows)
+    found["jepa_tokens"] = jepa.encoder.predict(signals, verbose=0)
+    predicted = jepa.predict_hidden(jepa.encode(jepa.patchify(signals)[:, :VISIBLE], rows), rows)
+    outputs = (predicted, jepa.targets(signals), order >= VISIBLE)
+    found["jepa_loss"] = jepa.compute_loss(signals, y_pred=outputs)  # as in training: the targets' weights move
+    found["jepa_targets"] = jepa.targets(signals)
+    vqvae.compile(keras.optimizers.SGD(0.1))
+    logs = vqvae.fit(signals, batch_size=len(signals), epochs=2, verbose=0).history
+    found |= {f"vqvae_{name}": values for name, values in logs.items()}
+    found |= {"codes": vqvae.codes_of(signals), "codebook": vqvae.quantizer.codebook}
     return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in found.items()}

@@ -32,6 +32,12 @@ def test_backends_agree(tmp_path):
     build_model("cnn_conformer", beats, options={"width": 8, "bottleneck": 6}).save(tmp_path / "beats.keras")
     build_objective("mae", (60, 2), mae).save(tmp_path / "mae.keras")
     build_objective("contrastive", (60, 2), contrastive).save(tmp_path / "contrastive.keras")
+    lead = {"width": 8, "depth": 1, "heads": 2, "patch_samples": 10}
+    decoder = {"decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+    predictor = {"predictor_width": 8, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.5}
+    codes = {"codes": 6, "code_width": 4, "dead": 0.0, "encoder_options": {"width": 8}, **decoder}
+    for name, options in {"st_mem": lead | decoder, "ecg_jepa": lead | predictor, "vqvae": codes}.items():
+        build_objective(name, (60, 2), options).save(tmp_path / f"{name}.keras")
     given = inputs_for({name: (4, *shape) for name, shape in {**beats, "signals": (60, 2)}.items()})
     given |= {"views": keras.ops.convert_to_numpy(views_of(given["signals"], "cmsc")), "subject": np.arange(4) // 2}
     np.savez(tmp_path / "given.npz", **given, order=np.argsort(np.random.default_rng(0).random((4, 6)), 1))
