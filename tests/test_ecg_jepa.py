@@ -148,6 +148,21 @@ def test_gradients_reach_the_encoder_and_the_predictor_alone(tmp_path):
         np.testing.assert_array_equal(array(loaded.scores(x, 3)[name]), array(values))
 
 
+@pytest.mark.parametrize("knob", [field.name for field in dataclasses.fields(ECGJEPAConfig)])
+def test_every_knob_changes_something(knob):
+    default = getattr(TINY, knob)
+    other = not default if isinstance(default, bool) else 0.3 if isinstance(default, float) else 2 * default
+    one, two, x = made(), made(**{knob: other}), signals()
+    if [w.shape for w in one.weights] != [w.shape for w in two.weights]:
+        return
+    two.set_weights(one.get_weights())
+    for _ in range(2):  # the second loss is of targets that have moved
+        losses = [array(m.compute_loss(x, y_pred=m(x, training=True, seed=1))) for m in (one, two)]
+        for model in (one, two):
+            model.encoder.set_weights([2 * w for w in model.encoder.get_weights()])
+    assert abs(losses[0] - losses[1]) > 1e-5
+
+
 def test_scores_hold_mean_tokens():
     model, x = made(), signals()
     found = model.scores(x, seed=1)

@@ -194,6 +194,22 @@ def test_training_moves_weights_and_codes_and_is_kept(tmp_path):
         np.testing.assert_array_equal(array(loaded.scores(x, 0)[name]), array(values))
 
 
+@pytest.mark.parametrize("knob", [field.name for field in dataclasses.fields(VQVAEConfig)])
+def test_every_knob_changes_something(knob):
+    default = getattr(TINY, knob)
+    other = 0.9 if isinstance(default, float) else 2 * default if isinstance(default, int) else None
+    other = {"encoder": "st_mem", "encoder_options": {"width": 8, "kernel_sizes": (9, 7)}}.get(knob, other)
+    options = {"encoder_options": {"width": 8, "depth": 1, "heads": 2}} if knob == "encoder" else {}
+    one, two, x = made(), made(**{**options, knob: other}), normal(4, *SHAPE)
+    if [w.shape for w in one.weights] != [w.shape for w in two.weights]:
+        return
+    two.set_weights(one.get_weights())
+    for _ in range(3):  # the later ones are of codes that have moved
+        outputs = [m(x, training=True) for m in (one, two)]
+        losses = [array(m.compute_loss(x, y_pred=out)) for m, out in zip((one, two), outputs, strict=True)]
+    assert abs(losses[0] - losses[1]) > 1e-6
+
+
 def test_knobs_that_do_not_fit():
     with pytest.raises(ValueError, match="no encoder 'vit'"):
         made(encoder="vit")

@@ -34,6 +34,7 @@ from keras_ecg.models.st_mem import STMEMConfig
 from keras_ecg.models.st_mem import build_encoder as build_st_mem
 
 START_TOKENS = 100  # for each code, that k-means sees at most
+START_BATCH = 16  # windows that are encoded at a time before k-means
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ class VQVAE(keras.Model):
         Raises:
             ValueError: fewer tokens than codes.
         """
-        tokens = np.concatenate([ops.convert_to_numpy(self.tokens(part)) for part in np.split(signals, len(signals))])
+        parts = np.array_split(signals, -(-len(signals) // START_BATCH))
+        tokens = np.concatenate([ops.convert_to_numpy(self.tokens(part)) for part in parts])
         flat = tokens.reshape(-1, tokens.shape[-1]).astype(np.float32)
         if len(flat) < self.config.codes:
             raise ValueError(f"{len(flat)} tokens to start {self.config.codes} codes")
