@@ -1,7 +1,8 @@
 """Tokens of single leads: each lead is a row of its own, until the rows are joined to one sequence.
 
 Shapes: B batch, T samples, L leads, N tokens of a lead, D width. Rows (B L, N, D) have a window's leads one after the
-other, and so does the sequence (B, L N, D).
+other, and so does the sequence (B, L N, D). Layers say their output's shape, for no other B L than a multiple of L will
+do when a graph is traced.
 """
 
 import keras
@@ -35,6 +36,9 @@ class FoldLeads(layers.Layer):
     def call(self, signals):
         return fold_leads(signals)
 
+    def compute_output_shape(self, shape):
+        return (None, shape[1], 1)
+
 
 class _OfLeads(layers.Layer):
     """A layer that is told how many rows make a window."""
@@ -53,6 +57,9 @@ class JoinLeads(_OfLeads):
 
     def call(self, x):
         return join_leads(x, self.rows)
+
+    def compute_output_shape(self, shape):
+        return (None, self.rows * shape[1], *shape[2:])
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
@@ -80,6 +87,9 @@ class LeadEmbedding(layers.Layer):
         chosen = ops.take(ops.cast(self.table, x.dtype), self.leads, axis=0)  # (L, 1, D)
         return ops.reshape(apart + chosen, (-1, *x.shape[1:]))
 
+    def compute_output_shape(self, shape):
+        return shape
+
     def get_config(self):
         return {**super().get_config(), "known": self.known, "leads": self.leads}
 
@@ -105,3 +115,6 @@ class DropSeparators(_OfLeads):
 
     def call(self, x):
         return join_leads(split_leads(x, self.rows)[:, 1:-1], self.rows)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] - 2 * self.rows, *shape[2:])
