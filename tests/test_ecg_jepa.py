@@ -156,7 +156,7 @@ def test_every_knob_changes_something(knob):
     if [w.shape for w in one.weights] != [w.shape for w in two.weights]:
         return
     two.set_weights(one.get_weights())
-    for _ in range(2):  # the second loss is of targets that have moved
+    for _ in range(3):  # the third loss is of targets that have moved
         losses = [array(m.compute_loss(x, y_pred=m(x, training=True, seed=1))) for m in (one, two)]
         for model in (one, two):
             model.encoder.set_weights([2 * w for w in model.encoder.get_weights()])
