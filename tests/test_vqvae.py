@@ -200,7 +200,7 @@ def test_training_moves_weights_and_codes_and_is_kept(tmp_path):
 def test_every_knob_changes_something(knob):
     default = getattr(TINY, knob)
     other = 0.9 if isinstance(default, float) else 2 * default if isinstance(default, int) else None
-    other = {"dead": 1.0, "encoder": "st_mem", "encoder_options": {"kernel_sizes": (9, 7)}}.get(knob, other)
+    other = {"dead": 1.0, "encoder": "st_mem", "encoder_options": {"width": 8, "dropout": 0.5}}.get(knob, other)
     options = {"encoder_options": {"width": 8, "depth": 1, "heads": 2}} if knob == "encoder" else {}
     one, two, x = made(), made(**{**options, knob: other}), normal(4, *SHAPE)
     if [w.shape for w in one.weights] != [w.shape for w in two.weights]:

@@ -31,7 +31,7 @@ from keras_ecg.runs import RunFolder
 from keras_ecg.training import adamw, prepare_backend
 
 IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
-PICTURES = 6  # of one lead; of twelve leads one window is drawn
+PICTURES = 6  # windows; of several leads, which are all reconstructed, as many fewer
 BEGIN = 256  # windows that an objective may see before training
 
 
@@ -217,7 +217,6 @@ def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, he
     """Writes what the model and its controls make of the held-out windows."""
     names = np.array(window_subjects(manifest))
     untrained = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
-    count = max(1, PICTURES // len(config.windows.leads))
     if hasattr(model, "scores"):
         held = create_window_dataset(config, config.loader.batch_size, False, held_out)
         codes = getattr(model.config, "codes", 0)
@@ -226,6 +225,7 @@ def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, he
         if isinstance(model, MaskedAutoencoder) and not model.config.normalize_targets:
             run.write_arrays("interpolation", **window_scores(held, names, partial(interpolated, model)))
         if hasattr(model, "reconstruct"):
+            count = max(1, PICTURES // len(config.windows.leads))
             pictured = first_windows(create_window_dataset(config, count, True, held_out), count)
             filled, hidden = map(keras.ops.convert_to_numpy, model.reconstruct(pictured, seed=0))
             write_npz(run.path / "pictures.npz", signals=pictured, filled=filled, hidden=hidden)
@@ -236,7 +236,7 @@ def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, he
 
         run.write_arrays("model", **contrastive_losses(model, held(), names))
         run.write_arrays("untrained", **contrastive_losses(untrained, held(), names))
-        pictured = first_windows(held(), count)
+        pictured = first_windows(held(), PICTURES)
         views = keras.ops.convert_to_numpy(model.views(pictured, seed=0))
         write_npz(run.path / "pictures.npz", signals=pictured, views=views)
 
