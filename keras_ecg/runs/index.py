@@ -21,6 +21,15 @@ COLUMNS = {
     "classes.F.f1": "F1 F",
     "classes.Q.f1": "F1 Q",
 }
+RHYTHM_COLUMNS = {
+    "score": "score",
+    "classes.N.f1": "F1 N",
+    "classes.A.f1": "F1 A",
+    "classes.O.f1": "F1 O",
+    "classes.~.f1": "F1 noisy",
+    "ece_before": "calibration error",
+    "ece": "tempered",
+}
 TITLES = {
     "mitdb-ds1-ds2": "MIT-BIH, DS1 → DS2",
     "mitdb-seed-split": "MIT-BIH, seven test records of the closest public work",
@@ -28,6 +37,8 @@ TITLES = {
     "mitdb-fewshot-disjoint": "MIT-BIH, normal or not from few labels, patients apart",
     "mitdb-fewshot-random": "MIT-BIH, normal or not from few labels of random beats: leaky, for comparison only",
     "mae": "Masked autoencoder on unlabelled windows",
+    "cinc2017-kfold": "CinC 2017, rhythm of whole recordings, five folds, labels v3; score: mean F1 of N, A, O",
+    "cinc2017-final": "CinC 2017, one fold, whose model `predict.py --task rhythm` uses",
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
 
@@ -128,12 +139,31 @@ def pretraining_table(metrics: dict, full: bool) -> list[str]:
     return rows
 
 
-PLAIN_TABLES = {"few_labels": few_labels_table, "masked": pretraining_table, "contrastive": pretraining_table}
+def rhythm_table(metrics: dict, full: bool) -> list[str]:
+    """Rows of a study of rhythms: the model, its ensemble, the controls; the calibration error before and after."""
+    rows = ["| | " + " | ".join(RHYTHM_COLUMNS.values()) + " |", "|---|" + "---|" * len(RHYTHM_COLUMNS)]
+    model, seeds = metrics["model"], len(metrics["model"]["seeds"])
+    lines = {f"**model**, {seeds} seed{'s' * (seeds > 1)}": model}
+    lines |= {"ensemble of the seeds": model["ensemble"]} if full and "ensemble" in model else {}
+    lines |= {f"control: {title_of(name)}": of for name, of in metrics["controls"].items()}
+    for label, of in lines.items():
+        rows.append(f"| {label} | " + " | ".join(cell(look_up(of, name)) for name in RHYTHM_COLUMNS) + " |")
+    return rows
+
+
+PLAIN_TABLES = {
+    "rhythm": rhythm_table,
+    "few_labels": few_labels_table,
+    "masked": pretraining_table,
+    "contrastive": pretraining_table,
+}
 
 
 def size_of(metrics: dict) -> str:
     """What was scored, in words."""
     model = metrics["model"]
+    if "recordings" in model:
+        return f"{model['recordings']:,} recordings"
     if "beats" not in model:
         return f"{model['windows']:,} held-out windows of {model['subjects']} subjects"
     records = f" of {model['records']} records" if "records" in model else ""
