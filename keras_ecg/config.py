@@ -43,6 +43,11 @@ class Context:
     sampling_rate_hz: float = 100.0
     bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
 
+    @property
+    def samples(self) -> int:
+        """T of a window: an even number, the beat in the middle; 0 where none is kept."""
+        return round(self.seconds * self.sampling_rate_hz) // 2 * 2
+
 
 @dataclass(frozen=True)
 class Beats:
@@ -112,6 +117,7 @@ class WindowSource:
     folder: str = ""
     records: tuple[str, ...] = ()  # empty: every record of the folder
     exclude: tuple[str, ...] = ()  # records, or subjects with all their records
+    folds: tuple[int, ...] = ()  # of PTB-XL; empty: all
     overlap: float | None = None  # None: that of all sources
 
 
@@ -211,14 +217,17 @@ class Training:
 class Finetuning:
     """What is learnt from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
 
-    protocol: Literal["disjoint", "random", "subsampling", "split"] = "disjoint"
+    protocol: Literal["disjoint", "random", "subsampling", "split", "superclasses"] = "disjoint"
     mode: Literal["probe", "train"] = "probe"  # logistic regression on the frozen encoder, or Keras training
     labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `random` of each class; 0: all there are
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     relative: bool = True  # a probe's features less their record's median: transductive
+    absolute: bool = False  # beside the relative features those as they are: for patients who are labelled, too
     rhythm: bool = True  # a probe sees the RR features, too
     normal_beats: int = 12000  # of `split`: N beats that a probe draws by seed; 0: all
     controls: tuple[str, ...] = ("untrained", "raw", "rhythm", "scratch")
+    scratch_labels: tuple[int, ...] = ()  # of the control from scratch, each of whose draws is a training; empty: all
+    against: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
     test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate
     patience: int = 10  # epochs without a better validation loss; without validation there is no early stopping
 

@@ -8,40 +8,17 @@ The contract stands in `contract.json` beside `encoder.keras`: rate, length, lea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_ecg.config import from_dict, to_dict
-from keras_ecg.databases.recordings import check_amplitude, choose_leads
+from keras_ecg.contract import Contract
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, read_json, write_json
 from keras_ecg.models.loading import find_encoder, load_model
-from keras_ecg.signals.filters import bandpass, resample
-from keras_ecg.signals.windows import cut_windows, window_starts, zscore
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What an encoder takes: millivolts, z-scored lead by lead in each window, after resampling and filtering."""
-
-    window_seconds: float = 10.0
-    sampling_rate_hz: float = 100.0
-    leads: tuple[str, ...] = ("MLII",)  # in this order; one alone may be any of the fallback leads
-    leads_at_once: int = 1  # L: contrasting leads makes an encoder of one lead out of windows of several
-    fallback_leads: tuple[str, ...] = ()
-    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # zero-phase Butterworth; empty for none
-    units: str = "mV"
-    normalization: str = "z-score of each lead of each window"
-    seen: dict = field(default_factory=dict)  # records, subjects and hours of each database that pretraining saw
-    run: str = ""  # the run folder that it comes from
-
-    @property
-    def samples(self) -> int:
-        """T."""
-        return round(self.window_seconds * self.sampling_rate_hz)
 
 
 @dataclass
@@ -51,42 +28,6 @@ class Encoder:
     model: keras.Model
     contract: Contract
     name: str
-
-    def clean(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
-        """A recording (M, L) in mV as the contract wants it, (M', leads_at_once): chosen leads, resampled, filtered.
-
-        Raises:
-            InputError: no lead of the contract, samples that are no number, units that are not mV, or too few samples.
-        """
-        contract, signal = self.contract, np.asarray(signal, np.float32)
-        where = f"encoder {self.name}"
-        if signal.ndim != 2 or signal.shape[1] != len(leads):
-            raise InputError(
-                where, f"a signal of shape {signal.shape}", f"(M, {len(leads)}): samples, leads", "reshape it"
-            )
-        if not np.isfinite(signal).all():
-            raise InputError(where, "samples that are no number", "finite millivolts", "fill or cut the gaps")
-        if not sampling_rate_hz > 0:
-            raise InputError(where, f"{sampling_rate_hz} Hz", "a positive sampling rate", "correct it")
-        wanted = contract.leads[: contract.leads_at_once]
-        chosen = choose_leads(list(leads), wanted, contract.fallback_leads, where)
-        signal = signal[:, chosen]
-        check_amplitude(signal, where)
-        if len(signal) / sampling_rate_hz < contract.window_seconds:
-            found = f"{len(signal) / sampling_rate_hz:.2f} s"
-            raise InputError(where, found, f"at least {contract.window_seconds:g} s", "give a longer recording")
-        signal = resample(signal, sampling_rate_hz, contract.sampling_rate_hz)
-        return bandpass(signal, contract.sampling_rate_hz, *contract.bandpass_hz) if contract.bandpass_hz else signal
-
-    def windows(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
-        """A recording's windows (n, T, L), end to end, as the model takes them.
-
-        Raises:
-            InputError: as `clean`.
-        """
-        clean = self.clean(signal, sampling_rate_hz, leads)
-        starts = window_starts(len(clean), self.contract.samples, 0.0)
-        return zscore(cut_windows(clean, starts, self.contract.samples))
 
     def __call__(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
         """Tokens (n, N, D) of a recording's n windows.
@@ -99,7 +40,8 @@ class Encoder:
         Raises:
             InputError: the signal breaks the contract.
         """
-        return self.model.predict(self.windows(signal, sampling_rate_hz, leads), verbose=0)
+        windows = self.contract.windows(signal, sampling_rate_hz, leads, f"encoder {self.name}")
+        return self.model.predict(windows, verbose=0)
 
     def embed(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
         """One vector for each window, the mean of its tokens: (n, D).

@@ -24,6 +24,7 @@ EXPLANATIONS = {
     "j_index": "Sum of sensitivity and positive predictivity of S and V, 0 to 4.",
     "jk_index": "kappa / 2 + j / 8 (Mar 2011, Mondejar-Guerra 2019); here kappa has all five classes.",
     "macro_auroc": "Mean area under the one-against-rest ROC curves of the classes that occur.",
+    "recordings": "Recordings that are scored.",
     "ece": "Expected calibration error: mean gap between confidence and accuracy, 15 bins of the top label.",
     "classes.*.sensitivity": "Share of the class's beats that are found (recall).",
     "classes.*.positive_predictivity": "Share of the beats called so that are so (precision).",
@@ -100,6 +101,9 @@ SECTIONS = {
     "folds": "each test fold alone",
     "fold_spread": "over the test folds",
 }
+
+# What the relative loss of a pretraining is a share of, by the kind of run.
+REFERENCES = {"masked": "the loss of predicting each window's mean", "contrastive": "log N, the loss at chance"}
 
 # How tables name the controls; another control shows its own name.
 CONTROLS = {

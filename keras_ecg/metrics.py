@@ -139,6 +139,28 @@ def auroc(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return _one_vs_rest(roc_auc_score, y_true, probabilities)
 
 
+def resampled_auroc(positive: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve (R,) when each example counts as often as `counts` says; ties count half.
+
+    Args:
+        positive: (n,) bool.
+        score: (n,).
+        counts: (R, n). Where all that count are positive, or none is, the area is NaN.
+    """
+    _, level = np.unique(score, return_inverse=True)
+    ranked = np.argsort(level, kind="stable")
+    ends = np.flatnonzero(np.diff(level[ranked], append=level.max() + 1))  # the last of each level
+
+    def by_level(weights: np.ndarray) -> np.ndarray:
+        return np.diff(np.cumsum(weights[:, ranked], axis=1)[:, ends], axis=1, prepend=0)
+
+    counts = np.asarray(counts, "f8")
+    hits, others = by_level(counts * positive), by_level(counts * ~positive)
+    below = np.cumsum(others, axis=1) - 0.5 * others
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (hits * below).sum(1) / (hits.sum(1) * others.sum(1))
+
+
 def average_precision(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Average precision (C,) of each class against the rest; NaN where the class, or the rest, is absent."""
     return _one_vs_rest(average_precision_score, y_true, probabilities)
@@ -226,9 +248,11 @@ def resample(confusions: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap values (R,); NaN when the figure is undefined in half of them or more."""
-    values = values[np.isfinite(values)] if np.isfinite(values).mean() > 0.5 else np.array([np.nan])
-    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
+    """Percentile interval of bootstrap values (R,); NaN without any, or when half of them or more are undefined."""
+    defined = values[np.isfinite(values)]
+    if 2 * len(defined) <= len(values):
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
 

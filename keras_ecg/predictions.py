@@ -7,7 +7,9 @@ k-fold also fold (n,). The decision is the largest probability.
 
 import zipfile
 import zlib
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ import numpy as np
 from keras_ecg.databases.mitdb import CLASSES, subject_of
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic
+
+NEEDED = ("record", "sample", "y_true", "probabilities", "seeds")  # a file may do without subject, and without fold
+AGAIN = "rerun the command that writes it"
 
 
 @dataclass(frozen=True)
@@ -46,20 +51,58 @@ class Predictions:
         return replace(self, **kept, probabilities=self.probabilities[:, beats], fold=fold)
 
 
+@contextmanager
+def _opened(path: Path | str) -> Iterator[np.lib.npyio.NpzFile]:
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            yield stored
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "stored arrays", AGAIN) from None
+    except (ValueError, TypeError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        found = str(error).split("\n")[0] or type(error).__name__
+        raise InputError(path, found, "a whole npz file of plain arrays", "delete it and rerun") from None
+
+
 def read_npz(path: Path | str) -> dict[str, np.ndarray]:
     """All arrays of an npz file; never unpickles.
 
     Raises:
         InputError: no such file, or not a whole npz of plain arrays.
     """
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return dict(stored)
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "stored arrays", "rerun the command that writes it") from None
-    except (ValueError, TypeError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
-        found = str(error).split("\n")[0] or type(error).__name__
-        raise InputError(path, found, "a whole npz file of plain arrays", "delete it and rerun") from None
+    with _opened(path) as stored:
+        return dict(stored)
+
+
+def array_names(path: Path | str) -> list[str]:
+    """The names of an npz file's arrays, none of which is read.
+
+    Raises:
+        InputError: no such file, or not an npz.
+    """
+    with _opened(path) as stored:
+        return stored.files
+
+
+def need_arrays(where: object, arrays: Collection[str], names: Collection[str]) -> None:
+    """Refuses arrays without those of these names.
+
+    Raises:
+        InputError: says which are missing of what `where` names.
+    """
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise InputError(where, f"no array {', '.join(missing)}", f"the arrays {', '.join(names)}", AGAIN)
+
+
+def read_arrays(path: Path | str, names: Collection[str]) -> dict[str, np.ndarray]:
+    """`read_npz` of a file that must have arrays of these names; it may have more.
+
+    Raises:
+        InputError: as `read_npz` and `need_arrays`.
+    """
+    stored = read_npz(path)
+    need_arrays(path, stored, names)
+    return stored
 
 
 def write_npz(path: Path | str, **arrays: np.ndarray) -> None:
@@ -80,11 +123,9 @@ def check(where: object, arrays: dict[str, np.ndarray]) -> Predictions:
 
     def need(good: bool, found: str, expected: str) -> None:
         if not good:
-            raise InputError(where, found, expected, "rerun the evaluation that wrote it")
+            raise InputError(where, found, expected, AGAIN)
 
-    names = [f.name for f in fields(Predictions)]
-    missing = [f for f in names[:-1] if f not in arrays and f != "subject"]
-    need(not missing, f"no array {', '.join(missing)}", f"the arrays {', '.join(names[:-1])}")
+    need_arrays(where, arrays, NEEDED)
     p, y = np.asarray(arrays["probabilities"], "f4"), np.asarray(arrays["y_true"])
     shape = (len(arrays["seeds"]), len(y), len(CLASSES))
     need(len(y) > 0, "no beats", "at least one beat")

@@ -1,5 +1,6 @@
 """What a frozen encoder says of single beats, and a linear classifier on it: features, draws of labels, the probe."""
 
+import re
 from typing import Any
 
 import keras
@@ -8,16 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
+from keras_ecg.models.window_classifier import BeatTokens
+
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C of the logistic regression: the inverse of its regularization
 FOLDS = 5
-EMBED_BATCH = 64
+BATCH = 64  # of what is only predicted
 REACH_SECONDS = 0.3  # of the tokens on each side of a beat: its P and T waves
-
-
-def beat_tokens(tokens: np.ndarray, reach: int) -> np.ndarray:
-    """The tokens on both sides of a window's middle: (n, N, D) to (n, 2 reach D)."""
-    middle = tokens.shape[1] // 2
-    return tokens[:, middle - reach : middle + reach].reshape(len(tokens), -1)
 
 
 def reach_of(encoder: keras.Model, sampling_rate_hz: float) -> int:
@@ -26,15 +23,37 @@ def reach_of(encoder: keras.Model, sampling_rate_hz: float) -> int:
     return max(1, round(REACH_SECONDS * sampling_rate_hz * tokens / samples))
 
 
-def embed_beats(encoder: keras.Model, windows: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
-    """`beat_tokens` of windows (n, T, 1) as float16 (n, K): what a frozen encoder says of their beats."""
-    encoder.compile(jit_compile=True)  # half as fast again, for batches of one size
-    reach, found = reach_of(encoder, sampling_rate_hz), []
-    for start in tqdm(range(0, len(windows), EMBED_BATCH), "embed", unit="batch"):
-        part = windows[start : start + EMBED_BATCH].astype(np.float32)
-        whole = np.resize(part, (EMBED_BATCH, *part.shape[1:]))  # repeats a smaller last batch
-        found.append(beat_tokens(encoder.predict_on_batch(whole)[: len(part)], reach).astype(np.float16))
+def predict_batches(model: keras.Model, inputs: dict[str, np.ndarray] | np.ndarray, title: str = "") -> np.ndarray:
+    """A compiled model's outputs for many examples, in batches of one size, for which XLA compiles once.
+
+    Args:
+        model: compiled.
+        inputs: (n, ...) of any float type, or a dict of such.
+        title: of the progress bar; empty for none.
+    """
+    found, named = [], inputs if isinstance(inputs, dict) else {"": inputs}
+    count = len(next(iter(named.values())))
+    for start in tqdm(range(0, count, BATCH), title, unit="batch", disable=not title):
+        parts = {k: v[start : start + BATCH].astype(np.float32) for k, v in named.items()}
+        wanted = min(BATCH, count - start)
+        whole = {k: np.resize(v, (BATCH, *v.shape[1:])) for k, v in parts.items()}  # repeats a smaller last batch
+        found.append(model.predict_on_batch(whole if isinstance(inputs, dict) else whole[""])[:wanted])
     return np.concatenate(found)
+
+
+def embed_beats(encoder: keras.Model, windows: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
+    """The tokens on both sides of the beats in the middle of windows (n, T, 1), side by side: (n, K) float16."""
+    tokens = BeatTokens(reach_of(encoder, sampling_rate_hz), dtype="float16")(encoder.output)
+    model = keras.Model(encoder.input, tokens)
+    model.compile(jit_compile=True)  # half as fast again
+    return predict_batches(model, windows, "embed")
+
+
+def embed_windows(encoder: keras.Model, windows: np.ndarray) -> np.ndarray:
+    """The mean of the tokens of windows (n, T, L): (n, D) float16."""
+    model = keras.Model(encoder.input, keras.layers.GlobalAveragePooling1D()(encoder.output))
+    model.compile(jit_compile=True)
+    return predict_batches(model, windows, "embed").astype(np.float16)
 
 
 def standardized(blocks: list[np.ndarray], pool: np.ndarray) -> np.ndarray:
@@ -80,6 +99,22 @@ def halves(total: int) -> dict[int, int]:
     return {0: total - total // 2, 1: total // 2}
 
 
+def simplest(results: dict) -> int:
+    """The strongest regularization whose mean score lies within one standard error of the best one's.
+
+    Breiman L et al., Classification and Regression Trees, 1984: with few labels the best score is the luckiest.
+
+    Args:
+        results: of a grid search over rising C.
+
+    Returns:
+        Its index.
+    """
+    folds = np.stack([v for k, v in results.items() if re.fullmatch(r"split\d+_test_score", k)])  # (folds, candidates)
+    mean, error = folds.mean(0), folds.std(0, ddof=1) / np.sqrt(len(folds))
+    return int(np.flatnonzero(mean >= (mean - error)[mean.argmax()])[0])
+
+
 def fit_probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int, balanced: bool = True) -> Any:
     """Logistic regression, its regularization chosen by cross-validation inside the given labels.
 
@@ -100,5 +135,5 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed
         parts = list(grouped.split(features, labels, groups))
     if not parts or any(len(np.unique(labels[part])) < len(np.unique(labels)) for pair in parts for part in pair):
         parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels))
-    search = GridSearchCV(model, {"C": STRENGTHS}, scoring="neg_log_loss", cv=parts)
+    search = GridSearchCV(model, {"C": STRENGTHS}, scoring="neg_log_loss", cv=parts, refit=simplest)
     return search.fit(features, labels).best_estimator_

@@ -13,7 +13,7 @@ import wfdb
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_ecg.config import Config, from_dict, merge  # noqa: E402 - after the environment
+from keras_ecg.config import Config, from_dict, merge, to_dict  # noqa: E402 - after the environment
 
 # A job in the background ignores Ctrl-C and so would the commands that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +49,14 @@ def config_for(folder: Path, **sections) -> Config:
     return from_dict(Config, merge(plain, sections))
 
 
+def with_sections(config: Config, **sections) -> Config:
+    """The configuration with other settings in some sections; a model's options replace those of the model before."""
+    plain = to_dict(config)
+    if "options" in sections.get("model", {}):
+        plain["model"]["options"] = {}
+    return from_dict(Config, merge(plain, sections))
+
+
 def copy_records(target: Path, *records: str) -> Path:
     """A folder of recordings that a test may spoil."""
     target.mkdir(parents=True, exist_ok=True)
@@ -70,7 +78,12 @@ def write_signals(folder: Path, name: str, signals, rate: float, leads: tuple[st
 
 def run_on_jax(script: str, *arguments) -> str:
     """Runs a script in a process of its own on the JAX backend, which must succeed: what it printed."""
-    backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent)}
+    backend = {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # what runs once takes longest to compile
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     ended = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         cwd=SAMPLE.parent, env={**os.environ, **backend}, capture_output=True, text=True, check=False,
@@ -101,7 +114,6 @@ def preprocessed(tmp_path_factory) -> Config:
 @pytest.fixture(scope="session")
 def packed_as(preprocessed, tmp_path_factory):
     """A function of the `sequences` section that packs the four records, once per section."""
-    from keras_ecg.config import to_dict
     from keras_ecg.data.tfrecords import pack
 
     done: dict[str, Config] = {}
@@ -110,8 +122,7 @@ def packed_as(preprocessed, tmp_path_factory):
         key = repr(sorted(sequences.items()))
         if key not in done:
             target = str(tmp_path_factory.mktemp("packed"))
-            extra = {"database": {"tfrecord_dir": target}, "sequences": sequences}
-            done[key] = from_dict(Config, merge(to_dict(preprocessed), extra))
+            done[key] = with_sections(preprocessed, database={"tfrecord_dir": target}, sequences=sequences)
             pack(done[key], jobs=1)
         return done[key]
 

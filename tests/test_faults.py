@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import SAMPLE, config_for, copy_records
+from conftest import SAMPLE, config_for, copy_records, with_sections
 
-from keras_ecg.config import Config, from_dict, merge, to_dict
+from keras_ecg.config import Config, to_dict
 from keras_ecg.files import read_json, sha256
 
 ROOT = SAMPLE.parent
@@ -81,14 +81,6 @@ def check_ending(status, errors, kind):
         assert (status, errors.splitlines()) == (130, [INTERRUPTED])
     else:
         assert status == -kind
-
-
-def with_sections(config, *sections) -> Config:
-    out = to_dict(config)
-    for section in sections:
-        out = merge(out, section)
-    out["model"]["options"] = sections[-1].get("model", {}).get("options", out["model"]["options"])
-    return from_dict(Config, out)
 
 
 EVERY = tuple((SAMPLE / "RECORDS").read_text().split())[:10]
@@ -159,7 +151,7 @@ def test_a_kill_while_records_are_cut_anew_is_noticed_before_packing(ten_records
     folder = Path(config.database.hdf5_dir)
     first = folder / f"{EVERY[0]}.h5"
     stamp = first.stat().st_mtime_ns
-    other = with_sections(config, {"beats": {"bandpass_hz": [0.5, 40.0]}})
+    other = with_sections(config, beats={"bandpass_hz": [0.5, 40.0]})
     assert hit(command(PREPROCESS, other), signal.SIGKILL, lambda: first.stat().st_mtime_ns != stamp)[0]
     ended = run(command(PACK, config))
     assert ended.returncode == 2 and "found beats of another run" in ended.stderr
@@ -169,7 +161,7 @@ def test_a_kill_while_records_are_cut_anew_is_noticed_before_packing(ten_records
 
 @pytest.fixture(scope="module")
 def small(packed):
-    return with_sections(packed, SMALL)
+    return with_sections(packed, **SMALL)
 
 
 def result(runs_dir) -> tuple[dict, dict]:
@@ -190,9 +182,32 @@ def same(one, other):
 
 def under(config, folder) -> Config:
     folder.mkdir(exist_ok=True)
-    return with_sections(config, {"database": {"runs_dir": str(folder / "runs")}})
+    return with_sections(config, database={"runs_dir": str(folder / "runs")})
 
 
+def test_a_resumed_evaluation_trains_the_missing_seed_alone(small, tmp_path, capfd, monkeypatch):
+    """Stopped between two seeds, and finished, in this process."""
+    from keras_ecg.experiments import final
+
+    config, fit_part = under(small, tmp_path), final.fit_part
+
+    def fit_first(run, part, *given, **named):
+        if part != "seed_0":
+            raise KeyboardInterrupt
+        fit_part(run, part, *given, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(final, "fit_part", fit_first)
+        final.run_final(config)
+    final.run_final(config)
+    assert "seed_0 is done" in capfd.readouterr().out
+    _, stored = result(config.database.runs_dir)
+    assert stored["seeds"].tolist() == [0, 1] and (stored["probabilities"][0] != stored["probabilities"][1]).any()
+    final.run_final(config)
+    assert "finished before under the same data and settings" in capfd.readouterr().out
+
+
+@pytest.mark.slow
 def test_an_evaluation_is_taken_up_again_seed_by_seed(small, tmp_path, capfd):
     """Killed after the first seed, interrupted in the second, finished: the figures of an undisturbed run."""
     from keras_ecg.experiments.final import run_final

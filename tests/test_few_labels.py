@@ -12,20 +12,22 @@ from keras_ecg.databases.mitdb import DS2, RECORDS, subject_of
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.few_labels import LEVELS, binary_figures, rounded
+from keras_ecg.experiments.predictors import Beats, feature_blocks
 from keras_ecg.explanations import explain
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import write_npz
 from keras_ecg.probing import (
-    beat_tokens,
     draw_labels,
     embed_beats,
     fit_probe,
     halves,
     reach_of,
     relative_to_record,
+    simplest,
     standardized,
 )
 from keras_ecg.reports.few_labels import sections
+from keras_ecg.runs.index import few_labels_table, named_figures
 
 
 def counts_of(truth, levels) -> np.ndarray:
@@ -82,6 +84,20 @@ def test_a_run_is_compared_with_its_controls(tmp_path):
         assert explain(name)
     page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
     assert "100 labels, mae" in page and "random encoder" in page and "Alarms" not in page
+
+
+def test_a_control_may_be_asked_with_fewer_numbers_of_labels(tmp_path):
+    write_npz(tmp_path / "predictions.npz", **stored(1, signal=0.6))
+    write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(100,), signal=0.1))
+    metrics = evaluate_run(tmp_path, bootstrap=20)
+    assert list(metrics["controls"]["scratch"]["labels"]) == list(metrics["differences"]["scratch"]) == ["100"]
+    page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
+    assert "100 labels, control: training from scratch" in page and "10 labels, control" not in page
+    rows = few_labels_table(named_figures(metrics, "pretrained"), full=True)
+    assert [row.count("|") for row in rows[2:]] == [5, 5, 5] and "scratch, 100 labels" in rows[-1]
+    write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(50,)))
+    with pytest.raises(InputError, match="other numbers of labels"):
+        evaluate_run(tmp_path)
 
 
 def fake_run(folder):
@@ -183,8 +199,6 @@ def test_a_draw_is_balanced_and_uniform_over_the_beats_of_each_class():
 
 
 def test_features_of_a_beat():
-    tokens = np.arange(2 * 6 * 3, dtype=np.float32).reshape(2, 6, 3)
-    np.testing.assert_array_equal(beat_tokens(tokens, 1), tokens[:, 2:4].reshape(2, -1))
     features = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float16)
     record = np.repeat(["a", "b"], 30)
     relative = relative_to_record(features, record)
@@ -199,6 +213,27 @@ def test_features_of_a_beat():
         assert block.var(0).sum() == pytest.approx(1, rel=1e-3)
 
 
+def test_the_blocks_of_a_probe():
+    rng = np.random.default_rng(0)
+    windows, rhythm = rng.normal(size=(40, 200, 1)).astype(np.float16), rng.normal(size=(40, 5))
+    beats = Beats({"record": np.repeat(["a", "b"], 20)}, windows, rhythm)
+
+    def blocks(**wanted):
+        return feature_blocks(of("disjoint", **wanted), beats, "raw")
+
+    middle = windows[:, 50:150, 0]  # half a second on each side
+    relative = relative_to_record(middle, beats.columns["record"])
+    for found, expected in (
+        (blocks(), [relative, rhythm]),
+        (blocks(rhythm=False), [relative]),
+        (blocks(relative=False), [middle, rhythm]),
+        (blocks(absolute=True), [middle, relative, rhythm]),
+    ):
+        assert len(found) == len(expected)
+        for block, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(block, wanted)
+
+
 def test_the_probe_chooses_its_regularization_inside_the_labels():
     rng = np.random.default_rng(0)
     labels, groups = np.repeat([0, 1], 30), np.tile(np.arange(6), 10)
@@ -209,6 +244,15 @@ def test_the_probe_chooses_its_regularization_inside_the_labels():
     assert few.predict(clear).tolist() == labels.tolist()
     one_patient = fit_probe(clear, labels, np.zeros(60), 0)  # no group can be left out
     assert one_patient.predict(clear).tolist() == labels.tolist()
+
+
+def test_the_simplest_probe_within_one_standard_error_of_the_best():
+    scores = np.array([[-3.0, -1.1, -1.0, -2.0], [-5.0, -1.3, -1.2, -2.2], [-4.0, -1.5, -1.4, -2.4]])  # folds, C
+    results = {f"split{k}_test_score": row for k, row in enumerate(scores)} | {"mean_test_score": scores.mean(0)}
+    assert simplest(results) == 1  # 0.1 below the best, whose standard error is 0.2 / sqrt(3)
+    scores[:, 2] = -1.2  # all folds agree: no error
+    scores[:, 1] -= 0.05
+    assert simplest({f"split{k}_test_score": row for k, row in enumerate(scores)}) == 2
 
 
 def test_embedding_in_batches_of_one_size():

@@ -359,6 +359,7 @@ assert history[-1] < 0.7, history
 """
 
 
+@pytest.mark.slow
 def test_equal_on_jax_without_tensorflow(tmp_path):
     pytest.importorskip("jax")
     model, x = made(), signals()

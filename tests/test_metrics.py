@@ -158,3 +158,9 @@ def test_curve_points_follow_scikit_learn(beats):
     assert np.trapezoid(tpr, grid) == pytest.approx(reference.roc_auc_score(positive, score), abs=2e-3)
     precision = metrics.precision_points(positive, score, grid[1:])
     assert precision.mean() == pytest.approx(reference.average_precision_score(positive, score), abs=2e-3)
+
+
+def test_without_resamples_there_is_no_interval():
+    assert np.isnan(metrics.interval(np.empty(0))).all()
+    found = metrics.difference(0.1, np.empty(0))
+    assert found["difference"] == 0.1 and not found["excludes_zero"]

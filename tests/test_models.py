@@ -170,15 +170,13 @@ np.savez(sys.argv[2], **{p: load_model(p).predict(inputs, verbose=0) for p in sy
 """
 
 
-@pytest.mark.parametrize(
-    "names", [["cnn_conformer"], pytest.param(["attention_only", "cnn_lstm", "cnn"], marks=pytest.mark.slow)]
-)
-def test_equal_predictions_on_jax_without_tensorflow(tmp_path, names):
+@pytest.mark.slow
+def test_equal_predictions_on_jax_without_tensorflow(tmp_path):
     pytest.importorskip("jax")
     inputs = batch()
     np.savez(tmp_path / "inputs.npz", **inputs)
     expected = {}
-    for name in names:
+    for name in BEAT_MODELS:
         model = built(name)
         model.save(tmp_path / f"{name}.keras")
         expected[str(tmp_path / f"{name}.keras")] = output(model, inputs)

@@ -1,10 +1,10 @@
 import h5py
 import numpy as np
 import pytest
-from conftest import RECORDS, TRAIN, batches
+from conftest import RECORDS, TRAIN, batches, with_sections
 
 import DataLoader
-from keras_ecg.config import Config, from_dict, merge, to_dict
+from keras_ecg.config import to_dict
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels, keep_shares
 from keras_ecg.data.statistics import training_statistics
@@ -20,16 +20,9 @@ AUGMENTED = {
 }  # fmt: skip
 
 
-def with_sections(config: Config, *sections: dict) -> Config:
-    out = to_dict(config)
-    for section in sections:
-        out = merge(out, section)
-    return from_dict(Config, out)
-
-
 @pytest.fixture(scope="module")
 def plain(packed):
-    return with_sections(packed, PLAIN)
+    return with_sections(packed, **PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +56,7 @@ def test_shapes_and_types(packed, plain):
     }  # fmt: skip
     assert {v.dtype for v in x.values()} == {x["rr"].dtype} and x["rr"].dtype == "float32"
     for extra in ("rr_features", "waveforms"):
-        config = with_sections(plain, {"loader": {extra: True}})
+        config = with_sections(plain, loader={extra: True})
         x, _ = next(iter(create_dataset(["114"], config, 16, is_training=False)))
         assert list(x) == ["scalograms", {"rr_features": "rr"}.get(extra, extra)]
 
@@ -89,7 +82,7 @@ def test_the_stream_yields_the_stored_beats(plain, in_order):
 
 
 def test_waveforms_are_the_beat_and_its_difference_to_the_median_beat(packed):
-    config = with_sections(packed, {"loader": {"difference_quantiles": True}})
+    config = with_sections(packed, loader={"difference_quantiles": True})
     inputs, _ = batches(create_dataset(["213"], config, 100, is_training=False))
     with h5py.File(hdf5_path(packed.database.hdf5_dir, "213")) as file:
         samples, median = file["samples"][:].astype(np.float32), file["median_beat"][:]
@@ -103,7 +96,7 @@ def test_waveforms_are_the_beat_and_its_difference_to_the_median_beat(packed):
 
 @pytest.mark.parametrize("storage", ["scalogram", "samples"])
 def test_centred_beats_are_transformed_without_their_level(packed_as, storage):
-    config = with_sections(packed_as(storage=storage), PLAIN, {"loader": {"center": True, "normalize": "scale"}})
+    config = with_sections(packed_as(storage=storage), loader={**PLAIN["loader"], "center": True, "normalize": "scale"})
     inputs, _ = batches(create_dataset(["208"], config, 64, is_training=False))
     with h5py.File(hdf5_path(config.database.hdf5_dir, "208")) as file:
         samples = file["samples"][:].astype(np.float32)
@@ -117,7 +110,7 @@ def test_centred_beats_are_transformed_without_their_level(packed_as, storage):
 @pytest.mark.parametrize("batch_size", [7, 100, 600, 5000])
 @pytest.mark.parametrize("pool", [1, 3, 16])
 def test_an_epoch_has_every_sequence_once_in_another_order(plain, place_of, batch_size, pool):
-    config = with_sections(plain, {"loader": {"shuffle_chunks": pool}})
+    config = with_sections(plain, loader={"shuffle_chunks": pool})
     stream = create_dataset(list(RECORDS), config, batch_size, is_training=True)
     found = places(stream, place_of)
     assert sorted(found) == list(range(len(place_of)))
@@ -139,7 +132,7 @@ def test_epochs_differ_and_streams_of_one_seed_do_not(plain, place_of):
     again = create_dataset(list(RECORDS), plain, 64, is_training=True)
     np.testing.assert_array_equal(places(again, place_of), first)
     np.testing.assert_array_equal(places(again, place_of), second)
-    other = create_dataset(list(RECORDS), with_sections(plain, {"loader": {"seed": 1}}), 64, is_training=True)
+    other = create_dataset(list(RECORDS), with_sections(plain, loader={"seed": 1}), 64, is_training=True)
     assert (places(other, place_of) != first).mean() > 0.9
 
 
@@ -164,7 +157,7 @@ def test_the_shuffle_mixes(plain, place_of):
 
 @pytest.mark.parametrize("extra", [{}, {"storage": "samples"}])
 def test_augmentation_is_reproducible_and_drawn_anew_each_epoch(packed_as, extra):
-    config = with_sections(packed_as(**extra), AUGMENTED)
+    config = with_sections(packed_as(**extra), **AUGMENTED)
 
     def epoch(stream):
         return batches(stream.take(6))
@@ -176,13 +169,13 @@ def test_augmentation_is_reproducible_and_drawn_anew_each_epoch(packed_as, extra
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
         assert (first[name] != second[name]).mean() > 0.5
-    other = with_sections(config, {"loader": {"seed": 5}})
+    other = with_sections(config, loader={"seed": 5})
     assert (epoch(create_dataset(list(TRAIN), other, 64, is_training=True))[0]["rr"] != first["rr"]).mean() > 0.5
 
 
 def test_only_training_is_augmented(packed):
     plain, augmented = (batches(create_dataset(["208"], c, 64, False))
-                        for c in (packed, with_sections(packed, AUGMENTED)))  # fmt: skip
+                        for c in (packed, with_sections(packed, **AUGMENTED)))  # fmt: skip
     np.testing.assert_array_equal(plain[1], augmented[1])
     for name in plain[0]:
         np.testing.assert_array_equal(plain[0][name], augmented[0][name])
@@ -199,7 +192,7 @@ def test_any_mean_and_scale_that_broadcast(plain, in_order, shape):
 
 @pytest.mark.parametrize("over", ["scale", "global"])
 def test_statistics_are_those_of_every_training_beat_once(packed_as, over):
-    config = with_sections(packed_as(length=4, label_beat="last"), {"loader": {"normalize": over}})
+    config = with_sections(packed_as(length=4, label_beat="last"), loader={"normalize": over})
     mean, scale = training_statistics(list(TRAIN), config)
     parts = []
     for record in TRAIN:
@@ -217,16 +210,16 @@ def test_statistics_are_those_of_every_training_beat_once(packed_as, over):
 
 
 def test_statistics_see_neither_augmentation_nor_other_records(packed):
-    augmented = with_sections(packed, AUGMENTED, {"augment": {"normal_per_epoch": 10}})
+    augmented = with_sections(packed, augment={**AUGMENTED["augment"], "normal_per_epoch": 10})
     for here, there in zip(training_statistics(TRAIN, packed), training_statistics(TRAIN, augmented), strict=True):
         np.testing.assert_array_equal(here, there)
     assert np.abs(training_statistics(RECORDS, packed)[0] - training_statistics(TRAIN, packed)[0]).max() > 1e-3
-    assert training_statistics(TRAIN, with_sections(packed, PLAIN)) == (None, None)
+    assert training_statistics(TRAIN, with_sections(packed, **PLAIN)) == (None, None)
 
 
 def test_drawing_fewer_normal_beats(plain, place_of):
     """Their number is as asked for, records have shares like the roots of their counts, and the rare all come."""
-    config = with_sections(plain, {"augment": {"normal_per_epoch": 400}})
+    config = with_sections(plain, augment={"normal_per_epoch": 400})
     beats = get_all_beats(list(RECORDS), plain)
     stream = create_dataset(list(RECORDS), config, 64, is_training=True)
     epochs = [places(stream, place_of) for _ in range(4)]
@@ -244,14 +237,14 @@ def test_drawing_fewer_normal_beats(plain, place_of):
     kept = keep_shares(list(RECORDS), config)
     assert all(0 < share[0] < 1 and (share[1:] == 1).all() for share in kept.values())
     assert all((share == 1).all() for share in keep_shares(list(RECORDS), plain).values())
-    assert keep_shares(["114"], with_sections(config, {"augment": {"normal_per_epoch": 10**6}}))["114"][0] == 1
+    assert keep_shares(["114"], with_sections(config, augment={"normal_per_epoch": 10**6}))["114"][0] == 1
 
 
 def test_drawing_fewer_fusion_beats(plain):
     """Those of the record that has most of them; where a record has fewer than its share, all of them come."""
     counts = {r: np.bincount(get_all_labels([r], plain), minlength=5)[3] for r in RECORDS}
     roots = sum(n**0.5 for n in counts.values())
-    few = with_sections(plain, {"augment": {"fusion_per_epoch": 6}})
+    few = with_sections(plain, augment={"fusion_per_epoch": 6})
     for record, share in keep_shares(list(RECORDS), few).items():
         assert (np.delete(share, 3) == 1).all()
         np.testing.assert_allclose(share[3] * counts[record], min(counts[record], 6 * counts[record] ** 0.5 / roots))
@@ -276,10 +269,10 @@ def test_wrong_records_are_errors(plain, of_nothing):
     with pytest.raises(InputError, match="no record 999"):
         of_nothing(["114", "999"], plain, *rest)
     with pytest.raises(InputError, match="no such file.*create_batched_tfrecords.py"):
-        of_nothing(["114"], with_sections(plain, {"database": {"tfrecord_dir": "nowhere"}}), *rest)
+        of_nothing(["114"], with_sections(plain, database={"tfrecord_dir": "nowhere"}), *rest)
 
 
 def test_quantiles_of_the_difference_without_the_difference_are_refused(plain):
-    config = with_sections(plain, {"loader": {"difference_quantiles": True}})
+    config = with_sections(plain, loader={"difference_quantiles": True})
     with pytest.raises(InputError, match=r"loader\.waveforms=true"):
         create_dataset(["114"], config, 16, is_training=False)

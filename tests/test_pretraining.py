@@ -10,22 +10,25 @@ import numpy as np
 import pytest
 import wfdb
 import yaml
-from conftest import SAMPLE
+from conftest import SAMPLE, with_sections
 
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.controls import interpolate_masked
-from keras_ecg.data.windows import pack_windows
+from keras_ecg.data.window_stream import split_subjects
+from keras_ecg.data.windows import pack_windows, window_manifest
 from keras_ecg.encoders import load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.pretraining import loss_ratio
 from keras_ecg.experiments import pretrain
 from keras_ecg.metrics import effective_rank
+from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
-from keras_ecg.runs import verify_run
+from keras_ecg.runs import find_or_create, verify_run
 from keras_ecg.runs.release import release
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+CONTRASTIVE = {"objective": "cmsc", "encoder": "cnn", "encoder_options": {"width": 16}, "projection": 16}
 
 
 def settings(folder, **sections) -> Config:
@@ -38,7 +41,7 @@ def settings(folder, **sections) -> Config:
         },
         "database": {"runs_dir": str(folder / "runs")},
         "model": {"name": "mae", "options": TINY},
-        "loader": {"batch_size": 8},
+        "loader": {"batch_size": 8, "seed": 1},
         "training": {"epochs": 2, "beta_2": 0.95},
         "evaluation": {"bootstrap": 20},
     }
@@ -57,10 +60,6 @@ def run(packed):
     return pretrain.run_pretraining(packed)
 
 
-def with_sections(config, **sections) -> Config:
-    return from_dict(Config, merge(to_dict(config), sections))
-
-
 def test_the_run_folder_holds_everything(run, packed, capsys):
     names = {path.name for path in run.path.iterdir()}
     assert names >= {
@@ -70,7 +69,8 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     }  # fmt: skip
     assert "parts" not in names and run.finished
     rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
-    assert [row["epoch"] for row in rows] == ["1", "2"] and {"val_relative_loss", "effective_rank"} <= set(rows[0])
+    assert [(row["seed"], row["epoch"]) for row in rows] == [("1", "1"), ("1", "2")]
+    assert {"val_relative_loss", "effective_rank"} <= set(rows[0])
     metrics = json.loads((run.path / "metrics.json").read_text())
     stored = read_npz(run.path / "predictions.npz")
     assert metrics["model"]["relative_loss"]["mean"] == pytest.approx(
@@ -87,6 +87,35 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     assert pretrain.run_pretraining(moved).path == run.path
 
 
+def test_a_stopped_training_goes_on_and_a_finished_one_is_kept(packed, tmp_path, monkeypatch):
+    """The training alone; the slow tests below stop whole studies."""
+    folder = find_or_create(tmp_path, "pretrain", "contrastive", "", to_dict(packed), "")
+    begun = []
+
+    class Stop(pretrain.History):
+        def on_epoch_begin(self, epoch, logs=None):
+            begun.append(epoch)
+
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            if len(begun) == 1:
+                raise KeyboardInterrupt
+
+    def trained():
+        model = build_objective("contrastive", (1000, 1), {**CONTRASTIVE, "augment": {"probability": 0.0}})
+        pretrain.fit_objective(folder, model, packed, window_manifest(packed), *split_subjects(packed))
+        return model.encoder.get_weights()
+
+    monkeypatch.setattr(pretrain, "History", Stop)
+    with pytest.raises(KeyboardInterrupt):
+        trained()
+    for mine, theirs in zip(trained(), trained(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    rows = list(csv.DictReader((folder.path / "history.csv").read_text().splitlines()))
+    assert begun == [0, 1] and [row["epoch"] for row in rows] == ["1", "2"]
+
+
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monkeypatch):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 3})
 
@@ -111,6 +140,7 @@ def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monk
     assert [epoch for epoch, _ in steps] == [1, 2] and steps[0][1] == steps[1][1] - steps[0][1] > 0
 
 
+@pytest.mark.slow
 def test_a_kill_while_scoring_loses_no_training(packed, tmp_path, monkeypatch):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1})
 
@@ -158,20 +188,21 @@ def test_too_few_windows_for_a_batch(packed, tmp_path):
 
 
 def test_patients_cannot_be_contrasted_where_one_is_held_out(packed):
-    config = with_sections(packed, windows={"validation_fraction": 0.1})
-    config = from_dict(Config, {**to_dict(config), "model": {"name": "contrastive", "options": {"objective": "cmsc"}}})
+    contrastive = {"name": "contrastive", "options": {"objective": "cmsc"}}
+    config = with_sections(packed, windows={"validation_fraction": 0.1}, model=contrastive)
     with pytest.raises(InputError, match="to be told apart"):
         pretrain.run_pretraining(config)
 
 
 @pytest.mark.parametrize("objective", [pytest.param("nt_xent", marks=pytest.mark.slow), "cmsc"])
 def test_contrastive(packed, tmp_path, objective, monkeypatch):
-    options = {"objective": objective, "encoder": "cnn", "encoder_options": {"width": 16}, "projection": 16}
+    options = {**CONTRASTIVE, "objective": objective}
     if objective == "cmsc":
         options["augment"] = {"probability": 0.0}
     path = tmp_path / "config.yaml"
-    changed = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1})
-    path.write_text(yaml.safe_dump({**to_dict(changed), "model": {"name": "contrastive", "options": options}}))
+    model = {"name": "contrastive", "options": options}
+    changed = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1}, model=model)
+    path.write_text(yaml.safe_dump(to_dict(changed)))
     monkeypatch.setattr(sys, "argv", ["run_pretraining.py", "--config", str(path)])
     pretrain.main()
     (folder,) = tmp_path.glob("pretrain_contrastive_*")
@@ -180,6 +211,8 @@ def test_contrastive(packed, tmp_path, objective, monkeypatch):
     assert metrics["kind"] == "contrastive"
     assert metrics["model"]["effective_rank"] == pytest.approx(effective_rank(stored["embeddings"]))
     assert metrics["model"]["contrastive_loss"] == pytest.approx(stored["loss"].mean())
+    same = read_npz(folder / "predictions_untrained.npz")
+    assert stored["subject"].tolist() == same["subject"].tolist()  # the same batches
     assert verify_run(folder)[1] == [] and "Views" in (folder / "report.html").read_text()
     encoder = load_encoder(folder)
     seconds = 5 if objective == "cmsc" else 10
@@ -241,7 +274,7 @@ def test_an_encoder_takes_recordings_as_they_are(run, packed):
     stored = wfdb.rdrecord(str(SAMPLE / "114"))
     encoder = load_encoder(run.path)
     tokens = encoder(stored.p_signal, stored.fs, stored.sig_name)
-    windows = encoder.windows(stored.p_signal, stored.fs, stored.sig_name)
+    windows = encoder.contract.windows(stored.p_signal, stored.fs, stored.sig_name)
     assert tokens.shape == (30, 100, 16) and windows.shape == (30, 1000, 1)
     np.testing.assert_allclose(windows.mean(1), 0, atol=1e-4)
     np.testing.assert_allclose(encoder.embed(stored.p_signal, stored.fs, stored.sig_name), tokens.mean(1), atol=1e-6)
@@ -329,8 +362,6 @@ def test_tracking(run, packed, monkeypatch):
 
 def test_random_weights_are_as_good_as_untrained(packed):
     keras.utils.set_random_seed(0)
-    from keras_ecg.models.objectives import build_objective
-
     model = build_objective("mae", (1000, 1), TINY, 0)
     x = {"signals": np.random.default_rng(0).normal(size=(8, 1000, 1)).astype(np.float32), "subject": np.arange(8)}
     model.compile()

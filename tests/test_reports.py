@@ -7,7 +7,8 @@ import pytest
 from keras_ecg import runs
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json
-from keras_ecg.reports import write_report
+from keras_ecg.reports import details, write_report
+from keras_ecg.reports.results import cards
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
@@ -138,6 +139,12 @@ def test_an_absent_class_one_seed_and_one_record(tmp_path):
     assert not page.open and not page.mute
 
 
+def test_a_card_says_that_a_class_has_no_beats_where_it_has_none():
+    some, none = ({"mean": mean, "sd": None, "low": None, "high": None} for mean in (0.5, None))  # without intervals
+    model = {"accuracy": some, "macro_f1_nsvf": some, "classes": {"S": {"f1": none}, "V": {"f1": some}}}
+    assert cards({"model": model, "controls": {}}).count("no beats of this class") == 1
+
+
 def test_folds_have_their_table(tmp_path):
     _, page, _ = report(tmp_path, fold=True)
     words = " ".join(page.words)
@@ -167,3 +174,11 @@ def test_the_door_offers_the_package_and_defines_nothing():
     assert Evaluator.write_report is write_report
     for name in Evaluator.__all__:
         assert not getattr(getattr(Evaluator, name), "__module__", "").startswith("Evaluator")
+
+
+def test_a_probe_declares_what_it_takes_from_test_records():
+    environment = {"study": "probe_ds1_ds2"}
+    loader = {"loader": {"waveforms": True}}  # not looked at
+    assert details._statistics({**loader, "finetuning": {"relative": False, "rhythm": False}}, environment) == []
+    (found,) = details._statistics({**loader, "finetuning": {"relative": True, "rhythm": False}}, environment)
+    assert "transductive" in found and "finetuning.relative" in found

@@ -114,6 +114,12 @@ def test_equal_rates_change_nothing(lead):
     np.testing.assert_array_equal(filters.moved_peaks(np.array([0, 7, 99]), 360, 360), [0, 7, 99])
 
 
+def test_cleaning_resamples_and_then_filters(lead):
+    at_100 = filters.resample(lead, 360, 100)
+    np.testing.assert_array_equal(filters.clean(lead, 360, 100, ()), at_100)
+    np.testing.assert_array_equal(filters.clean(lead, 360, 100, (0.5, 40.0)), filters.bandpass(at_100, 100, 0.5, 40))
+
+
 def test_intervals_before_and_after_each_beat():
     before, after = rr_intervals(np.array([100, 460, 640, 1180]), 360)
     np.testing.assert_allclose(before, [np.nan, 1, 0.5, 1.5])

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import RECORDS, TEST, TRAIN, batches, config_for, copy_records
+from conftest import RECORDS, TEST, TRAIN, batches, config_for, copy_records, with_sections
 
-from keras_ecg.config import Config, Sequences, from_dict, merge, to_dict
+from keras_ecg.config import Sequences
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels
@@ -21,10 +21,6 @@ from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_series, rr_windows
 from keras_ecg.training import Classifier, build_for, labelled_stream, predict_records, train_classifier
 
 PLAIN = {"rr_features": False, "waveforms": False, "normalize": "none"}
-
-
-def with_sections(config: Config, **sections) -> Config:
-    return from_dict(Config, merge(to_dict(config), sections))
 
 
 def chunk_paths(config, record) -> list[str]:

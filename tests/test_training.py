@@ -4,12 +4,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import TEST, TRAIN, batches, run_on_jax
+from conftest import TEST, TRAIN, batches, run_on_jax, with_sections
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 from threadpoolctl import threadpool_limits
 
-from keras_ecg.config import Config, Training, from_dict, merge, to_dict
+from keras_ecg.config import Config, Training, to_dict
 from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.hdf5 import hdf5_path, read_columns
 from keras_ecg.data.pipeline import create_dataset, get_all_labels
@@ -35,14 +35,6 @@ SMALL = {
 }
 
 
-def with_sections(config: Config, *sections: dict) -> Config:
-    out = to_dict(config)
-    for section in sections:
-        out = merge(out, section)
-    out["model"]["options"] = sections[-1].get("model", {}).get("options", out["model"]["options"])
-    return from_dict(Config, out)
-
-
 @pytest.fixture(autouse=True)
 def float32():
     yield
@@ -51,7 +43,7 @@ def float32():
 
 @pytest.fixture(scope="module")
 def small(packed):
-    return with_sections(packed, SMALL)
+    return with_sections(packed, **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +55,7 @@ def probabilities(small):
 @pytest.fixture(scope="module")
 def trained(packed):
     """A classifier of all inputs that has learnt something, and its configuration."""
-    options = {"training": {"epochs": 6, "learning_rate": 3e-3}, "loader": {"batch_size": 32}}
-    config = with_sections(packed, options)
+    config = with_sections(packed, training={"epochs": 6, "learning_rate": 3e-3}, loader={"batch_size": 32})
     return train_classifier(TRAIN, config, seed=0), config
 
 
@@ -124,7 +115,7 @@ def test_one_seed_gives_the_same_probabilities_and_another_does_not(small, proba
 
 def test_a_loss_that_is_not_a_number_ends_the_training(small):
     with pytest.raises(InputError, match="a loss that is not a number.*lower training.learning_rate"):
-        train_classifier(TRAIN, with_sections(small, {"training": {"learning_rate": 1e38, "epochs": 3}}), 0)
+        train_classifier(TRAIN, with_sections(small, training={"learning_rate": 1e38, "epochs": 3}), 0)
 
 
 def test_macro_f1_is_scikit_learns():
@@ -195,21 +186,21 @@ def test_knobs_of_the_loss_and_the_clipping_do_something():
 
 
 def test_class_weights_favour_what_they_weigh(small, probabilities):
-    weighted = with_sections(small, {"training": {"class_weights": [1, 1, 1, 40, 1]}})
+    weighted = with_sections(small, training={"class_weights": [1, 1, 1, 40, 1]})
     found = predict_records(train_classifier(TRAIN, weighted, 3), TEST, weighted)
     assert found[:, 3].mean() > 2 * probabilities[:, 3].mean()
     with pytest.raises(InputError, match="class_weights: found 2 weights; expected 5"):
-        train_classifier(TRAIN, with_sections(small, {"training": {"class_weights": [1, 2]}}), 0)
+        train_classifier(TRAIN, with_sections(small, training={"class_weights": [1, 2]}), 0)
 
 
 def test_an_epoch_is_as_long_as_what_the_stream_holds(small):
     count = len(get_all_labels(list(TRAIN), small))
     assert sequences_per_epoch(TRAIN, small) == count and training_batch(TRAIN, small) == 128
-    large = with_sections(small, {"loader": {"batch_size": 5000}})
+    large = with_sections(small, loader={"batch_size": 5000})
     assert training_batch(TRAIN, large) == count // 2
     sizes = {len(y) for _, y in labelled_stream(TRAIN, large, True, None, None).take(5)}
     assert sizes == {count // 2}
-    fewer = with_sections(small, {"augment": {"normal_per_epoch": 100}})
+    fewer = with_sections(small, augment={"normal_per_epoch": 100})
     rare = int((get_all_labels(list(TRAIN), small) != 0).sum())
     assert abs(sequences_per_epoch(TRAIN, fewer) - rare - 100) <= 1
 
@@ -264,6 +255,7 @@ print("RESULT", json.dumps([classifier.history, out.shape, float(out.sum())]))
 """
 
 
+@pytest.mark.slow
 def test_training_runs_unchanged_on_jax(small, tmp_path):
     import json
 
@@ -279,7 +271,7 @@ def test_training_runs_unchanged_on_jax(small, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_training_in_mixed_precision(small, precision):
-    config = with_sections(small, {"training": {"precision": precision, "epochs": 3}})
+    config = with_sections(small, training={"precision": precision, "epochs": 3})
     classifier = train_classifier(TRAIN, config, 0)
     assert classifier.model.get_layer("encoded").compute_dtype in precision
     assert classifier.history[-1]["loss"] < classifier.history[0]["loss"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras_tuner
 import pytest
 import yaml
+from conftest import with_sections
 
 from keras_ecg.config import Config, load_config, to_dict
 from keras_ecg.errors import InputError
@@ -41,7 +42,7 @@ def test_shipped_spaces_draw_valid_configurations():
     for path in sorted((ROOT / "configs").glob("search_*.yaml")):
         space = yaml.safe_load(path.read_text())
         drawn = tune.create_search_space(keras_tuner.HyperParameters(), space)
-        assert tune.from_dict(Config, tune.merge(to_dict(Config()), drawn))
+        assert with_sections(Config(), **drawn)
 
 
 def search_config(packed, folder: Path) -> Config:
@@ -55,8 +56,7 @@ def search_config(packed, folder: Path) -> Config:
         "directory": str(folder / "searches"),
         "output": str(folder / "best.yaml"),
     }
-    plain = to_dict(packed)
-    return tune.from_dict(Config, tune.merge(plain, {"tuning": tuning}))
+    return with_sections(packed, tuning=tuning)
 
 
 def trials(folder: Path) -> list[dict]:
@@ -102,6 +102,6 @@ def test_the_best_setting_is_taken_by_the_evaluations_and_other_settings_search_
     assert load_config(tmp_path / "best.yaml").training.learning_rate == best["training"]["learning_rate"]
     (picture,) = tmp_path.glob("searches/*/trials.png")
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    other = tune.from_dict(Config, tune.merge(to_dict(config), {"training": {"weight_decay": 0.5}}))
+    other = with_sections(config, training={"weight_decay": 0.5})
     tune.run_tuning(other)
     assert len(list((tmp_path / "searches").iterdir())) == 2

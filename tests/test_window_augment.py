@@ -25,7 +25,8 @@ def ramp(size=6, samples=203, leads=2):
 
 
 def test_every_augmentation_has_its_strength():
-    assert [f.name for f in dataclasses.fields(WindowAugment)] == ["probability", *AUGMENTATIONS]
+    names = [f.name for f in dataclasses.fields(WindowAugment)]
+    assert [name for name in names if name not in ("probability", "zero_stretches")] == list(AUGMENTATIONS)
     assert set(STRENGTH) == set(AUGMENTATIONS)
 
 
@@ -94,6 +95,18 @@ def test_a_zero_mask_is_one_stretch_in_all_leads(share):
     starts = zero[..., 0].argmax(1)
     if share < 1:
         assert starts.min() < 0.2 * (1 - share) * 203 and starts.max() > 0.8 * (1 - share) * 203
+
+
+def test_a_zero_mask_of_several_stretches():
+    x = windows(64)
+    out = keras.ops.convert_to_numpy(AUGMENTATIONS["zero_mask"](x, 3, 0.4, 8))
+    zero = out == 0
+    assert (zero == zero[..., :1]).all()
+    lengths = zero[..., 0].sum(1)
+    assert lengths.max() <= 8 * round(0.4 * 203 / 8) and lengths.min() >= 2 * round(0.4 * 203 / 8)  # they overlap
+    edges = np.abs(np.diff(np.pad(zero[..., 0].astype(int), ((0, 0), (1, 1))), axis=1)).sum(1) / 2
+    assert edges.max() <= 8 and edges.mean() > 3
+    np.testing.assert_array_equal(out[~zero], x[~zero])
 
 
 def test_a_dropout_mask_takes_a_tenth_of_each_lead():

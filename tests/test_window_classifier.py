@@ -5,12 +5,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import SAMPLE, TEST, TRAIN
+from conftest import SAMPLE, TEST, TRAIN, with_sections
 
-from keras_ecg.config import Config, from_dict, to_dict
+from keras_ecg.config import Config, from_dict
+from keras_ecg.contract import Contract
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.tfrecords import pack
-from keras_ecg.encoders import Contract, save_encoder
+from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.experiments.final import run_final
@@ -141,9 +142,10 @@ def test_the_contract_of_the_weights_is_enforced(config, weights):
 
 
 def with_finetuning(config, **changes) -> Config:
-    return from_dict(Config, {**to_dict(config), "finetuning": {**to_dict(config)["finetuning"], **changes}})
+    return with_sections(config, finetuning=changes)
 
 
+@pytest.mark.slow
 def test_few_labels_with_every_control(config):
     run = run_few_labels(with_finetuning(config, protocol="disjoint"))
     names = {path.name for path in run.path.glob("predictions*.npz")}

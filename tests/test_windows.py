@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import scipy.signal
 import yaml
-from conftest import SAMPLE, write_signals
+from conftest import SAMPLE, with_sections, write_signals
 
-from keras_ecg.config import Config, from_dict, merge, to_dict
+from keras_ecg.config import Config, from_dict, to_dict
 from keras_ecg.data.window_stream import create_window_dataset, split_subjects, window_subjects
 from keras_ecg.data.windows import (
     pack_windows,
@@ -57,7 +57,7 @@ def pack(config, jobs=1):
 
 
 def with_windows(config, **changes) -> Config:
-    return from_dict(Config, merge(to_dict(config), {"windows": changes}))
+    return with_sections(config, windows=changes)
 
 
 def only(manifest) -> dict:
@@ -550,9 +550,7 @@ def many(tmp_path_factory) -> Config:
     for k in range(3):
         write(folder / "b", f"r{k}", noise(120, seed=20 + k), leads=("ECG",))
     sources = [{"database": n, "folder": str(folder / n)} for n in "ab"]
-    config = from_dict(
-        Config, merge(to_dict(config_of(folder, *sources, chunk_size=16)), {"loader": {"shuffle_chunks": 3}})
-    )
+    config = with_sections(config_of(folder, *sources, chunk_size=16), loader={"shuffle_chunks": 3})
     pack(config)
     return config
 

@@ -10,15 +10,7 @@ from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
 from keras_ecg.data.manifests import check_present
 from keras_ecg.data.streams import batch_pools, plain, pool_size, random_seeds, read_files
-from keras_ecg.data.tfrecords import (
-    SCRIPT,
-    VERSION,
-    context_samples,
-    label_position,
-    parse_chunks,
-    read_manifest,
-    rr_context,
-)
+from keras_ecg.data.tfrecords import SCRIPT, VERSION, label_position, parse_chunks, read_manifest, rr_context
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.signals.rhythm import CONTEXT, rr_features
@@ -263,7 +255,7 @@ def create_dataset(
     chunk_files(record_names, config)
     if config.loader.difference_quantiles and not config.loader.waveforms:
         raise InputError("loader.difference_quantiles", "no loader.waveforms", "both", "set loader.waveforms=true")
-    window = context_samples(config.beats.context)
+    window = config.beats.context.samples
     if config.loader.context and not window:
         raise InputError(
             "loader.context", "no window in the chunks", "beats.context.seconds", "set it, preprocess, pack"

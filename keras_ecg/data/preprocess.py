@@ -14,10 +14,9 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, fingerprint, read_json, sha256, swept, write_json
 from keras_ecg.parallel import each
 from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
-from keras_ecg.signals.filters import bandpass, check_band, moved_peaks, resample
+from keras_ecg.signals.filters import check_band, clean, moved_peaks
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
-from keras_ecg.signals.windows import fill_missing
 
 AT_ONCE = 256  # beats, in memory that is used again: new memory costs as much as the transform
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
@@ -41,14 +40,11 @@ def clean_context(signal: np.ndarray, rate_hz: float, peaks: np.ndarray, context
     Half a window is added at both ends by reflection, so that every beat has a whole one; `context_start` is the first
     sample of each beat's window, in the middle of which the beat stands.
     """
-    if not context.seconds:
+    if not context.samples:
         return {"context": np.empty(0, np.float16), "context_start": np.zeros(len(peaks), np.int32)}
-    clean = resample(fill_missing(signal[:, np.newaxis]), rate_hz, context.sampling_rate_hz)
-    if context.bandpass_hz:
-        clean = bandpass(clean, context.sampling_rate_hz, *context.bandpass_hz)
-    half = round(context.seconds * context.sampling_rate_hz) // 2
+    around = clean(signal, rate_hz, context.sampling_rate_hz, context.bandpass_hz)
     return {
-        "context": np.pad(clean[:, 0], half, mode="reflect").astype(np.float16),
+        "context": np.pad(around, context.samples // 2, mode="reflect").astype(np.float16),
         "context_start": moved_peaks(peaks, rate_hz, context.sampling_rate_hz).astype(np.int32),
     }
 
@@ -68,10 +64,8 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
         raise InputError(where, "no beat among its annotations", "at least one", "leave the record out")
     rate = recording.sampling_rate_hz
     context = clean_context(signal, rate, sample, beats.context)
-    signal = resample(signal, rate, beats.sampling_rate_hz)
+    signal = clean(signal, rate, beats.sampling_rate_hz, beats.bandpass_hz)
     peaks = moved_peaks(sample, rate, beats.sampling_rate_hz)
-    if beats.bandpass_hz:
-        signal = bandpass(signal, beats.sampling_rate_hz, *beats.bandpass_hz)
     rr_before, rr_after = rr_intervals(sample, rate)
     kept = np.ones(len(sample), bool)
     if beats.edge == "drop":

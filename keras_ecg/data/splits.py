@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from keras_ecg.config import Config
+from keras_ecg.config import Config, Evaluation
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 
@@ -46,6 +46,13 @@ def refuse_shared_subjects(
         )
 
 
+def named_records(evaluation: Evaluation) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The configured split's training and test records, whether they are there or not."""
+    if evaluation.split == "records":
+        return evaluation.train_records, evaluation.test_records
+    return mitdb.SPLITS[evaluation.split]
+
+
 def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
     """The configured split, cut to the records there are, and checked.
 
@@ -58,8 +65,8 @@ def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
             or listed twice.
     """
     wanted = config.evaluation
+    train, test = named_records(wanted)
     if wanted.split == "records":
-        train, test = wanted.train_records, wanted.test_records
         missing = [r for r in (*train, *test) if r not in subjects]
         if missing:
             raise InputError("split records", f"no record {', '.join(missing)}", "packed records", "correct the lists")
@@ -67,8 +74,7 @@ def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
         if twice:
             raise InputError("split records", f"{', '.join(twice)} twice", "each record once", "correct the lists")
     else:
-        named = {"ds1_ds2": (mitdb.DS1, mitdb.DS2), "seed": (mitdb.SEED_TRAIN, mitdb.SEED_TEST)}[wanted.split]
-        train, test = (tuple(r for r in side if r in subjects) for side in named)
+        train, test = (tuple(r for r in side if r in subjects) for side in (train, test))
     allowed = (mitdb.subject_of("201"),) if wanted.split == "ds1_ds2" else ()
     refuse_shared_subjects(wanted.split, {r: subjects[r] for r in train}, {r: subjects[r] for r in test}, allowed)
     return Split(wanted.split, train, test)

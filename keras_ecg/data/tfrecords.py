@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import cli
-from keras_ecg.config import Beats, Config, Context, Sequences, to_dict
+from keras_ecg.config import Beats, Config, Sequences, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
 from keras_ecg.data.hdf5 import hdf5_path, reading
@@ -47,11 +47,6 @@ def label_position(sequences: Sequences) -> int:
 def rr_context(sequences: Sequences) -> int:
     """C: intervals kept on each side of a labelled beat, enough for the context of every beat of its sequence."""
     return CONTEXT + sequences.length
-
-
-def context_samples(context: Context) -> int:
-    """T of a context window: an even number, the beat in the middle; 0 where none is kept."""
-    return round(context.seconds * context.sampling_rate_hz) // 2 * 2
 
 
 def span(values: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -145,7 +140,7 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences, bea
             "rr": series[start : stop + 2 * context],
             "label": arrays["label"][start:stop],
             "sample": arrays["sample"][start:stop],
-            "context": arrays["context"][starts.min() : starts.max() + context_samples(beats.context)],
+            "context": arrays["context"][starts.min() : starts.max() + beats.context.samples],
             "context_start": starts - starts.min(),
         }
         shape = (stop - start, len(cut), sequences.length, scales, samples, offset)

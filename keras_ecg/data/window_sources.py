@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_ecg.config import Windows, to_dict
-from keras_ecg.databases import recordings
+from keras_ecg.databases import ptbxl, recordings
 from keras_ecg.errors import InputError
 from keras_ecg.files import sha256
 from keras_ecg.parallel import each
@@ -92,7 +92,12 @@ def source_records(source: dict) -> tuple[dict[str, str], dict[str, str]]:
         InputError: the folder lacks a record that is listed, or has none of an excluded name, or nothing is left.
     """
     folder, where = source["folder"], f"windows.sources {source['database']}"
+    if source["folds"] and source["database"] != "ptbxl":
+        raise InputError(f"{where}.folds", str(source["folds"]), "none: PTB-XL alone has folds", "leave them out")
     there = recordings.list_records(folder, source["database"])
+    if source["folds"]:
+        own = ptbxl.patients_of_folds(folder, source["folds"])
+        there = [record for record in there if record in own]
     missing = [record for record in source["records"] if record not in there]
     if missing:
         raise InputError(where, f"no record {', '.join(missing)}", f"records of {folder}", "correct the list")

@@ -27,6 +27,9 @@ RECORDS = tuple(sorted(DS1 + DS2 + PACED))
 SEED_TEST = ("106", "207", "208", "220", "228", "231", "233")
 SEED_TRAIN = tuple(r for r in RECORDS if r not in SEED_TEST + ("102", "104", "107"))
 
+# Training and test records of each published split, by the name that `evaluation.split` gives it.
+SPLITS = {"ds1_ds2": (DS1, DS2), "seed": (SEED_TRAIN, SEED_TEST)}
+
 # The one declared exception to "no subject on both sides": de Chazal's split divides this man's two records.
 SAME_MAN = ("201", "202")
 

@@ -143,18 +143,22 @@ def choose_leads(
 ) -> list[int]:
     """The indices of the wanted leads, in that order; a missing one is replaced by the first fallback not yet taken.
 
+    Upper and lower case are one: aVR is AVR in some databases.
+
     Raises:
         InputError: nothing is left for one of them; `where` names the record, `setting` what to change.
     """
-    chosen = {name: leads.index(name) for name in wanted if name in leads}
+    place = {name.casefold(): k for k, name in reversed(list(enumerate(leads)))}
+    chosen = {name: place[name.casefold()] for name in wanted if name.casefold() in place}
     for name in wanted:
         if name not in chosen:
-            left = tuple(n for n in fallbacks if n in leads and leads.index(n) not in chosen.values())
+            there = [place[n.casefold()] for n in fallbacks if n.casefold() in place]
+            left = [k for k in there if k not in chosen.values()]
             if not left:
                 found = f"leads {', '.join(map(str, leads))}"
                 expected = f"{name} or one of {', '.join(fallbacks)}" if fallbacks else name
                 raise InputError(where, found, expected, f"name one of them as {setting}")
-            chosen[name] = leads.index(left[0])
+            chosen[name] = left[0]
     return [chosen[name] for name in wanted]
 
 

@@ -15,8 +15,9 @@ from keras_ecg.evaluation.few_labels import evaluate_few_labels
 from keras_ecg.evaluation.names import plain
 from keras_ecg.evaluation.pretraining import evaluate_contrastive, evaluate_masked
 from keras_ecg.evaluation.rhythm import evaluate_rhythm
+from keras_ecg.evaluation.superclasses import evaluate_superclasses
 from keras_ecg.explanations import EXPLANATIONS, explain
-from keras_ecg.predictions import file_name, read_npz
+from keras_ecg.predictions import array_names, file_name
 
 __all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "confident_errors", "curves", "subsets"]
 
@@ -26,6 +27,7 @@ KINDS = {
     "log_n": ("contrastive", evaluate_contrastive),
     "labels_total": ("few_labels", evaluate_few_labels),
     "temperature": ("rhythm", evaluate_rhythm),
+    "ecg_id": ("superclasses", evaluate_superclasses),
 }
 
 
@@ -42,8 +44,8 @@ def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> di
     """
     folder = Path(folder)
     out = {"format": FORMAT, "bootstrap": {"resamples": bootstrap, "seed": seed}}
-    stored = read_npz(folder / file_name())
+    names = array_names(folder / file_name())
     for array, (kind, figures) in KINDS.items():
-        if array in stored:
+        if array in names:
             return plain(out | {"kind": kind} | figures(folder, bootstrap, seed))
     return plain(out | evaluate_beats(folder, bootstrap, seed))

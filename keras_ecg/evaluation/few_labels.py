@@ -13,8 +13,9 @@ import numpy as np
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, nest
 from keras_ecg.metrics import difference, interval, resample_counts
-from keras_ecg.predictions import control_files, file_name, read_npz
+from keras_ecg.predictions import control_files, file_name, read_arrays
 
+NEEDED = ("record", "subject", "sample", "y_true", "labels_total", "seeds", "probabilities")
 LEVELS = 1024
 NAMES = ("accuracy", "macro_f1", "auroc")
 COLLAPSED = 0.999  # share of the beats that one class takes
@@ -58,11 +59,7 @@ def check(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: one is missing, or of another shape.
     """
-    stored = read_npz(path)
-    names = ("record", "subject", "sample", "y_true", "labels_total", "seeds", "probabilities")
-    missing = [name for name in names if name not in stored]
-    if missing:
-        raise InputError(path, f"no array {', '.join(missing)}", f"the arrays {', '.join(names)}", "run it again")
+    stored = read_arrays(path, NEEDED)
     beats = stored["test_index"].shape[1] if "test_index" in stored else len(stored["y_true"])
     shape = (len(stored["labels_total"]), len(stored["seeds"]), beats, 2)
     if stored["probabilities"].shape != shape:
@@ -118,9 +115,11 @@ def evaluate_few_labels(folder: Path, bootstrap: int, seed: int) -> dict:
     for name, path in files.items():
         stored = check(path)
         model = model or stored
-        for array in ("sample", "y_true", "labels_total"):
+        for array in ("sample", "y_true"):
             if not np.array_equal(stored[array], model[array]):
                 raise InputError(path, f"another {array}", "that of the model", "run it again")
+        if set(stored["labels_total"].tolist()) - set(model["labels_total"].tolist()):
+            raise InputError(path, "other numbers of labels", "those of the model", "run it again")
         figures[name], resampled[name] = predictor(stored, bootstrap, seed)
     of_model = figures.pop("model")
     differences: dict = {}

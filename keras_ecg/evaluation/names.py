@@ -24,8 +24,15 @@ def nest(items: Named) -> dict:
     out: dict = {}
     for name, value in items:
         *path, last = name.split(".")
-        at = out
+        here = out
         for part in path:
-            at = at.setdefault(part, {})
-        at[last] = value
+            here = here.setdefault(part, {})
+        here[last] = value
     return out
+
+
+def at(figures: dict, name: str) -> dict:
+    """What stands at a dotted name of nested figures; empty where nothing does."""
+    for part in name.split("."):
+        figures = figures.get(part) or {}
+    return figures

@@ -11,17 +11,14 @@ import numpy as np
 
 from keras_ecg.errors import InputError
 from keras_ecg.metrics import effective_rank, interval, resample_counts
-from keras_ecg.predictions import control_files, file_name, read_npz
+from keras_ecg.predictions import control_files, file_name, read_arrays
 
 CHANCE = 0.98  # of the loss at chance: above it nothing has been learnt
 COLLAPSED = 2.0  # an effective rank below it: all embeddings lie along one line
 
 
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    stored = read_npz(path)
-    missing = [name for name in names if name not in stored]
-    if missing:
-        raise InputError(path, f"no array {', '.join(missing)}", f"the arrays {', '.join(names)}", "pretrain again")
+    stored = read_arrays(path, names)
     for name in names:
         if stored[name].dtype.kind == "f" and not np.isfinite(stored[name]).all():
             raise InputError(path, f"{name} that is no number", "finite numbers", "pretrain again")

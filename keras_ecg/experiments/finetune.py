@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,9 +12,10 @@ from keras_ecg.data.label_draws import Draw, draw_beats, protocol_records
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.few_labels import rounded
-from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_sets, read_beats
+from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_blocks, read_beats
 from keras_ecg.experiments.probe import run_probe
 from keras_ecg.experiments.study import needed_weights, open_folder, with_weights
+from keras_ecg.experiments.superclasses import run_superclasses
 from keras_ecg.probing import draw_labels, halves
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
@@ -27,8 +29,8 @@ def predictors(config: Config, beats: Beats) -> Iterator[tuple[str, Probe | Trai
     probes = [name for name in ("untrained", "raw", "rhythm") if name in wanted.controls]
     if wanted.mode == "train":
         yield "model", Training(config, beats, pretrained=True)
-    for name, blocks in feature_sets(config, beats, tuple(["model"] * (wanted.mode == "probe") + probes)):
-        yield name, Probe(blocks, beats)
+    for name in ["model"] * (wanted.mode == "probe") + probes:
+        yield name, Probe(partial(feature_blocks, config, beats, name), beats)
     if "scratch" in wanted.controls:
         yield "scratch", Training(config, beats, pretrained=False)
 
@@ -59,6 +61,9 @@ def run_few_labels(config: Config) -> RunFolder:
         InputError: no weights, beats that break their contract, a missing record, or fewer beats than labels.
     """
     wanted, weights = config.finetuning, needed_weights(config)
+    if unknown := set(wanted.scratch_labels) - set(wanted.labels):
+        found = f"{', '.join(map(str, sorted(unknown)))}"
+        raise InputError("finetuning.scratch_labels", found, f"some of {wanted.labels}", "correct it")
     manifest = read_manifest(config.database.tfrecord_dir)
     records = protocol_records(config, list(manifest["records"]))
     data = with_weights(config, data_fingerprint(manifest, list(records)))
@@ -68,11 +73,13 @@ def run_few_labels(config: Config) -> RunFolder:
     prepare_backend(config)
     beats = read_beats(config, records)
     draws = {seed: draw_beats(config, beats.columns, seed) for seed in wanted.seeds}
-    stored = np.unique(np.concatenate([draw.test for draw in draws.values()]))
+    scored = np.unique(np.concatenate([draw.test for draw in draws.values()]))
+    stored = np.arange(len(beats.abnormal)) if wanted.protocol == "random" else scored  # there any beat may be drawn
     history = []
     for name, predictor in predictors(config, beats):
+        sizes = wanted.scratch_labels if name == "scratch" and wanted.scratch_labels else wanted.labels
         for seed, draw in draws.items():
-            for count in wanted.labels:
+            for count in sizes:
                 part = f"{name}_{count}_{seed}"
                 if not run.has_part(part):
                     labelled = labelled_beats(config, beats, draw, count, seed)
@@ -84,7 +91,7 @@ def run_few_labels(config: Config) -> RunFolder:
                 where = {"predictor": name, "labels": count, "seed": seed}
                 history += [where | {k: v[e].item() for k, v in columns.items()} for e in range(len(columns["epoch"]))]
             print(f"{name}: seed {seed} of {len(draws)} done", flush=True)
-        run.write_arrays(name, **prediction_arrays(run, name, config, beats, draws, stored))
+        run.write_arrays(name, **prediction_arrays(run, name, sizes, config, beats, draws, stored))
     run.write_history(history)
     metrics = run.finish(weights=str(weights), records=list(records))
     print(headline(run, metrics))
@@ -92,23 +99,28 @@ def run_few_labels(config: Config) -> RunFolder:
 
 
 def prediction_arrays(
-    run: RunFolder, name: str, config: Config, beats: Beats, draws: dict[int, Draw], stored: np.ndarray
+    run: RunFolder,
+    name: str,
+    sizes: tuple[int, ...],
+    config: Config,
+    beats: Beats,
+    draws: dict[int, Draw],
+    stored: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """What `keras_ecg.evaluation.few_labels` wants of one predictor."""
-    wanted, place = config.finetuning, {beat: k for k, beat in enumerate(stored.tolist())}
+    """What `keras_ecg.evaluation.few_labels` wants of one predictor, with each number of labels of `sizes`."""
     width = max(len(draw.test) for draw in draws.values())
-    probabilities = np.zeros((len(wanted.labels), len(draws), width, 2), np.float16)
+    probabilities = np.zeros((len(sizes), len(draws), width, 2), np.float16)
     test_index = np.full((len(draws), width), -1, np.int32)
     for k, (seed, draw) in enumerate(draws.items()):
-        test_index[k, : len(draw.test)] = [place[beat] for beat in draw.test.tolist()]
-        for z, count in enumerate(wanted.labels):
+        test_index[k, : len(draw.test)] = np.searchsorted(stored, draw.test)
+        for z, count in enumerate(sizes):
             probabilities[z, k, : len(draw.test)] = rounded(run.load_part(f"{name}_{count}_{seed}")["probability"])
     columns = {k: beats.columns[k][stored] for k in ("record", "subject", "sample")}
-    double = 2 if wanted.protocol == "random" else 1  # there the sizes are those of each class
+    double = 2 if config.finetuning.protocol == "random" else 1  # there the sizes are those of each class
     out = {
         **columns,
         "y_true": beats.abnormal[stored],
-        "labels_total": np.array([double * count for count in wanted.labels]),
+        "labels_total": np.array([double * count for count in sizes]),
         "seeds": np.array(list(draws)),
         "probabilities": probabilities,
     }
@@ -130,13 +142,17 @@ def headline(run: RunFolder, metrics: dict) -> str:
 def main() -> None:
     parser = cli.parser(run_few_labels.__doc__.splitlines()[0], "finetune_config.yaml")
     cli.add_model(parser)
-    parser.add_argument("--protocol", choices=("disjoint", "random", "subsampling", "split"))
+    parser.add_argument("--protocol", choices=("disjoint", "random", "subsampling", "split", "superclasses"))
     parser.add_argument("--mode", choices=("probe", "train"))
     parser.add_argument("--labels", nargs="+", type=int, help="numbers of labels; 0 for all")
     parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--against", nargs="+", help="other encoders beside it, for superclasses")
     args = parser.parse_args()
     config = cli.with_model(cli.config(args), args)
-    given = {k: getattr(args, k) for k in ("protocol", "mode", "labels", "seeds") if getattr(args, k) is not None}
+    given = {
+        k: getattr(args, k) for k in ("protocol", "mode", "labels", "seeds", "against") if getattr(args, k) is not None
+    }
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     config = replace(config, finetuning=replace(config.finetuning, **given))
-    (run_probe if config.finetuning.protocol == "split" else run_few_labels)(config)
+    studies = {"split": run_probe, "superclasses": run_superclasses}
+    studies.get(config.finetuning.protocol, run_few_labels)(config)

@@ -13,12 +13,13 @@ from keras_ecg.data.rhythm_records import pack_rhythm
 from keras_ecg.data.tfrecords import pack
 from keras_ecg.databases.download import download, is_complete
 from keras_ecg.errors import InputError
+from keras_ecg.evaluation.names import at
 from keras_ecg.experiments.final import run_final
 from keras_ecg.experiments.kfold import run_kfold
 from keras_ecg.experiments.rhythm import run_rhythm_final, run_rhythm_kfold
 from keras_ecg.experiments.tune import run_tuning
 from keras_ecg.files import read_json
-from keras_ecg.runs.index import cell, look_up
+from keras_ecg.runs.index import cell
 
 STAGES = ("download", "preprocess", "pack", "tune", "kfold", "final", "report")
 SAMPLE = "configs/sample.yaml"
@@ -48,7 +49,7 @@ def table(runs: list, task: str = "beats") -> str:
         metrics = read_json(run.path / "metrics.json")
         lines.append(f"{run.environment['study']}, {len(run.environment['seeds'])} seed(s)")
         for name, figures in {run.environment["model"]: metrics["model"], **metrics["controls"]}.items():
-            cells = [cell({"mean": (look_up(figures, key) or {}).get("mean")}) for key in headline]
+            cells = [cell({"mean": at(figures, key).get("mean")}) for key in headline]
             lines.append(f"  {name:32s}" + "".join(f"{text:>16s}" for text in cells))
     return "\n".join(lines)
 

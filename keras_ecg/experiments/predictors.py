@@ -1,6 +1,6 @@
 """What learns from the labels of some beats and predicts others: a probe of frozen features, or end-to-end training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import keras
@@ -13,7 +13,7 @@ from keras_ecg.data.tfrecords import label_position
 from keras_ecg.encoders import load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
-from keras_ecg.probing import embed_beats, fit_probe, relative_to_record, standardized
+from keras_ecg.probing import embed_beats, fit_probe, predict_batches, relative_to_record, standardized
 from keras_ecg.training import adamw
 
 RAW_SECONDS = 0.5  # on each side of the beat, of the control that sees samples
@@ -49,8 +49,12 @@ def read_beats(config: Config, records: tuple[str, ...]) -> Beats:
 class Probe:
     """Logistic regression on blocks of frozen features (n, K), its regularization chosen inside the given labels."""
 
-    def __init__(self, blocks: list[np.ndarray], beats: Beats):
-        self.blocks, self.beats = blocks, beats
+    def __init__(self, blocks: Callable[[], list[np.ndarray]], beats: Beats):
+        self.make_blocks, self.beats = (
+            blocks,
+            beats,
+        )  # made when they are first wanted: a resumed study may not need them
+        self.blocks: list[np.ndarray] | None = None
         self.scaled_for: np.ndarray | None = None
 
     def fit_predict(self, config: Config, draw: Draw, labelled: np.ndarray, seed: int) -> tuple[np.ndarray, list[dict]]:
@@ -62,6 +66,7 @@ class Probe:
             labelled: indices of the labelled beats.
             seed: of the cross-validation's folds.
         """
+        self.blocks = self.make_blocks() if self.blocks is None else self.blocks
         if self.scaled_for is not draw.pool:
             self.scaled_for, self.scaled = draw.pool, standardized(self.blocks, draw.pool)
         record = self.beats.columns["record"][labelled]
@@ -73,7 +78,7 @@ class Training:
     """End-to-end training of the configured classifier, from its weights or from random ones."""
 
     def __init__(self, config: Config, beats: Beats, pretrained: bool):
-        self.beats = beats
+        self.beats, self.scorer = beats, None  # compiled once for all trainings
         self.options = config.model.options | ({} if pretrained else {"random": True, "frozen_stages": 0})
 
     def inputs(self, index: np.ndarray, config: Config) -> dict[str, np.ndarray]:
@@ -108,26 +113,28 @@ class Training:
         if not np.isfinite(history["loss"]).all():
             raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
         rows = [{"epoch": e + 1, **{k: v[e] for k, v in history.items()}} for e in range(len(history["loss"]))]
-        parts = np.array_split(draw.test, -(-len(draw.test) // 512))
-        return np.concatenate([model.predict_on_batch(self.inputs(part, config))[:, 1] for part in parts]), rows
+        if self.scorer is None:
+            self.scorer = keras.models.clone_model(model)
+            self.scorer.compile(jit_compile=True)
+        self.scorer.set_weights(model.get_weights())
+        return predict_batches(self.scorer, self.inputs(draw.test, config))[:, 1], rows
 
 
-def feature_sets(config: Config, beats: Beats, names: tuple[str, ...]) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """The blocks of features (n, K) of each named probe: `model`, `untrained`, `raw`, `rhythm`."""
+def feature_blocks(config: Config, beats: Beats, name: str) -> list[np.ndarray]:
+    """The blocks of features (n, K) of a named probe: `model`, `untrained`, `raw`, `rhythm`."""
     wanted, context = config.finetuning, config.beats.context
-    rhythm = [beats.rhythm] if wanted.rhythm else []
-    for name in names:
-        if name == "rhythm":
-            yield name, [beats.rhythm]
-            continue
-        if name == "raw":
-            middle, reach = beats.windows.shape[1] // 2, round(RAW_SECONDS * context.sampling_rate_hz)
-            features = beats.windows[:, middle - reach : middle + reach, 0]
-        else:
-            encoder = load_encoder(config.model.options["weights"]).model
-            if name == "untrained":
-                keras.utils.set_random_seed(0)
-                encoder = keras.models.clone_model(encoder)
-            print(f"{name}: embedding {len(beats.windows)} beats", flush=True)
-            features = embed_beats(encoder, beats.windows, context.sampling_rate_hz)
-        yield name, [relative_to_record(features, beats.columns["record"]) if wanted.relative else features, *rhythm]
+    if name == "rhythm":
+        return [beats.rhythm]
+    if name == "raw":
+        middle, reach = beats.windows.shape[1] // 2, round(RAW_SECONDS * context.sampling_rate_hz)
+        features = beats.windows[:, middle - reach : middle + reach, 0]
+    else:
+        encoder = load_encoder(config.model.options["weights"]).model
+        if name == "untrained":
+            keras.utils.set_random_seed(0)
+            encoder = keras.models.clone_model(encoder)
+        print(f"{name}: embedding {len(beats.windows)} beats", flush=True)
+        features = embed_beats(encoder, beats.windows, context.sampling_rate_hz)
+    blocks = [features] if wanted.absolute or not wanted.relative else []
+    blocks += [relative_to_record(features, beats.columns["record"])] if wanted.relative else []
+    return [*blocks, *([beats.rhythm] if wanted.rhythm else [])]

@@ -9,18 +9,20 @@ import numpy as np
 
 from keras_ecg import cli
 from keras_ecg.config import Config, Model
+from keras_ecg.contract import Contract
 from keras_ecg.controls import interpolate_masked
+from keras_ecg.data.splits import named_records
 from keras_ecg.data.window_sources import subject_name, window_samples
 from keras_ecg.data.window_stream import count_windows, create_window_dataset, split_subjects, window_subjects
 from keras_ecg.data.windows import refuse_subjects, window_manifest
-from keras_ecg.databases import mitdb
-from keras_ecg.encoders import Contract, save_encoder
+from keras_ecg.databases import mitdb, ptbxl
+from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
+from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import fingerprint
 from keras_ecg.layers.patches import patchify
 from keras_ecg.metrics import effective_rank
-from keras_ecg.models.contrastive import log_n
 from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_config
 from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
@@ -31,23 +33,27 @@ PICTURES = 6
 
 
 def test_subjects(config: Config) -> set[str]:
-    """Subjects of MIT-BIH that the configured split tests on: no encoder may have seen them."""
-    wanted = config.evaluation
-    test = {"ds1_ds2": mitdb.DS2, "seed": mitdb.SEED_TEST, "records": wanted.test_records}[wanted.split]
-    return {subject_name("mitdb", mitdb.subject_of(record)) for record in test}
+    """Subjects that no encoder may have seen: MIT-BIH's of the split's test side, PTB-XL's of folds 9 and 10."""
+    _, test = named_records(config.evaluation)
+    out = {subject_name("mitdb", mitdb.subject_of(record)) for record in test}
+    for source in config.windows.sources:
+        if source.database == "ptbxl":
+            folds = (ptbxl.SELECT_FOLD, ptbxl.TEST_FOLD)
+            out |= {subject_name("ptbxl", s) for s in ptbxl.patients_of_folds(source.folder, folds).values()}
+    return out
 
 
 class History(keras.callbacks.Callback):
     """Keeps history.csv up to date, epoch by epoch; a resumed training goes on where the file ends."""
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, seed: int):
         super().__init__()
-        self.run = run
+        self.run, self.seed = run, seed
         path = run.path / "history.csv"
         self.rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"seed": 0, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
+        row = {"seed": self.seed, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
         self.rows = [r for r in self.rows if int(r["epoch"]) <= epoch] + [row]
         self.run.write_history(self.rows)
         self.run.update()
@@ -90,17 +96,20 @@ def trackers(run: RunFolder, config: Config) -> list[keras.callbacks.Callback]:
     return out
 
 
-def fit_objective(run: RunFolder, model: keras.Model, config: Config, train: list[str], held_out: list[str]) -> None:
+def fit_objective(
+    run: RunFolder, model: keras.Model, config: Config, manifest: dict, train: list[str], held_out: list[str]
+) -> None:
     """Fits an objective on the windows of the training subjects, resuming from the run's last whole epoch.
 
     Raises:
         InputError: fewer windows than a batch has, or a loss that is not a number.
     """
     size, training = config.loader.batch_size, config.training
-    manifest = window_manifest(config)
-    steps = count_windows(manifest, train) // size
+    counts = [count_windows(manifest, side) for side in (train, held_out)]
+    print(f"{counts[0]} windows of {len(train)} subjects; {counts[1]} of {len(held_out)} subjects held out", flush=True)
+    steps = counts[0] // size
     if not steps:
-        found = f"{count_windows(manifest, train)} training windows"
+        found = f"{counts[0]} training windows"
         raise InputError("loader.batch_size", found, f"at least a batch of {size}", "pack more, or lower it")
     stream = create_window_dataset(config, size, True, train)
     stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
@@ -113,7 +122,7 @@ def fit_objective(run: RunFolder, model: keras.Model, config: Config, train: lis
             double_checkpoint=True,
             delete_checkpoint=False,  # what is scored only after a kill need not be trained again
         ),
-        History(run),
+        History(run, config.loader.seed),
         *trackers(run, config),
         keras.callbacks.TerminateOnNaN(),
     ]
@@ -172,7 +181,7 @@ def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: i
         x = {"views": model.views(batch["signals"], seed=k), "subject": batch["subject"]}
         found = model(x, training=False)
         out["loss"].append(float(model.compute_loss(x, y_pred=found)))
-        out["log_n"].append(float(log_n(batch["subject"], model.objective)))
+        out["log_n"].append(float(model.chance(batch["subject"])))
         if total < windows:
             total += len(batch["subject"])
             out["subject"].append(names[batch["subject"]])
@@ -181,9 +190,9 @@ def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: i
     return {"loss": np.array(out["loss"]), "log_n": np.array(out["log_n"]), **joined}
 
 
-def score(run: RunFolder, model: keras.Model, config: Config, held_out: list[str]) -> None:
+def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, held_out: list[str]) -> None:
     """Writes what the model and its controls make of the held-out windows."""
-    names = np.array(window_subjects(window_manifest(config)))
+    names = np.array(window_subjects(manifest))
     untrained = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
     if config.model.name == "mae":
         held = create_window_dataset(config, config.loader.batch_size, False, held_out)
@@ -198,10 +207,13 @@ def score(run: RunFolder, model: keras.Model, config: Config, held_out: list[str
             run.path / "pictures.npz", signals=pictured, **{k: keras.ops.convert_to_numpy(v) for k, v in drawn.items()}
         )
     else:
-        held = create_window_dataset(config, config.loader.batch_size, True, held_out)
-        run.write_arrays("model", **contrastive_losses(model, held, names))
-        run.write_arrays("untrained", **contrastive_losses(untrained, held, names))
-        pictured = first_windows(held, PICTURES)
+
+        def held():  # each its own: a stream's next epoch has other batches
+            return create_window_dataset(config, config.loader.batch_size, True, held_out)
+
+        run.write_arrays("model", **contrastive_losses(model, held(), names))
+        run.write_arrays("untrained", **contrastive_losses(untrained, held(), names))
+        pictured = first_windows(held(), PICTURES)
         views = keras.ops.convert_to_numpy(model.views(pictured, seed=0))
         write_npz(run.path / "pictures.npz", signals=pictured, views=views)
 
@@ -231,14 +243,12 @@ def run_pretraining(config: Config) -> RunFolder:
     run = open_folder(config, "pretrain", IGNORED, data, {"seeds": [config.loader.seed]})
     if run.finished:
         return run
-    counts = [count_windows(manifest, side) for side in (train, held_out)]
-    print(f"{counts[0]} windows of {len(train)} subjects; {counts[1]} of {len(held_out)} subjects held out", flush=True)
     prepare_backend(config)
     keras.utils.set_random_seed(config.loader.seed)
     model = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
-    fit_objective(run, model, config, train, held_out)
+    fit_objective(run, model, config, manifest, train, held_out)
     save_encoder(run.path, model.encoder, contract_of(config, model, manifest, run.path.name))
-    score(run, model, config, held_out)
+    score(run, model, config, manifest, held_out)
     metrics = run.finish(training_subjects=len(train), held_out_subjects=len(held_out), totals=manifest["totals"])
     print(headline(run, metrics))
     return run
@@ -267,8 +277,7 @@ def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) ->
 def headline(run: RunFolder, metrics: dict) -> str:
     """The lines that the script ends with: the figure, the alarms, the report."""
     figure = metrics["model"]["relative_loss"]
-    of = "log N" if metrics["kind"] == "contrastive" else "the loss of predicting the mean"
-    lines = [f"{run.path.name}: held-out loss {figure['mean']:.3f} of {of}"]
+    lines = [f"{run.path.name}: held-out loss {figure['mean']:.3f} of {REFERENCES[metrics['kind']]}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])
 

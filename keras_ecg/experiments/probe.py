@@ -8,7 +8,7 @@ from keras_ecg.data.label_draws import draw_normal
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
-from keras_ecg.experiments.predictors import feature_sets, read_beats
+from keras_ecg.experiments.predictors import feature_blocks, read_beats
 from keras_ecg.experiments.study import (
     headline,
     needed_weights,
@@ -47,10 +47,12 @@ def run_probe(config: Config) -> RunFolder:
     truth = {k: beats.columns[k][test] for k in ("record", "subject", "sample")} | {"y_true": label[test]}
     names = tuple(name for name in ("model", "untrained", "raw", "rhythm") if name in ("model", *wanted.controls))
     history = []
-    for name, blocks in feature_sets(config, beats, names):
-        scaled, found = standardized(blocks, train), []
-        for seed in wanted.seeds:
-            part = f"{name}_{seed}"
+    for name in names:
+        parts = [f"{name}_{seed}" for seed in wanted.seeds]
+        if not all(map(run.has_part, parts)):
+            scaled = standardized(feature_blocks(config, beats, name), train)
+        found = []
+        for seed, part in zip(wanted.seeds, parts, strict=True):
             if not run.has_part(part):
                 drawn = draw_normal(label, train, wanted.normal_beats, seed)
                 model = fit_probe(scaled[drawn], label[drawn], record[drawn], seed, balanced=False)

@@ -8,6 +8,7 @@ from keras_ecg.config import from_dict
 from keras_ecg.errors import InputError
 from keras_ecg.models import ablations, cnn_conformer, resnet1d, rhythm_encoder, window_classifier
 from keras_ecg.models.loading import load_model
+from keras_ecg.models.objectives import OBJECTIVES
 
 __all__ = ["MODELS", "RHYTHM_MODELS", "build_model", "load_model", "model_config"]
 
@@ -23,7 +24,7 @@ MODELS = {
     **RHYTHM_MODELS,
     **{
         objective: (window_classifier.WindowClassifierConfig, partial(window_classifier.build, objective))
-        for objective in ("mae", "contrastive")
+        for objective in OBJECTIVES
     },
 }
 

@@ -10,7 +10,9 @@ Shapes: B windows of a batch, V views of a window, T samples, L leads, N tokens,
 Departures from the papers: CLOCS takes the mean over positive pairs of -log(pair / all pairs of the row), so that a
 patient's windows compete with each other; here it is the mean over rows of -log(all positive pairs / all pairs), which
 is zero where each patient's windows are alike. The two are equal where each patient has one window in the batch. CLOCS
-has no projection head; here all objectives have SimCLR's, and the encoder's tokens are averaged before it.
+has no projection head; here all objectives have SimCLR's, and the encoder's tokens are averaged before it. At the level
+of tokens, NT-Xent asks which token of the other view is of the same moment, among all of the batch: the views must keep
+time, and stretches of zeros make of it a cloze.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from keras import layers, ops
 from keras_ecg.signals.window_augment import WindowAugment, augment_windows
 
 OBJECTIVES = ("nt_xent", "cmsc", "cmlc", "cmsmlc")
+LEVELS = ("window", "token")
 
 
 def views_of(signals, objective: str, augment: Callable | None = None):
@@ -94,15 +97,16 @@ def clocs_loss(views, patients, temperature: float = 0.1):
     return ops.sum(ops.mean(loss, -1) * (1 - ops.eye(count))) / (count * (count - 1))
 
 
-def log_n(patients, objective: str):
+def log_n(patients, objective: str, tokens: int = 1):
     """The loss of embeddings that are all equal: the log of how many candidates there are for each positive.
 
     Args:
         patients: (B,).
         objective: one of `OBJECTIVES`.
+        tokens: of each window that `nt_xent` tells apart.
     """
     if objective == "nt_xent":
-        return ops.log(2.0 * ops.cast(ops.shape(patients)[0], "float32") - 1)
+        return ops.log(2.0 * tokens * ops.cast(ops.shape(patients)[0], "float32") - 1)
     positive = ops.cast(ops.equal(patients[:, None], patients[None]), "float32")
     return -ops.mean(ops.log(ops.mean(positive, -1)))
 
@@ -121,13 +125,14 @@ class Contrastive(keras.Model):
     """An encoder under a contrastive objective.
 
     Called with views (..., T, L), or with a dict of `signals` (B, T, L) from which it makes its views (B, V, T, L), it
-    returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections` (..., K). It is fitted to a dict of
-    `signals` and `subject` (B,) int, or of ready `views` and `subject`; it logs `loss`, and `log_n`, which is the loss
-    at chance.
+    returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections` (..., K), or (..., N, K) at the
+    level of tokens. It is fitted to a dict of `signals` and `subject` (B,) int, or of ready `views` and `subject`; it
+    logs `loss`, and `log_n`, which is the loss at chance.
 
     Args:
         encoder: (B, T, L) to (B, N, D), built for the shape of a view (`view_shape`).
         objective: one of `OBJECTIVES`.
+        level: of what is told apart, one of `LEVELS`; `nt_xent` alone knows tokens.
         temperature: divides the cosines.
         projection: K, of both layers of the projection head.
         augment: of views that are made here; None leaves them as they are, which `nt_xent` refuses.
@@ -138,6 +143,7 @@ class Contrastive(keras.Model):
         self,
         encoder: keras.Model,
         objective: str = "nt_xent",
+        level: str = "window",
         temperature: float = 0.1,
         projection: int = 128,
         augment: WindowAugment | None = None,
@@ -147,7 +153,9 @@ class Contrastive(keras.Model):
         super().__init__(**kwargs)
         if objective not in OBJECTIVES:
             raise ValueError(f"no objective {objective!r}: one of {', '.join(OBJECTIVES)}")
-        self.encoder, self.objective = encoder, objective
+        if level not in LEVELS or (level == "token" and objective != "nt_xent"):
+            raise ValueError(f"no level {level!r} of {objective}: window, or of nt_xent token")
+        self.encoder, self.objective, self.level = encoder, objective, level
         self.temperature, self.projection = temperature, projection
         self.augment, self.seed = augment, seed
         self.generator = keras.random.SeedGenerator(seed)
@@ -175,20 +183,26 @@ class Contrastive(keras.Model):
         outer = (-1, *signals.shape[1:-2])
         x = self.encoder(ops.reshape(signals, (-1, *signals.shape[-2:])), training=training)
         embeddings = ops.mean(ops.cast(x, "float32"), 1)  # (B V, D)
-        projections = self.project(self.hidden(embeddings))
+        told = embeddings if self.level == "window" else x
+        projections = self.project(self.hidden(told))
         return {
             "embeddings": ops.reshape(embeddings, (*outer, embeddings.shape[-1])),
-            "projections": ops.reshape(projections, (*outer, self.projection)),
+            "projections": ops.reshape(projections, (*outer, *projections.shape[1:])),
         }
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        z = y_pred["projections"]  # (B, V, K)
+        z = y_pred["projections"]  # (B, V, K), or (B, V, N, K)
         if self.objective == "nt_xent":
-            return nt_xent(z[:, 0], z[:, 1], self.temperature)
+            z1, z2 = (ops.reshape(z[:, v], (-1, self.projection)) for v in range(2))
+            return nt_xent(z1, z2, self.temperature)
         return clocs_loss(z, x["subject"], self.temperature)
 
+    def chance(self, patients):
+        """The loss of a batch of windows of these patients (B,) whose embeddings are all equal."""
+        return log_n(patients, self.objective, 1 if self.level == "window" else self.encoder.output_shape[1])
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.log_n.update_state(log_n(x["subject"], self.objective))
+        self.log_n.update_state(self.chance(x["subject"]))
         return self.get_metrics_result()
 
     def get_config(self):
@@ -196,6 +210,7 @@ class Contrastive(keras.Model):
             **super().get_config(),
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "objective": self.objective,
+            "level": self.level,
             "temperature": self.temperature,
             "projection": self.projection,
             "augment": None if self.augment is None else asdict(self.augment),

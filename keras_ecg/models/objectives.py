@@ -21,6 +21,7 @@ class ContrastiveConfig:
     """Knobs of the contrastive objectives."""
 
     objective: str = "nt_xent"  # or cmsc (halves in time), cmlc (leads), cmsmlc (both)
+    level: str = "window"  # or token: of nt_xent, whose views must then keep time
     encoder: str = "cnn_transformer"  # or cnn, cnn_lstm, cnn_attention_lstm
     encoder_options: dict = field(default_factory=dict)
     temperature: float = 0.1
@@ -32,7 +33,9 @@ def build_contrastive(shape: tuple[int, int], config: ContrastiveConfig, seed: i
     """An encoder of views under a contrastive objective."""
     encoder = build_encoder(config.encoder, view_shape(shape, config.objective), config.encoder_options)
     augment = config.augment if config.augment.probability else None
-    return Contrastive(encoder, config.objective, config.temperature, config.projection, augment, seed)
+    if config.level == "token" and augment and (augment.time_warp or augment.permutation):
+        raise ValueError("level token needs augment.time_warp and augment.permutation of 0")
+    return Contrastive(encoder, config.objective, config.level, config.temperature, config.projection, augment, seed)
 
 
 OBJECTIVES = {"mae": (MAEConfig, MaskedAutoencoder), "contrastive": (ContrastiveConfig, build_contrastive)}

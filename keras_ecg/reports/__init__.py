@@ -10,8 +10,8 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation import curves
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
-from keras_ecg.reports import details, few_labels, pretraining, results, rhythm
-from keras_ecg.reports.page import count, document, section, text
+from keras_ecg.reports import details, few_labels, pretraining, results, rhythm, superclasses
+from keras_ecg.reports.page import cautions, count, document, text
 
 __all__ = ["write_report"]
 
@@ -41,6 +41,8 @@ STUDIES = {
     "fewshot_disjoint": "Few labels, patients apart",
     "fewshot_random": "Few labels, random beats: leaky, for comparison only",
     "fewshot_subsampling": "Few labels, patients split again and again",
+    "probe_ds1_ds2": "A linear probe, trained on DS1, tested on DS2",
+    "probe_superclasses": "A linear probe of PTB-XL's superclasses",
 }
 
 
@@ -79,6 +81,8 @@ def write_report(folder: Path | str) -> Path:
         size, sections = rhythm.subtitle(metrics), rhythm.sections(folder, metrics, config, environment, history)
     elif kind == "few_labels":
         size, sections = few_labels.subtitle(metrics), few_labels.sections(folder, metrics, config, environment)
+    elif kind == "superclasses":
+        size, sections = superclasses.subtitle(metrics), superclasses.sections(folder, metrics, environment)
     else:
         size, sections = beat_subtitle(metrics), beat_sections(folder, metrics, config, environment, history)
     name, title = str(environment.get("model", "model")), str(config.get("title", "Heartbeats"))
@@ -95,11 +99,9 @@ def beat_sections(folder: Path, metrics: dict, config: dict, environment: dict, 
     predictions = load_predictions(folder / file_name())
     strips = read_npz(folder / "strips.npz") if (folder / "strips.npz").is_file() else None
     name = str(environment.get("model", "model"))
-    cautions = results.warnings(metrics, environment.get("skipped_records") or [])
-    listed = "<ul>" + "".join(f"<li>{line}</li>" for line in cautions) + "</ul>"
     return [
         results.cards(metrics),
-        section("warnings", "Read this first", listed, kind="warnings") if cautions else "",
+        cautions("Read this first", results.warnings(metrics, environment.get("skipped_records") or [])),
         details.protocol(metrics, config, environment, predictions),
         results.comparison(metrics, name),
         results.classes(metrics),

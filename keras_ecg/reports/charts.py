@@ -254,15 +254,16 @@ def by_labels(lines: dict[str, dict], titles: dict[str, str]) -> str:
     """Figures against the number of labels: one panel per figure, one line per predictor, the first one heavy."""
     with matplotlib.rc_context(STYLE):
         drawing, panels = axes(10.4, 3.4, len(titles))
+        sizes = list(next(iter(lines.values())))
         for ax, (figure, title) in zip(panels, titles.items(), strict=True):
             for k, (label, by_size) in enumerate(lines.items()):
-                at = np.arange(len(by_size))
+                at = np.array([sizes.index(size) for size in by_size])
                 mean = [of[figure]["mean"] for of in by_size.values()]
                 spread = [of[figure]["sd"] or 0 for of in by_size.values()]
                 ax.errorbar(
                     at + 0.04 * (k - len(lines) / 2), mean, spread, label=label, color=CLASS_COLOURS[k % 5],
                     linewidth=2.4 if not k else 1.2, marker="o", markersize=4, capsize=2, elinewidth=0.8,
                 )  # fmt: skip
-            ax.set(title=title, xlabel="labels", xticks=at, xticklabels=list(by_size))
+            ax.set(title=title, xlabel="labels", xticks=range(len(sizes)), xticklabels=sizes)
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, **LEGEND)
     return svg(drawing, f"{', '.join(titles.values())} by number of labels: {', '.join(lines)}", "by_labels")

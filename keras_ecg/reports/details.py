@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_ecg.databases.mitdb import CLASSES, DS1, SEED_TRAIN
+from keras_ecg.databases.mitdb import CLASSES, SPLITS
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import EXPLANATIONS, SECTIONS, STATISTICS
 from keras_ecg.predictions import Predictions
 from keras_ecg.reports import charts
 from keras_ecg.reports.page import class_label, count, definitions, figure, number, section, signed, table, text
 
-SPLITS = {
+STATEMENTS = {
     "ds1_ds2": "DS1 → DS2 (de Chazal et al. 2004): 22 records train, 22 others test",
     "seed": "38 training records against the seven test records of the closest public work",
     "records": "training and test records named in the configuration",
@@ -24,6 +25,7 @@ STATISTICS_USED = {
     "waveforms": "transductive: the median beat of the whole test record, without its labels",
     "difference_quantiles": "transductive: how far the whole test record's beats are from that one, without labels",
     "rr_features": "not causal: RR intervals before and after the beat, without labels",
+    "relative": "transductive: the median over the whole test record's beats is taken off the features, without labels",
     "transductive": "transductive: statistics of the whole test record, without its labels, enter the features",
     "causal": "causal: of a test record only what precedes the beat enters the features, without its labels",
 }
@@ -38,11 +40,17 @@ def _strings(values: object, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, values
 
 
+def _probes(environment: dict) -> bool:
+    """Whether the run is a probe of a frozen encoder."""
+    return str(environment.get("study")).startswith("probe_")
+
+
 def _statistics(config: dict, environment: dict) -> list[str]:
     """What the features take from a whole test record, as the configuration and the run declare it."""
-    loader = config.get("loader", {})
-    of_loader = ("waveforms", "difference_quantiles", "rr_features")
-    used = [f"{STATISTICS_USED[k]} <code>(loader.{k})</code>" for k in of_loader if loader.get(k)]
+    names = {f"loader.{k}": k for k in ("waveforms", "difference_quantiles", "rr_features")}
+    if _probes(environment):
+        names = {"finetuning.relative": "relative", "finetuning.rhythm": "rr_features"}
+    used = [f"{STATISTICS_USED[k]} <code>({name})</code>" for name, k in names.items() if at(config, name)]
     for key, value in (*_strings(config), *_strings(environment)):
         if value in STATISTICS_USED and key != "command":
             used.append(f"{STATISTICS_USED[value]} <code>({text(key)})</code>")
@@ -53,9 +61,9 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
     """What was trained on what, and what the test records gave away."""
     model, evaluation = metrics["model"], config.get("evaluation", {})
     split, folds = evaluation.get("split", ""), metrics.get("folds")
-    train = {"ds1_ds2": DS1, "seed": SEED_TRAIN}.get(split, evaluation.get("train_records", ()))
+    train, _ = SPLITS.get(split, (evaluation.get("train_records", ()), ()))
     train = [str(record) for record in train]
-    statement = SPLITS.get(split, text(split))
+    statement = STATEMENTS.get(split, text(split))
     if folds:
         statement = f"{len(folds)}-fold cross-validation over subjects; every beat is predicted once, out of its fold"
         train = []
@@ -65,6 +73,11 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
     beats, sequences = config.get("beats", {}), config.get("sequences", {})
     inputs = f"lead {text(beats.get('lead', '?'))}, {text(sequences.get('length', '?'))} beats in a sequence"
     inputs += ", RR intervals" if config.get("loader", {}).get("rr_features") else ""
+    normalization = f"{text(config.get('loader', {}).get('normalize', ''))}: fitted on the training records only"
+    if _probes(environment):
+        inputs = f"lead {text(beats.get('lead', '?'))}; tokens of {text(environment.get('weights', ''))} near the beat"
+        inputs += ", RR features" if at(config, "finetuning").get("rhythm") else ""
+        normalization = "features are standardized on the training records"
     skipped = environment.get("skipped_records") or []
     tested = np.unique(predictions.record).tolist()
     scored = ", ".join(f"{class_label(c)} {count(model['class_counts'][c])}" for c in CLASSES)
@@ -76,10 +89,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         ("classes (AAMI)", scored),
         ("one man, two records", SAME_MAN if "201" in train and "202" in tested else ""),
         ("input", inputs),
-        (
-            "normalization",
-            f"{text(config.get('loader', {}).get('normalize', ''))}: fitted on the training records only",
-        ),
+        ("normalization", normalization),
         ("selection", text(environment.get("selection", SELECTION))),
         ("test-record statistics", "; ".join(used) or "the configuration declares none"),
         ("seeds", text(", ".join(map(str, model["seeds"])))),
@@ -104,7 +114,7 @@ def records(metrics: dict, worst: int = 3) -> str:
         cells += [number(row[f"ec57.{t}.{k}"]) for t in ("SVEB", "VEB") for k in kinds]
         rows.append(("worst" if row["record"] in named else "", cells))
     names = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1")
-    whole = {m: _mean(metrics["model"], m) for m in names}
+    whole = {m: at(metrics["model"], m)["mean"] for m in names}
     # The records whose absence moves the macro-F1 most stand out.
     swing = sorted(rest.values(), key=lambda row: -abs((row["macro_f1_nsvf"] or 0) - (whole["macro_f1_nsvf"] or 0)))
     moved = {row["record"] for row in swing[: worst if len(rest) > worst else 0]}
@@ -119,12 +129,6 @@ def records(metrics: dict, worst: int = 3) -> str:
     unfolded = " open" if len(rest) <= 25 else ""
     rows2 = f"<details{unfolded}><summary>Without each record</summary>{note2}{table(head2, lead + without)}</details>"
     return section("records", "Per record", note, table(head, rows), rows2 if without else "")
-
-
-def _mean(figures: dict, name: str) -> float | None:
-    for part in name.split("."):
-        figures = figures[part]
-    return figures["mean"]
 
 
 def _change(value: float | None, whole: float | None) -> str:
@@ -145,16 +149,10 @@ def repeats(metrics: dict) -> str:
             for row in metrics["folds"]
         ]
         for kind, label in (("fold_mean", "mean over folds"), ("fold_sd", "sd over folds")):
-            cells = [number(_spread(metrics["fold_spread"], m)[kind]) for m in names]
+            cells = [number(at(metrics["fold_spread"], m)[kind]) for m in names]
             rows.append(("lead" if kind == "fold_mean" else "", [label, "", "", *cells]))
         out += "<h3>Test folds</h3>" + table(["", "records", "beats", *titles], rows)
     return section("repeats", "Seeds and folds" if "folds" in metrics else "Seeds", out)
-
-
-def _spread(figures: dict, name: str) -> dict:
-    for part in name.split("."):
-        figures = figures[part]
-    return figures
 
 
 def training(columns: dict[str, np.ndarray], wanted: tuple[str, ...] = ()) -> str:

@@ -2,10 +2,24 @@
 
 from pathlib import Path
 
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import explain, title_of
 from keras_ecg.reports import charts
 from keras_ecg.reports.details import environment_section
-from keras_ecg.reports.page import bar, count, definitions, estimate, figure, number, section, signed, span, table, text
+from keras_ecg.reports.page import (
+    alarms,
+    card_row,
+    count,
+    definitions,
+    estimate,
+    figure,
+    figure_card,
+    number,
+    paired,
+    section,
+    table,
+    text,
+)
 
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
 PROTOCOLS = {
@@ -22,10 +36,9 @@ MODES = {
 
 def sections(folder: Path, metrics: dict, config: dict, environment: dict) -> list[str]:
     """The page's sections, in order."""
-    alarms = "<ul>" + "".join(f"<li><strong>{text(alarm)}</strong></li>" for alarm in metrics["alarms"]) + "</ul>"
     return [
         cards(metrics),
-        section("warnings", "Alarms", alarms, kind="warnings") if metrics["alarms"] else "",
+        alarms(metrics),
         protocol(metrics, config, environment),
         comparison(metrics, str(environment.get("model", "model"))),
         curves(metrics, str(environment.get("model", "model"))),
@@ -46,17 +59,14 @@ def subtitle(metrics: dict) -> list[str]:
 def cards(metrics: dict) -> str:
     """The figures with most labels, each with its interval and the best control."""
     size, figures = list(metrics["model"]["labels"].items())[-1]
-    out = ""
-    for name, title in TITLES.items():
-        value = figures[name]
-        best = max((c["labels"][size][name]["mean"] for c in metrics["controls"].values()), default=None)
-        shown = number(value["mean"]) + (f" <small>± {value['sd']:.3f}</small>" if value["sd"] is not None else "")
-        ends = [f"95 % interval {span(value)}"] if span(value) else []
-        ends += [f"◇ best control {best:.3f}"] if best is not None else []
-        tip = f'<span title="{text(explain(name))}">{title}, {size} labels</span>'
-        out += f'<div class="card"><div class="name">{tip}</div><div class="value">{shown}</div>'
-        out += f'{bar(value, best)}<div class="range">{"<br>".join(ends)}</div></div>\n'
-    return f'<div class="cards">{out}</div>'
+    return card_row(
+        figure_card(
+            f'<span title="{text(explain(name))}">{title}, {size} labels</span>',
+            figures[name],
+            [at(control["labels"], size).get(name, {}) for control in metrics["controls"].values()],
+        )
+        for name, title in TITLES.items()
+    )
 
 
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
@@ -64,6 +74,8 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
     wanted = config.get("finetuning", {})
     relative = wanted.get("relative") and wanted.get("mode") == "probe"
     share = 1 - metrics["model"]["abnormal"] / metrics["model"]["beats"]
+    chosen_on = config.get("evaluation", {}).get("selected_on")
+    settled = f"; what is probed was settled inside records {text(' '.join(chosen_on))}" if chosen_on else ""
     pairs = [
         ("protocol", text(PROTOCOLS.get(wanted.get("protocol"), wanted.get("protocol", "")))),
         ("encoder", text(environment.get("weights", ""))),
@@ -75,7 +87,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ),
         ("draw", "half of the labels normal, half not; uniform over the pool's beats of each, by seed"),
         ("always normal", f"accuracy {share:.3f}, macro-F1 {share / (1 + share):.3f}: accuracy alone says little"),
-        ("selection", "on the given labels alone"),
+        ("selection", f"regularization on the given labels alone{settled}"),
     ]
     return section("protocol", "Protocol", definitions(pairs))
 
@@ -86,26 +98,18 @@ def comparison(metrics: dict, name: str) -> str:
     sizes = list(metrics["model"]["labels"])
     for size in sizes:
         for k, (label, figures) in enumerate({name: metrics["model"], **metrics["controls"]}.items()):
+            if size not in figures["labels"]:
+                continue  # a control that was not asked with so many
             shown = text(name) if not k else f"control: {text(title_of(label))}"
             cells = [estimate(figures["labels"][size][m]) for m in TITLES]
             rows.append(("lead" if not k else "", [f"{size} labels, {shown}", *cells]))
     out = table(["", *TITLES.values()], rows, kind="tight")
-    paired = []
-    for control, by_size in metrics["differences"].items():
-        for size, differences in by_size.items():
-            cells = []
-            for m in TITLES:
-                d = differences[m]
-                kind = ("better" if d["low"] > 0 else "worse") if d["excludes_zero"] else ""
-                ends = f'<span class="ci">{signed(d["low"])} to {signed(d["high"])}</span>'
-                cells.append(f'<span class="{kind}">{signed(d["difference"])}</span>{ends}')
-            paired.append(("", [f"{size} labels, minus {text(title_of(control))}", *cells]))
-    if paired:
-        out += "<h3>Paired differences</h3>" + table(["model", *TITLES.values()], paired)
-        out += (
-            '<p class="note">Both sides are scored on the same resampled subjects. A coloured difference has a 95 % '
-            "interval that excludes 0.</p>"
-        )
+    differences = [
+        (f"{size} labels, minus {text(title_of(control))}", [figures[m] for m in TITLES])
+        for control, by_size in metrics["differences"].items()
+        for size, figures in by_size.items()
+    ]
+    out += paired(TITLES.values(), differences)
     lead = "Mean ± standard deviation over draws of labels; below it the 95 % interval by bootstrap over subjects."
     return section("comparison", "Against the controls", f'<p class="note">{lead}</p>', out)
 

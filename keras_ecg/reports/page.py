@@ -38,13 +38,25 @@ def span(figure: dict | None, digits: int = 2) -> str:
     return f"{figure['low']:.{digits}f}–{figure['high']:.{digits}f}"
 
 
-def estimate(figure: dict | None) -> str:
-    """A table cell's content: mean, sd over seeds, interval below."""
+def mean_sd(figure: dict | None) -> str:
+    """Mean and sd over seeds; a dash where the figure is undefined."""
     if not figure or figure.get("mean") is None:
         return DASH
-    sd = f" <small>± {figure['sd']:.3f}</small>" if figure.get("sd") is not None else ""
+    return number(figure["mean"]) + (f" <small>± {figure['sd']:.3f}</small>" if figure.get("sd") is not None else "")
+
+
+def estimate(figure: dict | None) -> str:
+    """A table cell's content: mean, sd over seeds, interval below."""
     ends = span(figure)
-    return f"{figure['mean']:.3f}{sd}" + (f'<span class="ci">{ends}</span>' if ends else "")
+    return mean_sd(figure) + (f'<span class="ci">{ends}</span>' if ends else "")
+
+
+def difference(figure: dict) -> str:
+    """A table cell's content: a paired difference, coloured where its interval excludes 0, interval below."""
+    low, high = figure["low"], figure["high"]
+    kind = ("better" if low > 0 else "worse") if figure["excludes_zero"] else ""
+    ends = "" if low is None else f'<span class="ci">{signed(low)} to {signed(high)}</span>'
+    return f'<span class="{kind}">{signed(figure["difference"])}</span>{ends}'
 
 
 def bar(figure: dict, reference: float | None = None) -> str:
@@ -61,6 +73,27 @@ def bar(figure: dict, reference: float | None = None) -> str:
         inside += f'<u style="left:{100 * reference:.1f}%"></u>'
     inside += f'<b style="left:{100 * figure["mean"]:.1f}%"></b>'
     return f'<div class="bar" role="img" aria-label="{words}">{inside}</div>'
+
+
+def card(name: str, value: str, scale: str, lines: list[str]) -> str:
+    """A headline figure: its name, its value, a scale or none, and lines of small print."""
+    return (
+        f'<div class="card"><div class="name">{name}</div><div class="value">{value}</div>{scale}'
+        f'<div class="range">{"<br>".join(lines)}</div></div>\n'
+    )
+
+
+def figure_card(name: str, figure: dict, controls: Iterable[dict]) -> str:
+    """The card of a figure from 0 to 1, with its interval and the best of its controls."""
+    best = max((mean for c in controls if (mean := c.get("mean")) is not None), default=None)
+    lines = [f"95 % interval {span(figure)}"] if span(figure) else []
+    lines += ["no beats of this class"] if figure["mean"] is None else []
+    lines += [f"◇ best control {best:.3f}"] if best is not None else []
+    return card(name, mean_sd(figure), bar(figure, best), lines)
+
+
+def card_row(cards: Iterable[str]) -> str:
+    return f'<div class="cards">{"".join(cards)}</div>'
 
 
 def class_label(name: str) -> str:
@@ -83,6 +116,17 @@ def table(head: Iterable[str], rows: Iterable[tuple[str, list[str]]], kind: str 
     )
 
 
+def paired(head: Iterable[str], rows: list[tuple[str, list[dict]]]) -> str:
+    """The table of a model's differences from its controls, rows of label and figures; nothing without rows."""
+    if not rows:
+        return ""
+    cells = table(["model", *head], [("", [label, *map(difference, figures)]) for label, figures in rows])
+    return (
+        f'<h3>Paired differences</h3>{cells}<p class="note">Both sides are scored on the same resampled subjects. A '
+        "coloured difference has a 95 % interval that excludes 0.</p>"
+    )
+
+
 def figure(image: str, caption: str = "", kind: str = "") -> str:
     caption = f"<figcaption>{caption}</figcaption>" if caption else ""
     return f'<figure class="{kind}">{image}{caption}</figure>'
@@ -96,6 +140,17 @@ def definitions(pairs: Iterable[tuple[str, str]]) -> str:
 def section(anchor: str, title: str, *content: str, kind: str = "") -> str:
     attribute = f' class="{kind}"' if kind else ""
     return f'<section id="{anchor}"{attribute}>\n<h2>{title}</h2>\n' + "\n".join(filter(None, content)) + "\n</section>"
+
+
+def cautions(title: str, lines: Iterable[str]) -> str:
+    """The section of what a reader must know before believing a figure, from HTML lines; nothing without lines."""
+    listed = "".join(f"<li>{line}</li>" for line in lines)
+    return section("warnings", title, f"<ul>{listed}</ul>", kind="warnings") if listed else ""
+
+
+def alarms(metrics: dict) -> str:
+    """The section of a run's alarms."""
+    return cautions("Alarms", (f"<strong>{text(alarm)}</strong>" for alarm in metrics["alarms"]))
 
 
 def document(title: str, header: str, links: list[tuple[str, str]], body: str, footer: str) -> str:

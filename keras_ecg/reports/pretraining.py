@@ -2,21 +2,32 @@
 
 from pathlib import Path
 
-from keras_ecg.explanations import explain, title_of
+from keras_ecg.explanations import REFERENCES, explain, title_of
 from keras_ecg.predictions import read_npz
 from keras_ecg.reports import charts
 from keras_ecg.reports.details import environment_section, training
-from keras_ecg.reports.page import bar, count, definitions, estimate, figure, number, section, span, table, text
-
-REFERENCE = {"masked": "the loss of predicting each window's mean", "contrastive": "log N, the loss at chance"}
+from keras_ecg.reports.page import (
+    alarms,
+    bar,
+    card,
+    card_row,
+    count,
+    definitions,
+    estimate,
+    figure,
+    number,
+    section,
+    span,
+    table,
+    text,
+)
 
 
 def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict) -> list[str]:
     """The page's sections, in order."""
-    alarms = "<ul>" + "".join(f"<li><strong>{text(alarm)}</strong></li>" for alarm in metrics["alarms"]) + "</ul>"
     return [
         cards(metrics),
-        section("warnings", "Alarms", alarms, kind="warnings") if metrics["alarms"] else "",
+        alarms(metrics),
         protocol(metrics, config, environment),
         comparison(metrics, str(environment.get("model", "model"))),
         pictures(folder, config),
@@ -36,18 +47,13 @@ def cards(metrics: dict) -> str:
     model = metrics["model"]
     loss = model["relative_loss"]
     controls = [c["relative_loss"]["mean"] for c in metrics["controls"].values()]
-    ends = [f"of {REFERENCE[metrics['kind']]}"] + ([f"95 % interval {span(loss, 3)}"] if span(loss) else [])
+    ends = [f"of {REFERENCES[metrics['kind']]}"] + ([f"95 % interval {span(loss, 3)}"] if span(loss) else [])
     ends += [f"◇ best control {min(controls):.3f}"] if controls else []
-    shown = [("held-out loss", number(loss["mean"]), bar(loss, min([*controls, 1.0])), ends)]
+    shown = [card("held-out loss", number(loss["mean"]), bar(loss, min([*controls, 1.0])), ends)]
     if "effective_rank" in model:
         of = f"of {model['dimensions']} dimensions; 1 is a collapse"
-        shown.append(("effective rank", number(model["effective_rank"], 1), "", [of]))
-    out = "".join(
-        f'<div class="card"><div class="name">{name}</div><div class="value">{value}</div>{scale}'
-        f'<div class="range">{"<br>".join(lines)}</div></div>\n'
-        for name, value, scale, lines in shown
-    )
-    return f'<div class="cards">{out}</div>'
+        shown.append(card("effective rank", number(model["effective_rank"], 1), "", [of]))
+    return card_row(shown)
 
 
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
@@ -92,7 +98,7 @@ def comparison(metrics: dict, name: str) -> str:
         cells = [estimate(of[k]) if isinstance(of[k], dict) else number(of[k]) for k in figures]
         rows.append((kind, [label, *cells, *(estimate(of["databases"][d]) for d in databases)]))
     heads = [f'<span title="{text(explain(k))}">{k.replace("_", " ")}</span>' for k in figures]
-    share = f"The relative loss is a share of {REFERENCE[metrics['kind']]}. Intervals: bootstrap over subjects."
+    share = f"The relative loss is a share of {REFERENCES[metrics['kind']]}. Intervals: bootstrap over subjects."
     note = f'<p class="note">{share}</p>'
     return section(
         "comparison",

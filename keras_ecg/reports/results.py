@@ -1,19 +1,19 @@
 """The report's sections of results: headline, controls, classes, confusion, curves."""
 
 from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import explain, title_of
 from keras_ecg.reports import charts
 from keras_ecg.reports.page import (
-    bar,
+    card_row,
     class_label,
     count,
     definitions,
     estimate,
     figure,
-    number,
+    figure_card,
+    paired,
     section,
-    signed,
-    span,
     table,
     text,
 )
@@ -40,13 +40,6 @@ COMPARED = ("accuracy", "macro_f1_nsvf", "macro_f1_five", *(f"classes.{c}.f1" fo
 PAIRED = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1")
 
 
-def get(figures: dict, name: str) -> dict:
-    """The figure (mean, sd, low, high) at a dotted name; empty when absent."""
-    for part in name.split("."):
-        figures = figures.get(part) or {}
-    return figures
-
-
 def tip(name: str) -> str:
     """A heading that explains itself when pointed at."""
     return f'<span title="{text(explain(name))}">{TITLES[name]}</span>'
@@ -61,7 +54,7 @@ def warnings(metrics: dict, skipped: list) -> list[str]:
             f"<strong>The predictor has collapsed:</strong> one class takes {share} of the beats in some seed."
         )
     absent = [c for c in CLASSES if not model["class_counts"][c]]
-    never = [c for c in CLASSES if c not in absent and get(model, f"classes.{c}.positive_predictivity")["mean"] is None]
+    never = [c for c in CLASSES if c not in absent and at(model, f"classes.{c}.positive_predictivity")["mean"] is None]
     few = {c: n for c in CLASSES if 0 < (n := model["class_counts"][c]) < 20}
     if absent:
         lines.append(f"No beat of class {', '.join(absent)} is scored: its figures are undefined and left out.")
@@ -72,9 +65,7 @@ def warnings(metrics: dict, skipped: list) -> list[str]:
             f"Few beats of class {', '.join(f'{c} ({n})' for c, n in few.items())}: read those figures with care."
         )
     for control, differences in metrics["differences"].items():
-        low = [
-            TITLES[m] for m in PAIRED[:2] if (d := get(differences, m)) and not (d["excludes_zero"] and d["low"] > 0)
-        ]
+        low = [TITLES[m] for m in PAIRED[:2] if (d := at(differences, m)) and not (d["excludes_zero"] and d["low"] > 0)]
         if low:
             lines.append(f"Not demonstrably above the control <em>{text(title_of(control))}</em> in {', '.join(low)}.")
     if len(model["seeds"]) < 3:
@@ -86,17 +77,10 @@ def warnings(metrics: dict, skipped: list) -> list[str]:
 
 def cards(metrics: dict) -> str:
     """The headline figures, each with its interval and the best control."""
-    out = ""
-    for name in HEADLINE:
-        value = get(metrics["model"], name)
-        controls = [v for c in metrics["controls"].values() if (v := get(c, name).get("mean")) is not None]
-        best = max(controls, default=None)
-        shown = number(value["mean"]) + (f" <small>± {value['sd']:.3f}</small>" if value["sd"] is not None else "")
-        ends = [f"95 % interval {span(value)}"] if span(value) else ["no beats of this class"]
-        ends += [f"◇ best control {best:.3f}"] if best is not None else []
-        out += f'<div class="card"><div class="name">{tip(name)}</div><div class="value">{shown}</div>'
-        out += f'{bar(value, best)}<div class="range">{"<br>".join(ends)}</div></div>\n'
-    return f'<div class="cards">{out}</div>'
+    return card_row(
+        figure_card(tip(name), at(metrics["model"], name), [at(c, name) for c in metrics["controls"].values()])
+        for name in HEADLINE
+    )
 
 
 def comparison(metrics: dict, name: str) -> str:
@@ -109,23 +93,13 @@ def comparison(metrics: dict, name: str) -> str:
         rows.append(("group" if not k else "", f"control: {text(title_of(control))}", figures))
         if "without_q" in figures:
             rows.append(("", f"control: {text(title_of(control))}, without class Q", figures["without_q"]))
-    cells = [(kind, [label, *(estimate(get(figures, m)) for m in COMPARED)]) for kind, label, figures in rows]
+    cells = [(kind, [label, *(estimate(at(figures, m)) for m in COMPARED)]) for kind, label, figures in rows]
     out = table(["", *(tip(m) for m in COMPARED)], cells, kind="tight")
-    paired = []
-    for control, differences in metrics["differences"].items():
-        cells = []
-        for m in PAIRED:
-            d = get(differences, m)
-            kind = ("better" if d["low"] > 0 else "worse") if d["excludes_zero"] else ""
-            ends = "" if d["low"] is None else f'<span class="ci">{signed(d["low"])} to {signed(d["high"])}</span>'
-            cells.append(f'<span class="{kind}">{signed(d["difference"])}</span>{ends}')
-        paired.append(("", [f"minus {text(title_of(control))}", *cells]))
-    if paired:
-        out += "<h3>Paired differences</h3>" + table(["model", *(tip(m) for m in PAIRED)], paired)
-        out += (
-            '<p class="note">Both sides are scored on the same resampled subjects. A coloured difference has a 95 % '
-            "interval that excludes 0.</p>"
-        )
+    differences = [
+        (f"minus {text(title_of(control))}", [at(figures, m) for m in PAIRED])
+        for control, figures in metrics["differences"].items()
+    ]
+    out += paired([tip(m) for m in PAIRED], differences)
     resamples = f"{metrics['bootstrap']['resamples']:,}"
     lead = (
         "Mean ± standard deviation over seeds of single models; below it the 95 % interval by bootstrap over subjects "
@@ -143,7 +117,7 @@ def classes(metrics: dict) -> str:
         (
             "",
             [f'{class_label(c)} <small class="soft">{CLASS_NAMES[c]}</small>', count(model["class_counts"][c])]
-            + [estimate(get(model, f"classes.{c}.{m}")) for m in columns],
+            + [estimate(at(model, f"classes.{c}.{m}")) for m in columns],
         )
         for c in CLASSES
     ]
@@ -160,7 +134,7 @@ def classes(metrics: dict) -> str:
         "VEB, and an unclassifiable beat called S no false SVEB. Counts are means over seeds.</p>"
     )
     overall = definitions(
-        (tip(m), estimate(get(model, m)).replace('<span class="ci">', " <small>(").replace("</span>", ")</small>"))
+        (tip(m), estimate(at(model, m)).replace('<span class="ci">', " <small>(").replace("</span>", ")</small>"))
         for m in ("balanced_accuracy", "kappa", "jk_index", "macro_auroc", "ece")
     )
     return section("classes", "Per class", table(head, rows), overall) + section(

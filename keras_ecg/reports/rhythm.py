@@ -5,20 +5,26 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg.databases.cinc2017 import CLASSES
+from keras_ecg.evaluation.names import at
+from keras_ecg.evaluation.rhythm import BASELINES
 from keras_ecg.explanations import explain, title_of
 from keras_ecg.predictions import read_npz
 from keras_ecg.reports import charts, rhythm_charts
 from keras_ecg.reports.details import environment_section, training
 from keras_ecg.reports.page import (
-    bar,
+    alarms,
+    card,
+    card_row,
     count,
     definitions,
     estimate,
     figure,
+    figure_card,
+    mean_sd,
     number,
+    paired,
     section,
     signed,
-    span,
     table,
     text,
 )
@@ -33,19 +39,12 @@ TITLES = {
     "classes.~.f1": "F1 noisy",
     "ece": "calibration error",
 }
-HEADLINE = ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1", "ece")
+HEADLINE = ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1")
 COMPARED = tuple(TITLES)
 PAIRED = ("score", "accuracy", "classes.N.f1", "classes.A.f1", "classes.O.f1", "classes.~.f1")
 SCORE = (
     "The score is the challenge's: the mean F1 of N, A and O. The noisy class may be called; its F1 is not averaged."
 )
-
-
-def get(figures: dict, name: str) -> dict:
-    """The figure at a dotted name; empty when absent."""
-    for part in name.split("."):
-        figures = figures.get(part) or {}
-    return figures
 
 
 def tip(name: str) -> str:
@@ -67,10 +66,9 @@ def subtitle(metrics: dict) -> list[str]:
 def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict) -> list[str]:
     """The page's sections, in order."""
     name = str(environment.get("model", "model"))
-    alarms = "<ul>" + "".join(f"<li><strong>{text(alarm)}</strong></li>" for alarm in metrics["alarms"]) + "</ul>"
     return [
         cards(metrics),
-        section("warnings", "Alarms", alarms, kind="warnings") if metrics["alarms"] else "",
+        alarms(metrics),
         protocol(metrics, config, environment),
         comparison(metrics, name),
         classes(metrics),
@@ -85,22 +83,11 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict, histo
 
 
 def cards(metrics: dict) -> str:
-    """The headline figures, each with its interval and the best baseline."""
-    out = ""
-    baselines = [c for k, c in metrics["controls"].items() if k in ("always_n", "boosting_rr")]
-    for name in HEADLINE:
-        value = get(metrics["model"], name)
-        best = max((get(c, name).get("mean") or 0 for c in baselines), default=None) if name != "ece" else None
-        ends = [f"95 % interval {span(value)}"] if span(value) else []
-        ends += [f"◇ best control {best:.3f}"] if best is not None else []
-        if name == "ece":
-            ends.append(f"before temperature scaling {number(metrics['model']['ece_before']['mean'])}")
-        sd = f" <small>± {value['sd']:.3f}</small>" if value.get("sd") is not None else ""
-        out += (
-            f'<div class="card"><div class="name">{tip(name)}</div><div class="value">{number(value["mean"])}{sd}</div>'
-        )
-        out += f'{bar(value, best)}<div class="range">{"<br>".join(ends)}</div></div>\n'
-    return f'<div class="cards">{out}</div>'
+    """The headline figures, each with its interval and the best baseline; the calibration error before and after."""
+    model, baselines = metrics["model"], [c for k, c in metrics["controls"].items() if k in BASELINES]
+    scaled = [figure_card(tip(name), at(model, name), [at(c, name) for c in baselines]) for name in HEADLINE]
+    before = f"before temperature scaling {number(model['ece_before']['mean'])}"
+    return card_row([*scaled, card(tip("ece"), mean_sd(model["ece"]), "", [before])])
 
 
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
@@ -141,27 +128,17 @@ def comparison(metrics: dict, name: str) -> str:
     rows = [("lead", text(name), model)]
     rows += [("", "ensemble of the seeds", model["ensemble"])] if "ensemble" in model else []
     rows += [("", text(title_of(c)), f) for c, f in metrics["controls"].items()]
-    cells = [(kind, [shown, *(estimate(get(f, m)) for m in COMPARED)]) for kind, shown, f in rows]
+    cells = [(kind, [shown, *(estimate(at(f, m)) for m in COMPARED)]) for kind, shown, f in rows]
     drawn = {name: model, **{title_of(c): f for c, f in metrics["controls"].items()}}
-    lines = {shown: {m: get(f, m) for m in COMPARED} for shown, f in drawn.items()}
+    lines = {shown: {m: at(f, m) for m in COMPARED} for shown, f in drawn.items()}
     titles = {m: TITLES[m] for m in ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1")}
     out = figure(rhythm_charts.comparison(lines, titles), "Means over seeds, 95 % intervals.")
     out += table(["", *(tip(m) for m in COMPARED)], cells, kind="tight")
-    paired = []
-    for control, found in metrics["differences"].items():
-        cells = []
-        for m in PAIRED:
-            d = get(found, m)
-            kind = ("better" if d["low"] > 0 else "worse") if d["excludes_zero"] else ""
-            ends = f'<span class="ci">{signed(d["low"])} to {signed(d["high"])}</span>'
-            cells.append(f'<span class="{kind}">{signed(d["difference"])}</span>{ends}')
-        paired.append(("", [f"minus {text(title_of(control))}", *cells]))
-    if paired:
-        out += "<h3>Paired differences</h3>" + table(["model", *(tip(m) for m in PAIRED)], paired)
-        out += (
-            '<p class="note">Both sides are scored on the same resampled recordings. A coloured difference has a 95 % '
-            "interval that excludes 0.</p>"
-        )
+    pairs = [
+        (f"minus {text(title_of(control))}", [at(found, m) for m in PAIRED])
+        for control, found in metrics["differences"].items()
+    ]
+    out += paired([tip(m) for m in PAIRED], pairs)
     lead = f"{SCORE} Mean ± standard deviation over seeds of single models; below it the 95 % interval by bootstrap."
     return section("comparison", "Against the controls", f'<p class="note">{lead}</p>', out)
 
@@ -174,7 +151,7 @@ def classes(metrics: dict) -> str:
         (
             "",
             [f'{label(c)} <small class="soft">{CLASS_NAMES[c]}</small>', count(model["class_counts"][c])]
-            + [estimate(get(model, f"classes.{c}.{m}")) for m in columns],
+            + [estimate(at(model, f"classes.{c}.{m}")) for m in columns],
         )
         for c in CLASSES
     ]

@@ -3,9 +3,12 @@
 published.json is {"CLAIM": {"run": "FOLDER", "title": "...", "ablations": {"label": "FOLDER"}}}; only "run" is needed.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
+from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
+from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import title_of
 from keras_ecg.files import read_json, write_json, write_text
 
@@ -36,6 +39,13 @@ TITLES = {
     "mitdb-kfold": "MIT-BIH, patient-wise k-fold over 44 records",
     "mitdb-fewshot-disjoint": "MIT-BIH, normal or not from few labels, patients apart",
     "mitdb-fewshot-random": "MIT-BIH, normal or not from few labels of random beats: leaky, for comparison only",
+    "ptbxl-contrastive": "PTB-XL, five superclasses, linear probe of a contrastive encoder of twelve leads",
+    "nt-xent": "NT-Xent on unlabelled windows",
+    "cmsc": "CMSC on unlabelled windows",
+    "cmsmlc": "CMSMLC on unlabelled windows of twelve leads",
+    "mitdb-probe-mae": "MIT-BIH, DS1 → DS2, linear probe of the masked autoencoder",
+    "mitdb-probe-nt-xent": "MIT-BIH, DS1 → DS2, linear probe of the NT-Xent encoder",
+    "mitdb-probe-cmsc": "MIT-BIH, DS1 → DS2, linear probe of the CMSC encoder",
     "mae": "Masked autoencoder on unlabelled windows",
     "cinc2017-kfold": "CinC 2017, rhythm of whole recordings, five folds, labels v3; score: mean F1 of N, A, O",
     "cinc2017-final": "CinC 2017, one fold, whose model `predict.py --task rhythm` uses",
@@ -63,13 +73,6 @@ def run_names(claims: dict) -> list[str]:
     return list(dict.fromkeys(f for c in claims.values() for f in (c["run"], *c.get("ablations", {}).values())))
 
 
-def look_up(figures: dict, name: str) -> dict | None:
-    """The figure at a dotted name of a nested dict."""
-    for part in name.split("."):
-        figures = figures.get(part) if isinstance(figures, dict) else None
-    return figures
-
-
 def cell(figure: dict | None) -> str:
     """`0.951 ± 0.002 (0.930–0.970)`: mean, sd over seeds, 95 % interval over subjects; a dash where undefined."""
     if not figure or figure.get("mean") is None:
@@ -78,8 +81,12 @@ def cell(figure: dict | None) -> str:
     return text + (f" ({figure['low']:.2f}–{figure['high']:.2f})" if figure.get("low") is not None else "")
 
 
+def _head(columns: Collection[str]) -> list[str]:
+    return ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+
+
 def _row(label: str, figures: dict) -> str:
-    return f"| {label} | " + " | ".join(cell(look_up(figures, name)) for name in COLUMNS) + " |"
+    return f"| {label} | " + " | ".join(cell(at(figures, name)) for name in COLUMNS) + " |"
 
 
 def _read(runs: Path, name: str, file: str) -> dict:
@@ -93,10 +100,13 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     """Markdown rows of one claim: the model, what belongs beside it, ablations, controls."""
     metrics = _read(runs, claim["run"], "metrics.json")
     if metrics.get("kind") in PLAIN_TABLES:
-        return PLAIN_TABLES[metrics["kind"]](metrics, full)
+        others = {label: _read(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
+        seeds = len(metrics["model"].get("seeds", ()))
+        label = f"**model**, {seeds} seed{'s' * (seeds > 1)}" if metrics["kind"] == "rhythm" else "**pretrained**"
+        return PLAIN_TABLES[metrics["kind"]](named_figures(metrics, label, others), full)
     name = _read(runs, claim["run"], "environment.json").get("model", "model")
     seeds = len(metrics["model"]["seeds"])
-    rows = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
+    rows = _head(COLUMNS.values())
     rows.append(_row(f"**{name}**, {seeds} seed{'s' * (seeds > 1)}", metrics["model"]))
     for part, label in PARTS.items():
         if part in metrics["model"] and full:
@@ -112,50 +122,64 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     return rows
 
 
-def few_labels_table(metrics: dict, full: bool) -> list[str]:
+def named_figures(metrics: dict, model: str, others: dict[str, dict] | None = None) -> dict[str, dict]:
+    """The figures of the model, of others beside it, and of its controls, each by the name of its row."""
+    controls = {f"control: {title_of(c)}": of for c, of in metrics["controls"].items()}
+    return {model: metrics["model"], **(others or {}), **controls}
+
+
+def few_labels_table(named: dict[str, dict], full: bool) -> list[str]:
     """Rows of a study with few labels: in full every number of labels, else the most."""
     names = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
-    sizes = list(metrics["model"]["labels"])
-    rows = ["| | " + " | ".join(names.values()) + " |", "|---|" + "---|" * len(names)]
+    sizes = list(next(iter(named.values()))["labels"])
+    rows = _head(names.values())
     for size in sizes if full else sizes[-1:]:
-        for label, of in {"**pretrained**": metrics["model"], **metrics["controls"]}.items():
-            shown = label if label.startswith("*") else f"control: {title_of(label)}"
-            cells = " | ".join(cell(of["labels"][size][name]) for name in names)
-            rows.append(f"| {shown}, {size} labels | {cells} |")
+        for label, of in named.items():
+            if size in of["labels"]:
+                cells = " | ".join(cell(of["labels"][size][name]) for name in names)
+                rows.append(f"| {label}, {size} labels | {cells} |")
     return rows
 
 
-def pretraining_table(metrics: dict, full: bool) -> list[str]:
-    """Rows of a pretraining: the held-out loss beside its controls', by database."""
-    databases = list(metrics["model"].get("databases", {}))
-    rows = [
-        "| | " + " | ".join(["held-out loss over chance", *databases]) + " |",
-        "|---|" + "---|" * (1 + len(databases)),
-    ]
-    for label, of in {"**pretrained**": metrics["model"], **metrics["controls"]}.items():
-        shown = label if label.startswith("*") else f"control: {title_of(label)}"
-        cells = " | ".join(cell(f) for f in (of["relative_loss"], *of.get("databases", {}).values()))
-        rows.append(f"| {shown} | {cells} |")
+def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
+    """Rows of a pretraining: the held-out loss beside its controls', by database; the rank of embeddings."""
+    first = next(iter(named.values()))
+    databases = list(first.get("databases", {}))
+    ranked = ["effective rank of embeddings"] if "effective_rank" in first else []
+    rows = _head(["held-out loss over chance", *databases, *ranked])
+    for label, of in named.items():
+        cells = [cell(f) for f in (of["relative_loss"], *(of.get("databases", {}).get(d) for d in databases))]
+        cells += [f"{of['effective_rank']:.1f} of {of['dimensions']}"] if ranked else []
+        rows.append(f"| {label} | {' | '.join(cells)} |")
     return rows
 
 
-def rhythm_table(metrics: dict, full: bool) -> list[str]:
-    """Rows of a study of rhythms: the model, its ensemble, the controls; the calibration error before and after."""
-    rows = ["| | " + " | ".join(RHYTHM_COLUMNS.values()) + " |", "|---|" + "---|" * len(RHYTHM_COLUMNS)]
-    model, seeds = metrics["model"], len(metrics["model"]["seeds"])
-    lines = {f"**model**, {seeds} seed{'s' * (seeds > 1)}": model}
-    lines |= {"ensemble of the seeds": model["ensemble"]} if full and "ensemble" in model else {}
-    lines |= {f"control: {title_of(name)}": of for name, of in metrics["controls"].items()}
-    for label, of in lines.items():
-        rows.append(f"| {label} | " + " | ".join(cell(look_up(of, name)) for name in RHYTHM_COLUMNS) + " |")
+def rhythm_table(named: dict[str, dict], full: bool) -> list[str]:
+    """Rows of a study of rhythms: the model, in full its ensemble, the controls; the calibration error both ways."""
+    rows = _head(RHYTHM_COLUMNS.values())
+    for label, of in named.items():
+        rows.append(f"| {label} | {' | '.join(cell(at(of, name)) for name in RHYTHM_COLUMNS)} |")
+        if full and "ensemble" in of:
+            cells = (cell(at(of["ensemble"], name)) for name in RHYTHM_COLUMNS)
+            rows.append(f"| {PARTS['ensemble']} | {' | '.join(cells)} |")
+    return rows
+
+
+def superclasses_table(named: dict[str, dict], full: bool) -> list[str]:
+    """Rows of a probe of PTB-XL's superclasses: in full each of them, else their mean."""
+    names = {"macro AUROC": "macro_auroc"} | ({c: f"classes.{c}.auroc" for c in SUPERCLASSES} if full else {})
+    rows = _head(names)
+    for label, of in named.items():
+        rows.append(f"| {label} | {' | '.join(cell(at(of, name)) for name in names.values())} |")
     return rows
 
 
 PLAIN_TABLES = {
-    "rhythm": rhythm_table,
     "few_labels": few_labels_table,
     "masked": pretraining_table,
     "contrastive": pretraining_table,
+    "superclasses": superclasses_table,
+    "rhythm": rhythm_table,
 }
 
 
@@ -163,7 +187,8 @@ def size_of(metrics: dict) -> str:
     """What was scored, in words."""
     model = metrics["model"]
     if "recordings" in model:
-        return f"{model['recordings']:,} recordings"
+        people = f" of {model['subjects']:,} patients" if "macro_auroc" in model else ""
+        return f"{model['recordings']:,} recordings{people}"
     if "beats" not in model:
         return f"{model['windows']:,} held-out windows of {model['subjects']} subjects"
     records = f" of {model['records']} records" if "records" in model else ""

@@ -3,12 +3,13 @@
 import shutil
 from pathlib import Path
 
-from keras_ecg.encoders import Contract, read_contract
+from keras_ecg.contract import Contract
+from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
-from keras_ecg.explanations import title_of
+from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import atomic, read_json, write_text
 from keras_ecg.runs.folder import RunFolder
-from keras_ecg.runs.index import RUNS, cell
+from keras_ecg.runs.index import RUNS, cell, named_figures
 
 MOST_BYTES = 5_000_000
 SOURCES = {
@@ -74,8 +75,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
         for database, t in contract.seen.items()
     ]
     sources = [(s["database"], " ".join(s["records"]) or "all records") for s in config["windows"]["sources"]]
-    controls = {f"control: {title_of(c)}": f for c, f in metrics["controls"].items()}
-    losses = {"this encoder": metrics["model"], **controls}
+    losses = [row(label, cell(of["relative_loss"])) for label, of in named_figures(metrics, "this encoder").items()]
     return CARD.format(
         name=name,
         run=contract.run,
@@ -89,8 +89,8 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
         seen="\n".join(seen),
         records="\n".join(f"- {database}: {records}" for database, records in sources),
         held_out=config["windows"]["validation_fraction"],
-        reference="log N" if metrics["kind"] == "contrastive" else "the loss of predicting each window's mean",
-        losses="\n".join(row(label, cell(of["relative_loss"])) for label, of in losses.items()),
+        reference=REFERENCES[metrics["kind"]],
+        losses="\n".join(losses),
     )
 
 

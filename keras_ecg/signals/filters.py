@@ -40,6 +40,16 @@ def resample(signal: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     return (filtered + level).astype(signal.dtype)
 
 
+def clean(signal: np.ndarray, from_hz: float, to_hz: float, band: tuple[float, ...]) -> np.ndarray:
+    """A signal (T,) or (T, L) at another rate, and band-passed there; an empty band filters nothing.
+
+    Raises:
+        ValueError: as `bandpass`.
+    """
+    signal = resample(signal, from_hz, to_hz)
+    return bandpass(signal, to_hz, *band) if band else signal
+
+
 def moved_peaks(samples: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     """Where sample indices (n,) of the original signal lie in the resampled one."""
     return np.rint(np.asarray(samples) * (to_hz / from_hz)).astype(np.int64)

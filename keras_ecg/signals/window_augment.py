@@ -30,6 +30,7 @@ class WindowAugment:
     time_warp: float = 0.2  # standard deviation of the log of the speed
     permutation: int = 4  # segments that change places
     zero_mask: float = 0.2  # share of the window
+    zero_stretches: int = 1  # that make up this share, but for where they overlap
     dropout_mask: float = 0.1  # share of each lead's samples
     noise: float = 0.1  # standard deviation, of the lead's own
 
@@ -96,13 +97,21 @@ def permutation(signals, seed, segments: int):
     return _pick(signals, ops.cast(ops.argsort(place, 1), "int32"))
 
 
-def zero_mask(signals, seed, share: float):
-    """Zeroes one stretch of windows (B, T, L), `share` of T long, in all leads."""
+def zero_mask(signals, seed, share: float, stretches: int = 1):
+    """Zeroes stretches of windows (B, T, L), in all leads; they may overlap.
+
+    Args:
+        signals: (B, T, L).
+        seed: see above.
+        share: of T, how long all of them are.
+        stretches: how many.
+    """
     rows, samples = ops.shape(signals)[0], signals.shape[1]
-    length, time = round(share * samples), np.arange(samples, dtype=np.int32)[:, None]
-    start = keras.random.uniform((rows, 1, 1), dtype="float32", seed=_draws(seed)())
+    length, time = round(share * samples / stretches), np.arange(samples, dtype=np.int32)
+    start = keras.random.uniform((rows, stretches, 1), dtype="float32", seed=_draws(seed)())
     start = ops.cast(start * (samples - length + 1), "int32")
-    return ops.where((time >= start) & (time < start + length), ops.zeros_like(signals), signals)
+    hidden = ops.any((time >= start) & (time < start + length), 1)[..., None]  # (B, T, 1)
+    return ops.where(hidden, ops.zeros_like(signals), signals)
 
 
 def dropout_mask(signals, seed, share: float):
@@ -138,7 +147,8 @@ def augment_windows(signals, seed, config: WindowAugment = WindowAugment()):  # 
     for name, augmentation in AUGMENTATIONS.items():
         chance, drawn = key(), key()
         if strength := getattr(config, name):
-            changed = augmentation(signals, drawn, strength)
+            more = (config.zero_stretches,) if name == "zero_mask" else ()
+            changed = augmentation(signals, drawn, strength, *more)
             chosen = keras.random.uniform((ops.shape(signals)[0], 1, 1), seed=chance) < config.probability
             signals = ops.where(chosen, changed, signals)
     return signals

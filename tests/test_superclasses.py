@@ -1,0 +1,158 @@
+"""PTB-XL's folds and superclasses, and the probe of encoders on them, on recordings made up for the purpose."""
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import write_signals
+from sklearn.metrics import roc_auc_score
+
+from keras_ecg.config import Config, from_dict
+from keras_ecg.contract import Contract
+from keras_ecg.data.windows import pack_windows, refuse_subjects, window_records
+from keras_ecg.databases import ptbxl
+from keras_ecg.encoders import save_encoder
+from keras_ecg.errors import InputError
+from keras_ecg.evaluation import evaluate_run
+from keras_ecg.experiments.pretrain import test_subjects as forbidden_subjects
+from keras_ecg.experiments.superclasses import run_superclasses
+from keras_ecg.metrics import resampled_auroc
+from keras_ecg.models.objectives import build_objective
+from keras_ecg.predictions import read_npz, write_npz
+from keras_ecg.runs import verify_run
+
+HAS = np.array([[0, 0, 0, 1, 1], [0, 1, 1, 1, 0], [1, 0, 1, 0, 1], [1, 1, 0, 0, 0]])  # of the four of each fold
+RATE, LEADS = 100.0, tuple(lead.upper() for lead in ptbxl.LEADS)  # as its headers write them
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    """Forty patients with a recording each; what they have is how fast which lead swings."""
+    folder, rng = tmp_path_factory.mktemp("ptbxl"), np.random.default_rng(0)
+    codes = dict(zip(("NORM", "IMI", "NDT", "LAFB", "LVH"), ptbxl.SUPERCLASSES, strict=True))
+    with open(folder / ptbxl.STATEMENTS, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["", "diagnostic", "diagnostic_class"])
+        writer.writerows([[code, 1.0, name] for code, name in codes.items()] + [["SR", "", ""]])
+    rows, at = [], np.arange(round(4 * RATE)) / RATE
+    for k in range(40):
+        has = HAS[k // 10]
+        signals = rng.normal(0, 0.1, (len(at), 12)) + np.sin(2 * np.pi * 2 * at)[:, None]
+        signals[:, :5] += has * np.sin(2 * np.pi * 9 * at)[:, None]
+        name = f"records500/0/{k:05d}_hr"
+        write_signals(folder / "records500" / "0", f"{k:05d}_hr", signals, RATE, LEADS)
+        held = {code: 0.0 for code, there in zip(codes, has, strict=True) if there} | {"SR": 100.0}
+        rows.append([k, f"{100 + k}.0", str(held), k % 10 + 1, name.replace("500", "100"), name])
+    with open(folder / ptbxl.TABLE, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_lr", "filename_hr"])
+        writer.writerows(rows[::-1])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """An encoder of single leads that has seen twelve, and one that has seen a lead of another name."""
+    folder = tmp_path_factory.mktemp("encoders")
+    options = {"objective": "cmlc", "encoder": "cnn", "encoder_options": {"width": 8, "dropout": 0.0}}
+    keras.utils.set_random_seed(0)
+    encoder = build_objective("contrastive", (200, 12), options).encoder
+    for name, leads in (("twelve", ptbxl.LEADS), ("one", ("MLII",))):
+        (folder / name).mkdir()
+        save_encoder(folder / name, encoder, Contract(2.0, RATE, leads))
+    return folder
+
+
+def config_of(database, weights, tmp_path, **finetuning) -> Config:
+    plain = {
+        "database": {"name": "ptbxl", "data_dir": str(database), "runs_dir": str(tmp_path / "runs")},
+        "model": {"name": "contrastive", "options": {"weights": str(weights / "twelve")}},
+        "finetuning": {"protocol": "superclasses", "against": [str(weights / "one")], **finetuning},
+        "evaluation": {"bootstrap": 20},
+    }
+    return from_dict(Config, plain)
+
+
+def test_the_tables_are_read(database):
+    found = ptbxl.read_diagnoses(database)
+    assert found.ecg_id.tolist() == list(range(40)) and found.subject[3] == "103"
+    assert found.record[7] == "records500/0/00007_hr" and found.fold[7] == 8
+    np.testing.assert_array_equal(found.superclasses, np.repeat(HAS, 10, axis=0))  # a likelihood of 0 counts
+
+
+def test_published_counts():
+    if not os.environ.get("PTBXL_DIR"):
+        pytest.skip("PTBXL_DIR does not name the database")
+    found = ptbxl.read_diagnoses(os.environ["PTBXL_DIR"])
+    if len(found.record) == 2992:
+        assert found.superclasses.sum(0).tolist() == [1433, 665, 703, 602, 346]
+        assert (found.superclasses.sum(1) == 0).sum() == 61 and len(np.unique(found.subject)) == 2900
+        assert (np.isin(found.fold, ptbxl.TRAIN_FOLDS).sum(), (found.fold == 9).sum()) == (2331, 333)
+    on_one_side = {s: set(found.fold[found.subject == s]) for s in np.unique(found.subject)}
+    assert all(len(folds) == 1 for folds in on_one_side.values())
+
+
+def test_pretraining_takes_the_training_folds_alone(database, tmp_path):
+    source = {"database": "ptbxl", "folder": str(database)}
+    plain = {"length_seconds": 4.0, "leads": list(ptbxl.LEADS), "tfrecord_dir": str(tmp_path / "packed")}
+    config = from_dict(Config, {"windows": {**plain, "sources": [{**source, "folds": [1, 2]}]}})
+    manifest = pack_windows(config, 1, quiet=True)
+    assert {e["subject"] for e in window_records(manifest).values()} == {
+        f"ptbxl/{100 + k}" for k in range(40) if k % 10 < 2
+    }
+    refuse_subjects(manifest, forbidden_subjects(config))
+    everyone = from_dict(Config, {"windows": {**plain, "sources": [source]}})
+    with pytest.raises(InputError, match="test subjects"):
+        refuse_subjects(pack_windows(everyone, 1, quiet=True), forbidden_subjects(everyone))
+    odd = from_dict(Config, {"windows": {**plain, "sources": [{"database": "own", "folder": "x", "folds": [1]}]}})
+    with pytest.raises(InputError, match="PTB-XL alone has folds"):
+        pack_windows(odd, 1, quiet=True)
+
+
+def test_weighted_areas_are_those_of_repeated_examples():
+    rng = np.random.default_rng(0)
+    positive, score = rng.random(60) < 0.4, rng.integers(0, 12, 60) / 12  # with ties
+    counts = rng.integers(0, 4, (5, 60))
+    expected = [roc_auc_score(np.repeat(positive, c), np.repeat(score, c)) for c in counts]
+    np.testing.assert_allclose(resampled_auroc(positive, score, counts), expected)
+    assert np.isnan(resampled_auroc(positive, score, positive[np.newaxis])).all()
+
+
+def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
+    run = run_superclasses(config_of(database, weights, tmp_path))
+    stored = {path.stem: read_npz(path) for path in run.path.glob("predictions*.npz")}
+    assert {name.removeprefix("predictions_") for name in stored} == {
+        "predictions", "lead_ii", "untrained", "raw", "one", "one_lead_ii",
+    }  # fmt: skip
+    for arrays in stored.values():
+        assert arrays["ecg_id"].tolist() == [9, 19, 29, 39] and arrays["probabilities"].shape == (1, 4, 5)
+    # The same encoder under a contract that names other leads.
+    np.testing.assert_array_equal(stored["predictions"]["probabilities"], stored["predictions_one"]["probabilities"])
+    metrics = evaluate_run(run.path, bootstrap=20)
+    expected = [roc_auc_score(y, p) for y, p in zip(stored["predictions"]["y_true"].T,
+                stored["predictions"]["probabilities"][0].T.astype("f8"), strict=True)]  # fmt: skip
+    assert metrics["model"]["macro_auroc"]["mean"] == pytest.approx(np.mean(expected))
+    assert metrics["differences"]["one"]["macro_auroc"]["difference"] == 0
+    assert any("random encoder" in alarm for alarm in metrics["alarms"])  # it has learnt nothing
+    assert verify_run(run.path)[1] == []
+    page = (run.path / "report.html").read_text()
+    assert "fold 10" in page and "AUROC STTC" in page
+    assert "ALARM" in capsys.readouterr().out
+    assert run_superclasses(config_of(database, weights, tmp_path)).path == run.path
+
+
+def test_bad_input(database, weights, tmp_path):
+    config = config_of(database, weights, tmp_path)
+    with pytest.raises(InputError, match="a pretrained encoder"):
+        run_superclasses(replace(config, model=replace(config.model, options={})))
+    with pytest.raises(InputError, match=ptbxl.TABLE):
+        run_superclasses(replace(config, database=replace(config.database, data_dir=str(tmp_path))))
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    write_npz(bad / "predictions.npz", ecg_id=np.arange(3))
+    with pytest.raises(InputError, match="no array"):
+        evaluate_run(bad)
