@@ -46,7 +46,6 @@ EXPLANATIONS = {
     "confusion.row_share": "The same as a share of the row.",
     "score": "Mean F1 of normal rhythm, atrial fibrillation and other rhythm (N, A, O), as the challenge scores.",
     "macro_f1_four": "Mean F1 of N, A, O and noisy.",
-    "recordings": "Whole recordings that are scored.",
     "ece_before": "The calibration error before temperature scaling.",
     "temperature": "What the logits are divided by, set on training recordings that trained nothing else.",
     "calibration.*.count": "Predictions in the bin of confidence, all seeds, before or after temperature scaling.",
