@@ -1,5 +1,7 @@
 """Studies of rhythms end to end: folds, controls, temperature, figures that can be recomputed, a recording named."""
 
+import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,26 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rhythms import RATE, config_of, recording, write_challenge
-from scipy.special import softmax
 from sklearn.metrics import f1_score
 
-from keras_ecg.calibration import fit_temperature, temper
+from keras_ecg.calibration import temper
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.controls import recording_table
 from keras_ecg.data.rhythm_records import pack_rhythm
 from keras_ecg.data.rhythm_stream import get_all_recordings
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm import load_rhythm
-from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_figures
 from keras_ecg.experiments.predict import name_rhythm
 from keras_ecg.experiments.rhythm import hold_out, rhythm_folds, run_rhythm_final, run_rhythm_kfold
-from keras_ecg.experiments.rhythm_checks import draw_recordings, without_stretches
+from keras_ecg.experiments.tune import held_out_subjects, run_tuning
 from keras_ecg.files import read_json
-from keras_ecg.metrics import confusion_matrix
 from keras_ecg.rhythm_training import class_weights, predict_rhythm, train_stages
 from keras_ecg.rhythms import load_rhythm_classifier
 from keras_ecg.runs import verify_run
-from keras_ecg.signals.disturb import add_noise, slowly_recorded, synthetic_noises
+from keras_ecg.runs.commands import main
 
 COUNTS = {"N": 16, "A": 10, "O": 10, "~": 8}
 
@@ -173,6 +172,42 @@ def test_the_command_names_a_rhythm(final, packed, tmp_path):
     assert head == "record,class,p_N,p_A,p_O,p_~" and sum(map(float, row.split(",")[2:])) == pytest.approx(1, abs=2e-4)
 
 
+def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, packed, tmp_path):
+    root, variant = tmp_path, changed(packed, evaluation={"first_folds": 1, "kfold_seeds": [5], "controls": False})
+    other = run_rhythm_kfold(variant)
+    for run in (kfold, other):
+        shutil.copytree(run.path, root / "Research_Runs" / run.path.name)
+    main(["--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
+    folder = root / "Research_Runs" / kfold.path.name
+    metrics, stored = read_json(folder / "metrics.json"), load_rhythm(folder / "predictions.npz")
+    own = np.isin(stored["record"], load_rhythm(other.path / "predictions.npz")["record"])
+    assert metrics["controls"]["one_fold"]["recordings"] == own.sum() < len(own)
+    scores = [
+        f1_score(stored["y_true"][own], p[own].argmax(1), labels=[0, 1, 2], average="macro", zero_division=0)
+        for p in stored["probabilities"]
+    ]
+    gap = np.mean(scores) - metrics["controls"]["one_fold"]["score"]["mean"]
+    assert metrics["differences"]["one_fold"]["score"]["difference"] == pytest.approx(gap)
+    assert not verify_run(folder)[1] and "one fold" in (folder / "report.html").read_text()
+    with pytest.raises(InputError, match="no finished study of rhythms"):
+        (folder / "environment.json").write_text("{}")
+        main(["--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
+
+
+def test_the_search_is_scored_by_the_challenges_score(packed, tmp_path):
+    (tmp_path / "space.yaml").write_text("model.options.width: {choice: [4, 8]}\n")
+    folders = {k: str(tmp_path / v) for k, v in (("space", "space.yaml"), ("directory", "t"), ("output", "best.yaml"))}
+    tuning = {"algorithm": "random", "max_trials": 2, "max_epochs": 1, "validation_fraction": 0.25, **folders}
+    best = run_tuning(changed(packed, tuning=tuning))
+    rows = list(csv.DictReader(next(tmp_path.glob("t/*/trials.csv")).read_text().splitlines()))
+    assert {row["model.options.width"] for row in rows} == {"4", "8"}
+    top = max(rows, key=lambda row: float(row["val_score"]))
+    assert best["model"]["options"]["width"] == int(top["model.options.width"])
+    train, held_out = held_out_subjects(changed(packed, tuning=tuning))
+    tested = rhythm_folds(packed)[1][0][1]
+    assert not {*train, *held_out} & set(tested) and not set(train) & set(held_out)
+
+
 def test_a_run_of_beats_names_no_rhythm(kfold):
     with pytest.raises(InputError, match="without weights for use"):
         load_rhythm_classifier(kfold.path)
@@ -204,63 +239,3 @@ def test_the_control_sees_intervals_alone(packed):
     assert features.shape == (44, 40) and np.isfinite(features).all()
     irregular = features[:, 18]  # spread of the intervals
     assert irregular[labels == 1].min() > irregular[labels == 0].max()
-
-
-def test_the_temperature_is_the_one_that_was_put_in():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (40000, 4))
-    labels = (softmax(logits, 1).cumsum(1) > rng.random((len(logits), 1))).argmax(1)
-    for temperature in (0.5, 1.0, 2.5):
-        found = fit_temperature(softmax(logits * temperature, 1), labels)
-        assert found == pytest.approx(temperature, rel=0.05)
-    p = softmax(logits[:5], 1)
-    np.testing.assert_allclose(temper(p, 2.0), softmax(logits[:5] / 2, 1), atol=1e-4)
-    np.testing.assert_allclose(temper(p, np.array([1, 2, 1, 2, 1.0]))[1], softmax(logits[1] / 2), atol=1e-4)
-
-
-def test_the_score_leaves_the_noisy_class_out():
-    truth, guess = np.array([0, 0, 1, 2, 3, 3]), np.array([0, 1, 1, 2, 0, 3])
-    found = rhythm_figures(confusion_matrix(truth, guess, 4))
-    each = f1_score(truth, guess, average=None)
-    assert found["score"] == pytest.approx(each[:3].mean()) and found["macro_f1_four"] == pytest.approx(each.mean())
-    assert found["classes.~.f1"] == pytest.approx(each[3])
-
-
-def test_noise_has_the_strength_that_it_is_given():
-    signal, _ = recording("N", 30, 0)
-    rng = np.random.default_rng(0)
-    from keras_ecg.signals.filters import bandpass
-
-    for draw in synthetic_noises(RATE).values():
-        noise = draw(len(signal), rng)
-        for snr in (20.0, 0.0):
-            added = add_noise(signal, noise, snr, RATE) - signal
-            power = bandpass(signal, RATE, 0.5, 40).var() / added.var()
-            assert 10 * np.log10(power) == pytest.approx(snr, abs=0.1)
-    slow = slowly_recorded(signal, RATE, 50.0)
-    assert len(slow) == len(signal)
-    spectrum = np.abs(np.fft.rfft(slow)) ** 2
-    assert spectrum[np.fft.rfftfreq(len(slow), 1 / RATE) > 27].sum() < 1e-3 * spectrum.sum()
-
-
-def test_deleted_stretches_are_flat_and_without_beats():
-    signal, beats = np.arange(1, 101, dtype=np.float32), np.array([0.05, 0.31, 0.95])
-    gone = np.array([[False] * 4, [True, False, False, True]])
-    signals, left = without_stretches(signal, beats, gone, 100.0)
-    np.testing.assert_array_equal(signals[0], signal)
-    assert not signals[1][:25].any() and not signals[1][75:].any() and signals[1][25:75].all()
-    assert left[0].tolist() == beats.tolist() and left[1].tolist() == [0.31]
-
-
-def test_deletion_compares_with_random():
-    base, mapped = np.full(50, 0.9), np.full((50, 1), 0.3)
-    random = np.full((50, 1, 3), 0.8)
-    (row,) = evaluate_deletion({"base": base, "mapped": mapped, "random": random, "shares": [0.2]}, 100, 0)["shares"]
-    assert (row["mapped"], row["random"], row["difference"]) == pytest.approx((0.6, 0.1, 0.5))
-    assert row["excludes_zero"]
-
-
-def test_drawn_recordings_hold_every_class():
-    known = {"record": np.array([f"r{k}" for k in range(100)]), "label": np.repeat([0, 1, 2, 3], [60, 20, 18, 2])}
-    place = draw_recordings(known, tuple(known["record"][::2]), 10, 0)
-    assert set(known["label"][place]) == {0, 1, 2, 3} and (place % 2 == 0).all() and len(set(place)) == len(place)

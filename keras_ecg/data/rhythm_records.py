@@ -26,7 +26,7 @@ from keras_ecg.databases import cinc2017, recordings
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, sha256
 from keras_ecg.parallel import each
-from keras_ecg.signals.filters import bandpass, check_band, resample
+from keras_ecg.signals import filters
 from keras_ecg.signals.qrs import detect_qrs
 from keras_ecg.signals.windows import fill_missing, zscore
 
@@ -59,9 +59,7 @@ def clean(signal: np.ndarray, rate: float, rhythm: Rhythm) -> tuple[np.ndarray, 
     """
     filled = fill_missing(signal[:, np.newaxis])[:, 0]
     beats = (detect_qrs(filled, rate) / rate).astype(np.float32)
-    out = resample(filled, rate, rhythm.sampling_rate_hz)
-    if rhythm.bandpass_hz:
-        out = bandpass(out, rhythm.sampling_rate_hz, *rhythm.bandpass_hz)
+    out = filters.clean(filled, rate, rhythm.sampling_rate_hz, rhythm.bandpass_hz)
     return zscore(out[:, np.newaxis])[:, 0].astype(np.float16), beats
 
 
@@ -151,7 +149,7 @@ def check_rhythm(config: Config) -> None:
     if not 0 < rhythm.crop_seconds <= rhythm.window_seconds:
         found = f"{rhythm.crop_seconds} s of {rhythm.window_seconds} s"
         raise InputError("rhythm.crop_seconds", found, "more than 0, at most rhythm.window_seconds", "correct it")
-    check_band(rhythm.bandpass_hz, rhythm.sampling_rate_hz, "rhythm.bandpass_hz")
+    filters.check_band(rhythm.bandpass_hz, rhythm.sampling_rate_hz, "rhythm.bandpass_hz")
 
 
 def plan_items(config: Config, jobs: int | None, quiet: bool) -> list[Item]:

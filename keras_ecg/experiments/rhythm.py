@@ -19,7 +19,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import rhythm_figures
 from keras_ecg.experiments.rhythm_checks import disturbed_predictions, occlusion
 from keras_ecg.experiments.study import open_folder, part_history, with_weights
-from keras_ecg.files import fingerprint
+from keras_ecg.files import atomic, fingerprint
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.models import load_model, model_config
 from keras_ecg.predictions import write_npz
@@ -66,6 +66,7 @@ def open_rhythm(config: Config, study: str, seeds: tuple[int, ...]) -> RunFolder
     class_weights(config)
     counts = rhythm_manifest(config)["class_counts"]
     details = {"seeds": list(seeds), "labels": config.rhythm.labels, "class_counts": counts}
+    details["seen_unlabelled"] = seen_unlabelled(config)
     return open_folder(config, study, IGNORED, rhythm_data(config), details)
 
 
@@ -90,6 +91,13 @@ def check_rhythm_contract(config: Config) -> None:
         given, wanted = getattr(rhythm, name), getattr(contract, name)
         if given != wanted:
             raise InputError(f"rhythm.{name}", str(given), f"{wanted} of {weights}", "set it, and pack again")
+
+
+def seen_unlabelled(config: Config) -> str:
+    """What a pretrained encoder saw, without labels, of the database whose recordings are tested; empty for nothing."""
+    weights = config.model.options.get("weights")
+    seen = read_contract(weights).seen.get(config.database.name) if weights else None
+    return f"{weights} was pretrained on {seen['records']:,} of them, without labels" if seen else ""
 
 
 def fit_rhythm_part(
@@ -124,7 +132,8 @@ def fit_rhythm_part(
     labels = known["label"][np.isin(known["record"], held_out)]
     temperature = fit_temperature(predict_rhythm(model, config, held_out), labels)
     if keep:
-        model.save(run.path / "model.keras")
+        with atomic(run.path / "model.keras") as partial:
+            model.save(partial)
     columns = {k: np.array([row[k] for row in history]) for k in history[0]}
     seconds = round(time.monotonic() - began, 1)
     run.save_part(

@@ -73,6 +73,8 @@ def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
     if "windows" in out:
         places = {"tfrecord_dir": "", "sources": [{**source, "folder": ""} for source in out["windows"]["sources"]]}
         out["windows"] = {**out["windows"], **places}
+    if "rhythm" in out:
+        out["rhythm"] = {**out["rhythm"], "tfrecord_dir": ""}
     return out
 
 
