@@ -86,7 +86,7 @@ def train_rhythm(
         stage: which classes it tells apart, a key of `STAGES`.
 
     Returns:
-        The model, and a row of its history for each epoch.
+        The model, without its optimizer, and a row of its history for each epoch.
 
     Raises:
         InputError: a damaged chunk, weights for another number of classes, or a loss that is not a number.
@@ -111,6 +111,7 @@ def train_rhythm(
     if not np.isfinite(history["loss"]).all():
         raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
+    model.optimizer = None  # its moments would be two thirds of the saved file
     return model, rows
 
 
