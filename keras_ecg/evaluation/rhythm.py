@@ -18,6 +18,7 @@ from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, nest
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, evaluate_robustness, rhythm_figures
+from keras_ecg.explanations import title_of
 from keras_ecg.predictions import control_files, file_name, read_npz
 
 ARRAYS = ("record", "subject", "y_true", "probabilities", "seeds", "fold")
@@ -174,7 +175,7 @@ def evaluate_rhythm(folder: Path, bootstrap: int, seed: int) -> dict:
         alarms.append("some seed calls every recording the same: no detector, whatever its accuracy")
     for name, found in out["differences"].items():
         if name in BASELINES and not found["score"]["low"] > 0:
-            alarms.append(f"not demonstrably better than the control {name}, by the score")
+            alarms.append(f"not demonstrably better than the control {title_of(name)}, by the score")
     for row in out.get("deletion", {}).get("shares", ()):
         if bootstrap and not row["low"] > 0:
             alarms.append(f"deleting {100 * row['share']:.0f} % by the map does not hurt more than deleting at random")

@@ -43,7 +43,8 @@ HEADLINE = ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1")
 COMPARED = tuple(TITLES)
 PAIRED = ("score", "accuracy", "classes.N.f1", "classes.A.f1", "classes.O.f1", "classes.~.f1")
 SCORE = (
-    "The score is the challenge's: the mean F1 of N, A and O. The noisy class may be called; its F1 is not averaged."
+    "The score is the challenge's: the mean F1 of N, A and O. The noisy class may be called; its F1 is not averaged. "
+    "Of the calibration errors only the model's is one after temperature scaling."
 )
 
 

@@ -23,7 +23,8 @@ def comparison(predictors: dict[str, dict], titles: dict[str, str]) -> str:
         for ax, (name, title) in zip(panels, titles.items(), strict=True):
             for y, (k, figures) in zip(at, enumerate(predictors.values()), strict=True):
                 found = figures[name]
-                ends = [[found["mean"] - found["low"]], [found["high"] - found["mean"]]] if found.get("low") else None
+                known = found.get("low") is not None
+                ends = [[found["mean"] - found["low"]], [found["high"] - found["mean"]]] if known else None
                 ax.errorbar(
                     found["mean"], y, xerr=ends, fmt="o", color=CLASS_COLOURS[0] if not k else CLASS_COLOURS[4],
                     markersize=7 if not k else 5, elinewidth=2 if not k else 1.2, capsize=2,

@@ -30,8 +30,6 @@ RHYTHM_COLUMNS = {
     "classes.A.f1": "F1 A",
     "classes.O.f1": "F1 O",
     "classes.~.f1": "F1 noisy",
-    "ece_before": "calibration error",
-    "ece": "tempered",
 }
 TITLES = {
     "mitdb-ds1-ds2": "MIT-BIH, DS1 → DS2",
@@ -155,13 +153,15 @@ def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
 
 
 def rhythm_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a study of rhythms: the model, in full its ensemble, the controls; the calibration error both ways."""
-    rows = _head(RHYTHM_COLUMNS.values())
+    """Rows of a study of rhythms: the model, in full its ensemble, the controls; only the model is tempered."""
+    rows = _head([*RHYTHM_COLUMNS.values(), "calibration error", "tempered"])
+    model = next(iter(named))
+    if full and "ensemble" in named[model]:
+        named = {model: named[model], PARTS["ensemble"]: named[model]["ensemble"], **named}
     for label, of in named.items():
-        rows.append(f"| {label} | {' | '.join(cell(at(of, name)) for name in RHYTHM_COLUMNS)} |")
-        if full and "ensemble" in of:
-            cells = (cell(at(of["ensemble"], name)) for name in RHYTHM_COLUMNS)
-            rows.append(f"| {PARTS['ensemble']} | {' | '.join(cells)} |")
+        errors = [of.get("ece_before"), of.get("ece")] if "ece_before" in of else [of.get("ece"), None]
+        cells = [*(at(of, name) for name in RHYTHM_COLUMNS), *errors]
+        rows.append(f"| {label} | {' | '.join(map(cell, cells))} |")
     return rows
 
 
