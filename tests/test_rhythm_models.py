@@ -12,6 +12,7 @@ from test_recording_rhythm import beats_of, padded
 from keras_ecg.errors import InputError
 from keras_ecg.layers.masked import LengthMask, MaskedBatchNorm, MaskedPooling
 from keras_ecg.models import RHYTHM_MODELS, build_model, load_model, model_config
+from keras_ecg.models.loading import find_encoder
 from keras_ecg.models.noise_first import noise_first
 from keras_ecg.models.rhythm_encoder import RecordingWindows
 from keras_ecg.models.rhythm_head import RhythmHeadConfig
@@ -174,6 +175,20 @@ def test_the_same_on_jax(name, tmp_path):
     )
     run_on_jax(script, str(tmp_path))
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), output(model, inputs), atol=1e-4)
+
+
+def test_a_pretrained_encoder_keeps_its_weights_and_a_random_one_has_others():
+    saved = load_model(find_encoder("mae") / "encoder.keras")
+    encoders = []
+    for options in ({"frozen_stages": -1}, {"random": True}):
+        model = build_model("rhythm_encoder", SHAPES, classes=4, options={"weights": "mae", "head": HEAD, **options})
+        assert np.isfinite(output(model, batch())).all()
+        encoders += [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    kept, anew = encoders
+    for own, there in zip(kept.weights, saved.weights, strict=True):
+        np.testing.assert_array_equal(own, there)
+    assert not kept.trainable_weights and len(anew.trainable_weights) == len(saved.trainable_weights)
+    assert any(np.abs(a.numpy() - b.numpy()).max() > 1e-2 for a, b in zip(anew.weights, saved.weights, strict=True))
 
 
 def test_two_stages_are_one_model(tmp_path):

@@ -1,6 +1,7 @@
 """What a trained rhythm model makes of disturbed recordings, and whether its maps show what it looks at."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import keras
 import numpy as np
@@ -38,11 +39,17 @@ def noises_of(config: Config, rate: float) -> tuple[dict, str]:
     folder = config.rhythm.robustness.noise_dir
     if not folder:
         return synthetic_noises(rate), "synthetic"
+    return recorded_noises(folder, rate), "MIT-BIH Noise Stress Test Database"
+
+
+@cache
+def recorded_noises(folder: str, rate: float) -> dict:
+    """Functions that draw stretches of nstdb's noises, brought to a rate."""
     found = {}
     for name, record in (("muscle noise", "ma"), ("baseline wander", "bw")):
         noise = recordings.read_recording(folder, record, annotations=None)
         found[name] = stretches(resample(noise.signals[:, 0], noise.sampling_rate_hz, rate))
-    return found, "MIT-BIH Noise Stress Test Database"
+    return found
 
 
 def disturbances(signal: np.ndarray, rate: float, config: Config, seed: int) -> Iterator[tuple[str, float, np.ndarray]]:
