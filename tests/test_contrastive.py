@@ -230,19 +230,53 @@ def test_the_logs_are_the_functions_of_the_batch(objective):
     assert set(logs) == {"loss", "log_n"}
 
 
-def test_tokens_are_told_apart_among_all_of_the_batch():
-    views = normal(6, 2, 64, 2)
+def test_tokens_find_their_own_stretch_among_all_of_the_batch():
+    x, bare = normal(6, 64, 2), normal(6, 64, 2, seed=1)
+    views = np.stack([x, bare], 1)
     model = built("nt_xent", level="token", temperature=0.3)
-    logs, z = loss_of(model, views), outputs(model, views)["projections"]
+    logs, out = loss_of(model, views), outputs(model, views)
     tokens = model.encoder.output_shape[1]
-    assert z.shape == (6, 2, tokens, 16) and tokens > 1
+    z, step = out["projections"], 64 // tokens
+    assert z.shape == (6, 2, tokens, 16) and tokens > 1 and out["embeddings"].shape == (6, 1, 16)
     expected = reference_nt_xent(z[:, 0].reshape(-1, 16), z[:, 1].reshape(-1, 16), 0.3)
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-4)
     np.testing.assert_allclose(logs["log_n"], np.log(2 * 6 * tokens - 1), rtol=1e-5)
+    np.testing.assert_allclose(z[:, 0], outputs(model, x)["projections"], atol=1e-5)  # the encoder sees the first alone
+    moved = bare.copy()
+    moved[:, step // 2 * 3 :] += 1  # beyond half a step after the first token's own
+    change = np.abs(outputs(model, np.stack([x, moved], 1))["projections"][:, 1] - z[:, 1]).max((0, 2))
+    assert change[0] == 0 and (change[1:] > 1e-3).all()
+    check_gradients(model, lambda: model(views)["projections"], ("key/bias",))
+
+
+def test_a_token_knows_its_stretch_wherever_it_stands():
+    model = built("nt_xent", level="token")
+    step = 64 // model.encoder.output_shape[1]
+    x = normal(3, 64, 2)
+    rolled = np.roll(x, step, 1)
+    found, later = (keras.ops.convert_to_numpy(model.moments(v)) for v in (x, rolled))
+    np.testing.assert_allclose(later[:, 2:], found[:, 1:-1], atol=1e-5)  # but where the stretch is cut off
+
+
+def test_the_bare_view_of_tokens_is_not_augmented(tmp_path):
+    x = normal(6, 64, 2)
+    model = built("nt_xent", level="token", augment=WindowAugment(1, 0, 0), seed=3)
+    views = keras.ops.convert_to_numpy(model.views(x, seed=5))
+    np.testing.assert_array_equal(views[:, 1], x)
+    np.testing.assert_array_equal(views[:, 0], keras.ops.convert_to_numpy(augment_windows(x, 5, model.augment)))
+    out = outputs(model, {"signals": x, "subject": PATIENTS})["projections"]
+    model.save(tmp_path / "model.keras")
+    again = outputs(load_model(tmp_path / "model.keras"), {"signals": x, "subject": PATIENTS})["projections"]
+    np.testing.assert_array_equal(again[:, 1], out[:, 1])
+
+
+def test_what_tokens_cannot_be_told_apart_of():
     with pytest.raises(ValueError, match="no level 'token' of cmsc"):
         built("cmsc", level="token")
     with pytest.raises(InputError, match="time_warp and augment.permutation of 0"):
         build_objective("contrastive", (64, 1), {"level": "token"})
+    with pytest.raises(ValueError, match="70 samples do not divide into 3 tokens"):
+        built("nt_xent", level="token", shape=(70, 1))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

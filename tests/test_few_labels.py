@@ -7,12 +7,12 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from keras_ecg.config import Config, Finetuning
-from keras_ecg.data.label_draws import POOL, draw_beats, protocol_records
+from keras_ecg.data.label_draws import POOL, Draw, draw_beats, protocol_records
 from keras_ecg.databases.mitdb import DS2, RECORDS, subject_of
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.few_labels import LEVELS, binary_figures, rounded
-from keras_ecg.experiments.predictors import Beats, feature_blocks
+from keras_ecg.experiments.predictors import Beats, Probe, feature_blocks
 from keras_ecg.explanations import explain
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import write_npz
@@ -244,6 +244,22 @@ def test_the_probe_chooses_its_regularization_inside_the_labels():
     assert few.predict(clear).tolist() == labels.tolist()
     one_patient = fit_probe(clear, labels, np.zeros(60), 0)  # no group can be left out
     assert one_patient.predict(clear).tolist() == labels.tolist()
+
+
+def test_the_folds_of_a_probe_are_drawn_as_its_test_is():
+    rng = np.random.default_rng(0)
+    own = np.repeat(rng.normal(size=(20, 10)), 10, axis=0)  # tells who it is, and nothing else
+    columns = {"record": np.repeat(np.arange(20), 10), "label": np.repeat(rng.permutation(20) % 2, 10)}
+    beats = Beats(columns, np.zeros((200, 10, 1)), own)
+
+    def strength(pool, test):
+        probe = Probe(lambda: [own], beats)
+        return probe.fit_predict(of("random"), Draw(pool, np.empty(0, int), test), pool, 0)[1][0]["strength"]
+
+    everything = np.arange(200)
+    known = strength(everything[::2], everything[1::2])
+    unknown = strength(everything[:160:2], everything[160:])
+    assert known > unknown == 0.01  # whose label it is helps where the same patients are scored
 
 
 def test_the_simplest_probe_within_one_standard_error_of_the_best():

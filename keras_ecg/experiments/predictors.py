@@ -50,10 +50,7 @@ class Probe:
     """Logistic regression on blocks of frozen features (n, K), its regularization chosen inside the given labels."""
 
     def __init__(self, blocks: Callable[[], list[np.ndarray]], beats: Beats):
-        self.make_blocks, self.beats = (
-            blocks,
-            beats,
-        )  # made when they are first wanted: a resumed study may not need them
+        self.make_blocks, self.beats = blocks, beats  # blocks are made when first wanted: a resumed study may need none
         self.blocks: list[np.ndarray] | None = None
         self.scaled_for: np.ndarray | None = None
 
@@ -69,8 +66,10 @@ class Probe:
         self.blocks = self.make_blocks() if self.blocks is None else self.blocks
         if self.scaled_for is not draw.pool:
             self.scaled_for, self.scaled = draw.pool, standardized(self.blocks, draw.pool)
-        record = self.beats.columns["record"][labelled]
-        model = fit_probe(self.scaled[labelled], self.beats.abnormal[labelled], record, seed)
+        # The folds are drawn as the test beats were: of other records, or of any.
+        record = self.beats.columns["record"]
+        groups = labelled if np.isin(record[labelled], record[draw.test]).any() else record[labelled]
+        model = fit_probe(self.scaled[labelled], self.beats.abnormal[labelled], groups, seed)
         return model.predict_proba(self.scaled[draw.test])[:, 1], [{"epoch": 1, "strength": model.C}]
 
 

@@ -10,21 +10,31 @@ Shapes: B windows of a batch, V views of a window, T samples, L leads, N tokens,
 Departures from the papers: CLOCS takes the mean over positive pairs of -log(pair / all pairs of the row), so that a
 patient's windows compete with each other; here it is the mean over rows of -log(all positive pairs / all pairs), which
 is zero where each patient's windows are alike. The two are equal where each patient has one window in the batch. CLOCS
-has no projection head; here all objectives have SimCLR's, and the encoder's tokens are averaged before it. At the level
-of tokens, NT-Xent asks which token of the other view is of the same moment, among all of the batch: the views must keep
-time, and stretches of zeros make of it a cloze.
+has no projection head; here all objectives have SimCLR's, and the encoder's tokens are averaged before it.
+
+At the level of tokens NT-Xent asks which moment of the batch a token stands for: one view is the augmented window, seen
+by the encoder, the other the bare stretch of signal around each token, seen by two dense layers that know neither its
+place nor its neighbours. Stretches of zeros in the first view make of it a cloze, as in
+
+Baevski A, Zhou H, Mohamed A, Auli M, wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations,
+NeurIPS 2020, https://arxiv.org/abs/2006.11477,
+
+but visible tokens count as well, and the negatives are all other moments of the batch. With two augmented views of the
+encoder in their place, tokens find each other by their positions alone.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from keras_ecg.signals.window_augment import WindowAugment, augment_windows
 
 OBJECTIVES = ("nt_xent", "cmsc", "cmlc", "cmsmlc")
 LEVELS = ("window", "token")
+STRETCH = 2  # of signal around a token, in steps from token to token
 
 
 def views_of(signals, objective: str, augment: Callable | None = None):
@@ -126,13 +136,13 @@ class Contrastive(keras.Model):
 
     Called with views (..., T, L), or with a dict of `signals` (B, T, L) from which it makes its views (B, V, T, L), it
     returns a dict: `embeddings` (..., D), the mean of the tokens, and `projections` (..., K), or (..., N, K) at the
-    level of tokens. It is fitted to a dict of `signals` and `subject` (B,) int, or of ready `views` and `subject`; it
-    logs `loss`, and `log_n`, which is the loss at chance.
+    level of tokens, where of two views the second is never encoded. It is fitted to a dict of `signals` and `subject`
+    (B,) int, or of ready `views` and `subject`; it logs `loss`, and `log_n`, which is the loss at chance.
 
     Args:
         encoder: (B, T, L) to (B, N, D), built for the shape of a view (`view_shape`).
         objective: one of `OBJECTIVES`.
-        level: of what is told apart, one of `LEVELS`; `nt_xent` alone knows tokens.
+        level: of what is told apart, one of `LEVELS`; `nt_xent` alone knows tokens, of an encoder whose N divides T.
         temperature: divides the cosines.
         projection: K, of both layers of the projection head.
         augment: of views that are made here; None leaves them as they are, which `nt_xent` refuses.
@@ -163,31 +173,60 @@ class Contrastive(keras.Model):
         self.project = layers.Dense(projection, name="project", dtype="float32")
         self.hidden.build((None, encoder.output_shape[-1]))
         self.project.build((None, projection))
+        if level == "token":
+            samples, leads = encoder.input_shape[1:]
+            step, rest = divmod(samples, encoder.output_shape[1])
+            if rest:
+                raise ValueError(f"level token: {samples} samples do not divide into {encoder.output_shape[1]} tokens")
+            self.step = step  # samples from token to token
+            self.moment_hidden = layers.Dense(2 * projection, activation="relu", name="moment_hidden")
+            self.moment_project = layers.Dense(projection, name="moment_project", dtype="float32")
+            self.moment_hidden.build((None, STRETCH * step * leads))
+            self.moment_project.build((None, 2 * projection))
         self.built = True  # it can be saved before it is called
         self.log_n = keras.metrics.Mean("log_n")
 
     def views(self, signals, seed=None):
-        """Views (B, V, T, L) of signals (B, T, L), augmented by the model's own seed or the given one."""
+        """Views (B, V, T, L) of signals (B, T, L), augmented by the model's own seed or the given one.
+
+        At the level of tokens the second one is left as it is.
+        """
         change = None
         if self.augment:
 
             def change(views):
                 return augment_windows(views, self.generator if seed is None else seed, self.augment)
 
+        if self.level == "token":
+            return ops.stack([signals if change is None else change(signals), signals], 1)
         return views_of(signals, self.objective, change)
+
+    def moments(self, signals):
+        """Projections (B, N, K) of the stretch of signals (B, T, L) around each token."""
+        samples, around = signals.shape[1], (STRETCH - 1) * self.step
+        padded = ops.pad(signals, ((0, 0), (around // 2, around - around // 2), (0, 0)))
+        index = np.arange(0, samples, self.step)[:, None] + np.arange(STRETCH * self.step)
+        stretches = ops.take(padded, index, axis=1)  # (B, N, STRETCH step, L)
+        flat = ops.reshape(stretches, (-1, len(index), index.shape[1] * signals.shape[-1]))
+        return self.moment_project(self.moment_hidden(flat))
 
     def call(self, inputs, training=None):
         signals = inputs
         if isinstance(inputs, dict):
             signals = inputs["views"] if "views" in inputs else self.views(inputs["signals"])
-        outer = (-1, *signals.shape[1:-2])
+        outer, bare = (-1, *signals.shape[1:-2]), None
+        if self.level == "token" and outer[1:]:  # two views, of which the encoder sees the first
+            outer, signals, bare = (-1, 1), signals[:, 0], signals[:, 1]
         x = self.encoder(ops.reshape(signals, (-1, *signals.shape[-2:])), training=training)
         embeddings = ops.mean(ops.cast(x, "float32"), 1)  # (B V, D)
         told = embeddings if self.level == "window" else x
         projections = self.project(self.hidden(told))
+        projections = ops.reshape(projections, (*outer, *projections.shape[1:]))
+        if bare is not None:
+            projections = ops.concatenate([projections, self.moments(bare)[:, None]], 1)
         return {
             "embeddings": ops.reshape(embeddings, (*outer, embeddings.shape[-1])),
-            "projections": ops.reshape(projections, (*outer, *projections.shape[1:])),
+            "projections": projections,
         }
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -21,7 +21,7 @@ class ContrastiveConfig:
     """Knobs of the contrastive objectives."""
 
     objective: str = "nt_xent"  # or cmsc (halves in time), cmlc (leads), cmsmlc (both)
-    level: str = "window"  # or token: of nt_xent, whose views must then keep time
+    level: str = "window"  # or token: of nt_xent, which then keeps time
     encoder: str = "cnn_transformer"  # or cnn, cnn_lstm, cnn_attention_lstm
     encoder_options: dict = field(default_factory=dict)
     temperature: float = 0.1

@@ -64,7 +64,10 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         f"{t['unique_hours']:.1f} unique hours"
         for name, t in (environment.get("totals") or {}).items()
     )
-    split = config.get("evaluation", {}).get("split", "")
+    refused = f"the test subjects of the split {text(config.get('evaluation', {}).get('split', ''))}"
+    if any(source.get("database") == "ptbxl" for source in windows.get("sources", ())):
+        refused += ", and PTB-XL's folds for selection and test"
+    options = model.get("options", {})
     pairs = [
         ("packed windows", seen),
         (
@@ -72,13 +75,13 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
             f"{count(environment.get('held_out_subjects', 0))} subjects, against "
             f"{count(environment.get('training_subjects', 0))} that trained",
         ),
-        ("never seen", f"the test subjects of the split {text(split)}; their windows are refused"),
+        ("never seen", f"{refused}; their windows are refused"),
         (
             "window",
             f"{windows.get('length_seconds', 0):g} s at {windows.get('sampling_rate_hz', 0):g} Hz, leads "
             f"{text(', '.join(windows.get('leads', ())))}, {text(windows.get('bandpass_hz', ''))} Hz, z-scored",
         ),
-        ("objective", text({"model": model.get("name"), **model.get("options", {})})),
+        ("objective", text(", ".join(f"{k} {v}" for k, v in {"model": model.get("name"), **options}.items()))),
     ]
     return section("protocol", "Protocol", definitions(pairs))
 

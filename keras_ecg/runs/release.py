@@ -32,7 +32,7 @@ tokens = load_encoder("{name}")(signal, 360.0, ["MLII", "V1"])  # signal (M, L) 
 
 ## Input
 
-- windows of {seconds:g} s at {rate:g} Hz; leads {leads}, or in their place {fallbacks}
+- windows of {seconds:g} s at {rate:g} Hz; leads {leads}{fallbacks}
 - {units}, band-pass {band}, {normalization}
 - other rates are resampled; what breaks this contract is refused
 
@@ -58,6 +58,13 @@ Not a medical device.
 """
 
 
+def records_of(source: dict) -> str:
+    """Which records of a source of windows were seen, in words."""
+    which = " ".join(source["records"]) or "all records"
+    folds = " ".join(map(str, source.get("folds", ())))
+    return f"{which} of folds {folds}" if folds else which
+
+
 def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
     """The card: use, input contract, data seen, held-out loss."""
 
@@ -74,7 +81,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
         )
         for database, t in contract.seen.items()
     ]
-    sources = [(s["database"], " ".join(s["records"]) or "all records") for s in config["windows"]["sources"]]
+    sources = [(s["database"], records_of(s)) for s in config["windows"]["sources"]]
     losses = [row(label, cell(of["relative_loss"])) for label, of in named_figures(metrics, "this encoder").items()]
     return CARD.format(
         name=name,
@@ -82,7 +89,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
         seconds=contract.window_seconds,
         rate=contract.sampling_rate_hz,
         leads=", ".join(contract.leads),
-        fallbacks=", ".join(contract.fallback_leads) or "none",
+        fallbacks=f", or in their place {', '.join(contract.fallback_leads)}" if contract.fallback_leads else "",
         units=contract.units,
         band=" to ".join(f"{f:g}" for f in contract.bandpass_hz) + " Hz" if contract.bandpass_hz else "none",
         normalization=contract.normalization,
