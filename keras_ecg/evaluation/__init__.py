@@ -4,7 +4,8 @@
         print(name, value)
     evaluate_run("Research_Runs/FOLDER")  # all of metrics.json
 
-What a run has predicted is seen in its arrays: classified beats, or the held-out loss of a pretraining.
+What a run has predicted is seen in its arrays: classified beats, named rhythms, or the held-out
+loss of a pretraining.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from keras_ecg.evaluation.beats import compare, confident_errors, curves, evalua
 from keras_ecg.evaluation.few_labels import evaluate_few_labels
 from keras_ecg.evaluation.names import plain
 from keras_ecg.evaluation.pretraining import evaluate_contrastive, evaluate_masked
+from keras_ecg.evaluation.rhythm import evaluate_rhythm
 from keras_ecg.evaluation.superclasses import evaluate_superclasses
 from keras_ecg.explanations import EXPLANATIONS, explain
 from keras_ecg.predictions import array_names, file_name
@@ -24,6 +26,7 @@ KINDS = {
     "mean_error": ("masked", evaluate_masked),
     "log_n": ("contrastive", evaluate_contrastive),
     "labels_total": ("few_labels", evaluate_few_labels),
+    "temperature": ("rhythm", evaluate_rhythm),
     "ecg_id": ("superclasses", evaluate_superclasses),
 }
 
