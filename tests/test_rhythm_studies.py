@@ -117,6 +117,7 @@ def test_a_finished_study_is_not_run_again_and_other_settings_are_another(kfold,
     assert "nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on(packed, tmp_path, monkeypatch):
     import keras_ecg.experiments.rhythm as study
 
@@ -204,6 +205,7 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
         main(["--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
 
 
+@pytest.mark.slow
 def test_the_search_is_scored_by_the_challenges_score(packed, tmp_path):
     (tmp_path / "space.yaml").write_text("model.options.width: {choice: [4, 8]}\n")
     folders = {k: str(tmp_path / v) for k, v in (("space", "space.yaml"), ("directory", "t"), ("output", "best.yaml"))}
