@@ -1,5 +1,8 @@
 """Figures of named rhythms against their definitions, and how recordings are disturbed and taken apart."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import write_signals
@@ -8,9 +11,10 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score
 
 from keras_ecg.calibration import fit_temperature, temper
+from keras_ecg.data.disturbed import noises_of
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_figures
-from keras_ecg.experiments.rhythm_checks import draw_recordings, noises_of, without_stretches
+from keras_ecg.experiments.rhythm_checks import draw_recordings, without_stretches
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.signals.disturb import add_noise, slowly_recorded, synthetic_noises
 from keras_ecg.signals.filters import bandpass
@@ -97,3 +101,11 @@ def test_drawn_recordings_hold_every_class():
     known = {"record": np.array([f"r{k}" for k in range(100)]), "label": np.repeat([0, 1, 2, 3], [60, 20, 18, 2])}
     place = draw_recordings(known, tuple(known["record"][::2]), 10, 0)
     assert set(known["label"][place]) == {0, 1, 2, 3} and (place % 2 == 0).all() and len(set(place)) == len(place)
+
+
+def test_workers_import_no_keras():
+    modules = (
+        "keras_ecg.data.disturbed, keras_ecg.data.rhythm_records, keras_ecg.data.windows, keras_ecg.data.preprocess"
+    )
+    check = f"import sys, {modules}; assert not {{'keras', 'tensorflow'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)

@@ -1,19 +1,14 @@
 """What a trained rhythm model makes of disturbed recordings, and whether its maps show what it looks at."""
 
-from collections.abc import Iterator
-from functools import cache
-
 import keras
 import numpy as np
 
 from keras_ecg.config import Config
+from keras_ecg.data.disturbed import disturbed_recording, noises_of
 from keras_ecg.data.rhythm_records import clean, lead_of, samples_of
 from keras_ecg.data.rhythm_stream import as_inputs
-from keras_ecg.databases import recordings
 from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.parallel import each
-from keras_ecg.signals.disturb import add_noise, slowly_recorded, stretches, synthetic_noises
-from keras_ecg.signals.filters import resample
 
 BATCH = 64
 
@@ -30,42 +25,6 @@ def draw_recordings(known: dict[str, np.ndarray], test: tuple[str, ...], count: 
     return np.sort(np.concatenate(chosen))
 
 
-def noises_of(config: Config, rate: float) -> tuple[dict, str]:
-    """Functions that draw noise at a rate, by name, and where it comes from.
-
-    Raises:
-        InputError: the folder that is named does not hold the noises of nstdb.
-    """
-    folder = config.rhythm.robustness.noise_dir
-    if not folder:
-        return synthetic_noises(rate), "synthetic"
-    return recorded_noises(folder, rate), "MIT-BIH Noise Stress Test Database"
-
-
-@cache
-def recorded_noises(folder: str, rate: float) -> dict:
-    """Functions that draw stretches of nstdb's noises, brought to a rate."""
-    found = {}
-    for name, record in (("muscle noise", "ma"), ("baseline wander", "bw")):
-        noise = recordings.read_recording(folder, record, annotations=None)
-        found[name] = stretches(resample(noise.signals[:, 0], noise.sampling_rate_hz, rate))
-    return found
-
-
-def disturbances(signal: np.ndarray, rate: float, config: Config, seed: int) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Name, strength and signal (T,) of every disturbance of a recording, the undisturbed one first."""
-    wanted = config.rhythm.robustness
-    rng = np.random.default_rng(seed)
-    yield "none", 0.0, signal
-    for name, draw in noises_of(config, rate)[0].items():
-        noise = draw(len(signal), rng)  # the same for all strengths
-        for snr in wanted.snr_db:
-            yield name, snr, add_noise(signal, noise, snr, rate)
-    for slow in wanted.rates_hz:
-        yield "sampling rate", slow, slowly_recorded(signal, rate, slow)
-    yield "inverted", 0.0, -signal
-
-
 def disturbed_predictions(
     model: keras.Model, config: Config, known: dict, test: tuple[str, ...], jobs: int | None = None
 ) -> dict[str, np.ndarray]:
@@ -77,16 +36,12 @@ def disturbed_predictions(
     Raises:
         InputError: a recording or a noise cannot be read.
     """
-    rhythm, folder = config.rhythm, config.database.data_dir
+    rhythm = config.rhythm
     place = draw_recordings(known, test, rhythm.robustness.recordings, rhythm.robustness.seed)
     longest = samples_of(rhythm.window_seconds, rhythm)
 
     def disturb(k: int) -> tuple[int, list]:
-        signal, rate = lead_of(folder, str(known["record"][k]), rhythm)
-        seeded = rhythm.robustness.seed + int(k)
-        return k, [
-            (name, size, *clean(x, rate, rhythm)) for name, size, x in disturbances(signal, rate, config, seeded)
-        ]
+        return k, disturbed_recording(str(known["record"][k]), config, rhythm.robustness.seed + k)
 
     with each(disturb, place.tolist(), "disturb", jobs, unit="recording") as results:
         found = dict(results)
