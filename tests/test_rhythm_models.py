@@ -163,6 +163,7 @@ def test_odd_lengths_and_inputs_are_refused():
         model_config("resnet1d", {"widths": 3})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RHYTHM_MODELS)
 def test_the_same_on_jax(name, tmp_path):
     model, inputs = shaken(built(name)), batch()

@@ -177,6 +177,7 @@ def test_the_command_names_a_rhythm(final, packed, tmp_path):
     assert head == "record,class,p_N,p_A,p_O,p_~" and sum(map(float, row.split(",")[2:])) == pytest.approx(1, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, packed, tmp_path):
     root, variant = tmp_path, changed(packed, evaluation={"first_folds": 1, "kfold_seeds": [5], "controls": False})
     other = run_rhythm_kfold(variant)
