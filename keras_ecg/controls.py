@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from sklearn.base import ClassifierMixin
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from keras_ecg.config import Config
@@ -41,14 +42,18 @@ def always_n(count: int, classes: int = len(CLASSES)) -> np.ndarray:
     return out
 
 
+def predict_classes(model: ClassifierMixin, features: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities (n, classes) float32 of a fitted scikit-learn classifier: 0 for a class that it never saw."""
+    out = np.zeros((len(features), classes), np.float32)
+    out[:, model.classes_] = model.predict_proba(features)
+    return out
+
+
 def boosting_on_rhythm(train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int = 0) -> np.ndarray:
     """Probabilities (n, 5) of scikit-learn's gradient boosting on the rhythm features of single beats."""
     x, y = rhythm_table(train, config)
     model = HistGradientBoostingClassifier(random_state=seed, early_stopping=False).fit(x, y)
-    features, _ = rhythm_table(test, config)
-    out = np.zeros((len(features), len(CLASSES)), np.float32)
-    out[:, model.classes_] = model.predict_proba(features)
-    return out
+    return predict_classes(model, rhythm_table(test, config)[0], len(CLASSES))
 
 
 def recording_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, np.ndarray]:
@@ -73,10 +78,7 @@ def boosting_on_recordings(train: tuple[str, ...], test: tuple[str, ...], config
         random_state=seed,
         early_stopping=False,
     ).fit(x, y)
-    features, _ = recording_table(test, config)
-    out = np.zeros((len(features), len(cinc2017.CLASSES)), np.float32)
-    out[:, model.classes_] = model.predict_proba(features)
-    return out
+    return predict_classes(model, recording_table(test, config)[0], len(cinc2017.CLASSES))
 
 
 def interpolate_masked(signals: np.ndarray, hidden: np.ndarray) -> np.ndarray:

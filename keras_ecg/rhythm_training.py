@@ -1,6 +1,7 @@
 """Training of a classifier on whole recordings, and its probabilities on others."""
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import keras
@@ -8,10 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ecg.config import Config
-from keras_ecg.data.manifests import damaged_files
 from keras_ecg.data.rhythm_records import SCRIPT, rhythm_manifest, samples_of
 from keras_ecg.data.rhythm_stream import create_rhythm_dataset, crops_of, get_all_recordings
-from keras_ecg.data.streams import plain
+from keras_ecg.data.streams import naming_damaged_files, plain
 from keras_ecg.databases.cinc2017 import CLASSES, RHYTHMS
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
@@ -74,6 +74,12 @@ def scoring_stream(records: Collection[str], config: Config) -> tf.data.Dataset:
     return stream.map(plain(lambda x, y: (x, tf.one_hot(y, len(CLASSES)))), tf.data.AUTOTUNE)
 
 
+def naming_damaged_chunks(config: Config) -> AbstractContextManager:
+    """`naming_damaged_files` for the packed recordings."""
+    chunks = rhythm_manifest(config)["chunks"]
+    return naming_damaged_files(config.rhythm.tfrecord_dir, chunks.values, SCRIPT)
+
+
 def train_rhythm(
     records: Collection[str], config: Config, seed: int, stage: str = "all"
 ) -> tuple[keras.Model, list[dict]]:
@@ -95,7 +101,7 @@ def train_rhythm(
     prepare_backend(config)
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
-    with naming_damaged_files(config):
+    with naming_damaged_chunks(config):
         stream, steps = training_stream(records, config, stage)
         model = build_rhythm(config, len(weights))
         compile_rhythm(model, config, steps * config.training.epochs)
@@ -159,27 +165,7 @@ def predict_rhythm(
     config = replace(config, rhythm=replace(config.rhythm, crops=crops or config.rhythm.crops))
     length = samples_of(seconds or config.rhythm.window_seconds, config.rhythm)
     count = crops_of(get_all_recordings(config, records)["samples"], length, config.rhythm.crops)
-    with naming_damaged_files(config):
+    with naming_damaged_chunks(config):
         stream = create_rhythm_dataset(config, config.loader.batch_size, False, records, length)
         found = model.predict(stream, verbose=0)
     return np.add.reduceat(found, np.cumsum(count) - count) / count[:, np.newaxis]
-
-
-class naming_damaged_files:  # noqa: N801 - reads as a statement
-    """Turns TensorFlow's data loss inside the block into an InputError that names the damaged files."""
-
-    def __init__(self, config: Config):
-        self.config = config
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if not isinstance(error, (tf.errors.DataLossError, tf.errors.InvalidArgumentError)):
-            return False
-        folder, chunks = self.config.rhythm.tfrecord_dir, rhythm_manifest(self.config)["chunks"]
-        damaged = [str(path) for chunk in chunks.values() for path in damaged_files(folder, chunk)]
-        if damaged:
-            found, do = "damaged bytes", f"run {SCRIPT}"
-            raise InputError(", ".join(damaged[:3]), found, "the checksum in manifest.json", do) from None
-        return False

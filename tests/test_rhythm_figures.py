@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score
 
 from keras_ecg.calibration import fit_temperature, temper
-from keras_ecg.data.disturbed import noises_of
+from keras_ecg.data.disturbed import noises_of, source_of_noise
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_figures
 from keras_ecg.experiments.rhythm_checks import draw_recordings, without_stretches
@@ -70,8 +70,9 @@ def test_recorded_noises_take_the_place_of_synthetic_ones(tmp_path):
     for record, hertz in (("ma", 31.0), ("bw", 0.3)):
         write_signals(tmp_path, record, np.sin(2 * np.pi * hertz * times), 360, ("noise1",))
     config = config_of(tmp_path, rhythm={"robustness": {"noise_dir": str(tmp_path)}})
-    noises, source = noises_of(config, RATE)
-    assert source == "MIT-BIH Noise Stress Test Database" and list(noises) == ["muscle noise", "baseline wander"]
+    noises = noises_of(config, RATE)
+    assert source_of_noise(config) == "MIT-BIH Noise Stress Test Database"
+    assert list(noises) == ["muscle noise", "baseline wander"]
     for name, hertz in (("muscle noise", 31.0), ("baseline wander", 0.3)):
         drawn = noises[name](40 * RATE, np.random.default_rng(0))  # longer than what there is
         spectrum = np.abs(np.fft.rfft(drawn - drawn.mean()))

@@ -12,16 +12,19 @@ from keras_ecg.signals.disturb import add_noise, slowly_recorded, stretches, syn
 from keras_ecg.signals.filters import resample
 
 
-def noises_of(config: Config, rate: float) -> tuple[dict, str]:
-    """Functions that draw noise at a rate, by name, and where it comes from.
+def source_of_noise(config: Config) -> str:
+    """Where the noises come from."""
+    return "MIT-BIH Noise Stress Test Database" if config.rhythm.robustness.noise_dir else "synthetic"
+
+
+def noises_of(config: Config, rate: float) -> dict:
+    """Functions that draw noise at a rate, by name.
 
     Raises:
         InputError: the folder that is named does not hold the noises of nstdb.
     """
     folder = config.rhythm.robustness.noise_dir
-    if not folder:
-        return synthetic_noises(rate), "synthetic"
-    return recorded_noises(folder, rate), "MIT-BIH Noise Stress Test Database"
+    return recorded_noises(folder, rate) if folder else synthetic_noises(rate)
 
 
 @cache
@@ -39,7 +42,7 @@ def disturbances(signal: np.ndarray, rate: float, config: Config, seed: int) -> 
     wanted = config.rhythm.robustness
     rng = np.random.default_rng(seed)
     yield "none", 0.0, signal
-    for name, draw in noises_of(config, rate)[0].items():
+    for name, draw in noises_of(config, rate).items():
         noise = draw(len(signal), rng)  # the same for all strengths
         for snr in wanted.snr_db:
             yield name, snr, add_noise(signal, noise, snr, rate)

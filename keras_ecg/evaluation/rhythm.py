@@ -16,7 +16,7 @@ from keras_ecg import metrics
 from keras_ecg.calibration import temper
 from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.errors import InputError
-from keras_ecg.evaluation.names import Named, nest
+from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, evaluate_robustness, rhythm_figures
 from keras_ecg.explanations import title_of
 from keras_ecg.predictions import control_files, file_name, read_npz
@@ -63,18 +63,12 @@ def _confusions(stored: dict[str, np.ndarray]) -> np.ndarray:
     return np.stack([metrics.group_confusions(truth, guess, groups, len(CLASSES))[1] for guess in guesses])
 
 
-def _over_seeds(name: str, values: np.ndarray) -> Named:
-    yield f"{name}.mean", metrics.seed_mean(values)
-    yield f"{name}.sd", np.std(values) if len(values) > 1 else None
-
-
 def _figures(matrices: np.ndarray, resampled: dict, names: tuple[str, ...] | None = None) -> Named:
     """Mean, sd over seeds and 95 % interval over subjects."""
     for name, values in rhythm_figures(matrices.sum(1)).items():
         if names is None or name in names:
-            yield from _over_seeds(name, values)
-            low, high = metrics.interval(resampled[name]) if resampled else (None, None)
-            yield from ((f"{name}.low", low), (f"{name}.high", high))
+            yield from over_seeds(name, values)
+            yield from interval_of(name, resampled)
 
 
 def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple[dict, dict]:
@@ -90,14 +84,14 @@ def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int)
         yield "seeds", stored["seeds"].tolist()
         yield from _figures(matrices, resampled)
         area = np.stack([metrics.auroc(truth, p) for p in raw])
-        yield from (item for k, c in enumerate(CLASSES) for item in _over_seeds(f"classes.{c}.auroc", area[:, k]))
+        yield from (item for k, c in enumerate(CLASSES) for item in over_seeds(f"classes.{c}.auroc", area[:, k]))
         whole = matrices.sum(1)
         mean = whole.mean(0)
         yield "confusion.mean", mean
         yield "confusion.row_share", mean / np.maximum(mean.sum(1, keepdims=True), 1)
         after = calibrated(stored)
         for name, p in (("ece_before", raw), ("ece", after)) if "temperature" in stored else (("ece", raw),):
-            yield from _over_seeds(name, np.array([metrics.expected_calibration_error(truth, q) for q in p]))
+            yield from over_seeds(name, np.array([metrics.expected_calibration_error(truth, q) for q in p]))
         for name, p in (("before", raw), ("after", after)):
             bins = metrics.calibration_bins(np.tile(truth, len(p)), p.reshape(-1, len(CLASSES)))
             yield from ((f"calibration.{name}.{key}", values) for key, values in bins.items())

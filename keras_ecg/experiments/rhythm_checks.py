@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_ecg.config import Config
-from keras_ecg.data.disturbed import disturbed_recording, noises_of
+from keras_ecg.data.disturbed import disturbed_recording, source_of_noise
 from keras_ecg.data.rhythm_records import clean, lead_of, samples_of
 from keras_ecg.data.rhythm_stream import as_inputs
 from keras_ecg.databases.cinc2017 import CLASSES
@@ -58,7 +58,7 @@ def disturbed_predictions(
         "y_true": known["label"][place],
         "disturbance": np.array([name for name, _ in conditions]),
         "strength": np.array([size for _, size in conditions]),
-        "source": np.array(noises_of(config, 300.0)[1]),
+        "source": np.array(source_of_noise(config)),
         "probabilities": probabilities,
     }
 

@@ -3,6 +3,7 @@
 import csv
 import shutil
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,11 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
     def __init__(self, config: Config, space: dict, train: tuple[str, ...], held_out: tuple[str, ...]):
         super().__init__("keras_ecg")
         self.config, self.space, self.train, self.held_out = config, space, train, held_out
-        self.mean, self.scale = training_statistics(list(train), config)
+
+    @cached_property
+    def statistics(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """What the training subjects are normalized by."""
+        return training_statistics(list(self.train), self.config)
 
     def settle(self, hp: keras_tuner.HyperParameters) -> Config:
         """The configuration of a draw."""
@@ -77,7 +82,7 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
 
     def streams(self, config: Config):
         return tuple(
-            labelled_stream(records, config, training, self.mean, self.scale)
+            labelled_stream(records, config, training, *self.statistics)
             for records, training in ((self.train, True), (self.held_out, False))
         )
 
@@ -103,10 +108,6 @@ class RhythmHyperModel(ClassifierHyperModel):
     """The same of whole recordings; scored by the challenge's score on those held out."""
 
     objective = "val_score"
-
-    def __init__(self, config: Config, space: dict, train: tuple[str, ...], held_out: tuple[str, ...]):
-        keras_tuner.HyperModel.__init__(self, "keras_ecg")
-        self.config, self.space, self.train, self.held_out = config, space, train, held_out
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         config = self.settle(hp)

@@ -15,8 +15,10 @@ from keras_ecg.reports.page import (
     alarms,
     card,
     card_row,
+    confusion_table,
     count,
     definitions,
+    dotted,
     estimate,
     figure,
     figure_card,
@@ -54,7 +56,7 @@ def tip(name: str) -> str:
 
 def label(c: str) -> str:
     """A class's letter with its colour."""
-    return f'<span class="dot" style="background:{rhythm_charts.COLOURS[c]}"></span>{text(c)}'
+    return dotted(rhythm_charts.COLOURS[c], c)
 
 
 def subtitle(metrics: dict) -> list[str]:
@@ -168,25 +170,13 @@ def confusions(metrics: dict, config: dict) -> str:
     shown = {f"up to {seconds:.0f} s": metrics["model"]}
     if "30s" in metrics["controls"]:
         shown["the first 30 s"] = metrics["controls"]["30s"]
-    parts = "".join(f"<div><h3>Recordings, {title}</h3>{confusion(f)}</div>" for title, f in shown.items())
+    names = [label(c) for c in CLASSES]
+    parts = "".join(
+        f"<div><h3>Recordings, {title}</h3>{confusion_table(f['confusion'], names, names, 'truth, called')}</div>"
+        for title, f in shown.items()
+    )
     note = '<p class="note">Recordings, and their share of the row (the true class); means over seeds.</p>'
     return section("confusion", "Confusion matrices", note, f'<div class="columns">{parts}</div>')
-
-
-def confusion(figures: dict) -> str:
-    """One matrix, shaded by the share."""
-    mean, share = figures["confusion"]["mean"], figures["confusion"]["row_share"]
-    rows = ""
-    for i, c in enumerate(CLASSES):
-        cells = ""
-        for j in range(len(CLASSES)):
-            tint = 0.06 + 0.6 * share[i][j] if mean[i][j] else 0.03
-            inside = f"<strong>{count(mean[i][j])}</strong><span>{100 * share[i][j]:.1f} %</span>"
-            cells += f'<td style="background:rgb(var(--tint) / {tint:.2f})">{inside}</td>'
-        rows += f'<tr><th scope="row">{label(c)}</th>{cells}</tr>\n'
-    head = "".join(f'<th scope="col">{label(c)}</th>' for c in CLASSES)
-    top = f'<thead><tr><th scope="col">truth, called</th>{head}</tr></thead>'
-    return f'<div class="scroll"><table class="confusion">{top}<tbody>\n{rows}</tbody></table></div>'
 
 
 def calibration(metrics: dict) -> str:

@@ -34,26 +34,22 @@ def comparison(predictors: dict[str, dict], titles: dict[str, str]) -> str:
     return svg(drawing, f"{', '.join(titles.values())} of {', '.join(predictors)}", "rhythm_comparison")
 
 
-def curves(lines: dict[str, list[tuple[float, float]]], label: str, clean: float | None, salt: str, log=False) -> str:
+def curves(lines: dict[str, list[tuple[float, float]]], label: str, clean: float, salt: str) -> str:
     """The score against how strong a disturbance is, a line for each; `clean` is the undisturbed score.
 
     Args:
         lines: name to (strength, score) pairs.
         label: of the strength.
-        clean: a faint level line; None for none.
+        clean: a faint level line.
         salt: keeps identifiers of several drawings apart.
-        log: whether strengths are on a logarithmic scale.
     """
     with matplotlib.rc_context(STYLE):
         drawing, [ax] = axes(5.0, 3.6)
-        if clean is not None:
-            ax.axhline(clean, color=FAINT, linewidth=1.5)
+        ax.axhline(clean, color=FAINT, linewidth=1.5)
         for k, (name, points) in enumerate(lines.items()):
             x, y = zip(*points, strict=True)
             ax.plot(x, y, "o-", color=CLASS_COLOURS[k % 5], label=name, markersize=4)
         ax.set(xlabel=label, ylabel="score", ylim=(0, 1))
-        if log:
-            ax.set_xscale("log")
         drawing.legend(loc="outside upper center", ncols=3, **LEGEND)
     return svg(drawing, f"Score against {label}: {', '.join(lines)}", salt)
 
