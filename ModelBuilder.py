@@ -3,6 +3,7 @@
     from ModelBuilder import MODELS, build_model, load_model
 
     model = build_model("cnn_conformer", {"scalograms": (3, 32, 187, 1), "rr": (3, 31)}, options={"width": 64})
+    classifier = load_rhythm_classifier("Research_Runs/final_rhythm_resnet1d_…")  # (signal, rate) to N A O ~
     model = load_model("Research_Runs/final_ds1_ds2_cnn_conformer_…")
 
 `MODELS` lists every model with its dataclass of knobs; `create_search_space` is the tuner's adapter over any of them.
@@ -10,5 +11,6 @@
 
 from keras_ecg.experiments.tune import create_search_space
 from keras_ecg.models import MODELS, build_model, load_model, model_config
+from keras_ecg.rhythms import load_rhythm_classifier
 
-__all__ = ["MODELS", "build_model", "create_search_space", "load_model", "model_config"]
+__all__ = ["MODELS", "build_model", "create_search_space", "load_model", "load_rhythm_classifier", "model_config"]

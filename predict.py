@@ -2,6 +2,7 @@
 
 python predict.py sample_data/213                     # peaks from its annotations
 python predict.py sample_data/213 --peaks detect      # peaks from wfdb's detector
+python predict.py cinc2017/A00005 --task rhythm       # normal, atrial fibrillation, other, or too noisy to tell
 """
 
 from keras_ecg.errors import run_script

@@ -2,6 +2,7 @@
 
 python run_final_evaluation.py --config configs/mitdb.yaml                   # DS1 -> DS2, three seeds
 python run_final_evaluation.py --config configs/mitdb.yaml --split seed
+python run_final_evaluation.py --config configs/cinc2017.yaml                # rhythms: one fold, with its weights
 python run_final_evaluation.py --config configs/mitdb.yaml --train-records 101 106 208 --test-records 100 233
 """
 

@@ -33,10 +33,19 @@ def add_model(out: argparse.ArgumentParser) -> None:
 
 
 def with_model(config: Config, args: argparse.Namespace) -> Config:
-    """The configuration with the model and weights of the command line; another model starts from its defaults."""
-    model = config.model
-    if args.model and args.model != model.name:
-        model = Model(args.model)
+    """The configuration with the model and weights of the command line; another model starts from its defaults.
+
+    Weights say themselves what was pretrained: `--weights nt-xent` needs no `--model contrastive` where the
+    configuration names another objective.
+    """
+    model, name = config.model, args.model
+    if args.weights and not name:
+        from keras_ecg.encoders import read_contract  # Keras takes seconds, which --help need not wait
+        from keras_ecg.models.objectives import OBJECTIVES
+
+        name = read_contract(args.weights).model if model.name in OBJECTIVES else ""
+    if name and name != model.name:
+        model = Model(name)
     if args.weights:
         model = replace(model, options={**model.options, "weights": args.weights})
     return replace(config, model=model)

@@ -139,6 +139,56 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class RhythmAugment:
+    """Random changes of training recordings, each drawn anew every epoch; zero leaves a thing as it is.
+
+    Sizes are in standard deviations of the recording.
+    """
+
+    invert: float = 0.0  # share that is turned upside down: electrodes of hand-held recorders are often swapped
+    amplitude: float = 0.0  # all samples times exp(+-amplitude)
+    noise: float = 0.0  # white noise of up to this size
+    wander: float = 0.0  # sums of slow waves of up to this size
+    erase_seconds: float = 0.0  # one stretch of up to this length is flat
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """How a trained model is disturbed, and asked what it looked at; on test recordings."""
+
+    recordings: int = 400  # drawn from those tested, as many of each class as there are; 0: none
+    snr_db: tuple[float, ...] = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
+    rates_hz: tuple[float, ...] = (200.0, 150.0, 120.0, 100.0, 75.0, 50.0)  # recorded so slowly, and brought back
+    noise_dir: str = ""  # a folder with the noises of nstdb (bw, ma); empty: synthetic ones, and called so
+    occluded: int = 120  # recordings whose stretches are taken away one by one; 0: none
+    pictured: int = 8  # of those
+    stretch_seconds: float = 1.0
+    deleted: tuple[float, ...] = (0.1, 0.2, 0.3)  # shares of the stretches: the most important ones, or random ones
+    draws: int = 5  # of random ones
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """Whole recordings with one label each: which labels, how they are stored, and what a model sees of them."""
+
+    labels: Literal["v3", "v2", "v1"] = "v3"  # of cinc2017: the experts corrected themselves twice
+    lead: str = "ECG"
+    fallback_leads: tuple[str, ...] = ("I", "MLII", "II")
+    sampling_rate_hz: float = 100.0
+    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
+    chunk_size: int = 64  # recordings in one file
+    tfrecord_dir: str = "rhythm_tfrecords"
+    crop_seconds: float = 30.72  # of a training example, drawn at random from a longer recording; 48 * 64 samples
+    window_seconds: float = 61.44  # of a scored one; the longest recording has 61 s
+    crops: int = 3  # of a recording longer than that, whose probabilities are averaged; 1: its beginning alone
+    calibration_fraction: float = 0.1  # of the training recordings: never trained on, they set the temperature
+    stages: Literal[1, 2] = 1  # 2: noisy or not, then the rhythm of what is not, by a model each
+    augment: RhythmAugment = field(default_factory=RhythmAugment)
+    robustness: Robustness = field(default_factory=Robustness)
+
+
+@dataclass(frozen=True)
 class Model:
     """Which model, and what differs from its own dataclass of defaults (`keras_ecg.models.MODELS`)."""
 
@@ -200,6 +250,7 @@ class Evaluation:
     seeds: tuple[int, ...] = (0, 1, 2)
     kfold_seeds: tuple[int, ...] = (0,)  # every fold is another draw already
     folds: int = 5
+    first_folds: int = 0  # of rhythms: only so many of them are run, as a variant may do; 0: all
     fold_seed: int = 0
     exclude_records: tuple[str, ...] = ("102", "104", "107", "217")  # paced; k-fold leaves them out
     selected_on: tuple[str, ...] = ()  # records on which this configuration was chosen: declared in every report
@@ -227,12 +278,14 @@ class Config:
     """Everything that a result depends on."""
 
     title: str = "MIT-BIH heartbeats"
+    task: Literal["beats", "rhythm"] = "beats"  # what is classified: each beat, or a whole recording
     database: Database = field(default_factory=Database)
     beats: Beats = field(default_factory=Beats)
     sequences: Sequences = field(default_factory=Sequences)
     loader: Loader = field(default_factory=Loader)
     augment: Augment = field(default_factory=Augment)
     windows: Windows = field(default_factory=Windows)
+    rhythm: Rhythm = field(default_factory=Rhythm)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     finetuning: Finetuning = field(default_factory=Finetuning)

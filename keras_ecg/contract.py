@@ -27,6 +27,12 @@ class Contract:
     run: str = ""  # the run folder that it comes from
 
     @property
+    def model(self) -> str:
+        """The model that was pretrained, a key of `OBJECTIVES`; empty where the run folder's name does not tell."""
+        study, _, rest = self.run.partition("_")
+        return rest.rpartition("_")[0] if study == "pretrain" else ""
+
+    @property
     def samples(self) -> int:
         """T."""
         return round(self.window_seconds * self.sampling_rate_hz)

@@ -44,6 +44,15 @@ EXPLANATIONS = {
     "collapse.collapsed": "Whether some seed calls every beat the same: no detector, whatever its accuracy.",
     "confusion.mean": "Beats of the true class (row) called the predicted class (column), mean over seeds.",
     "confusion.row_share": "The same as a share of the row.",
+    "score": "Mean F1 of normal rhythm, atrial fibrillation and other rhythm (N, A, O), as the challenge scores.",
+    "macro_f1_four": "Mean F1 of N, A, O and noisy.",
+    "ece_before": "The calibration error before temperature scaling.",
+    "temperature": "What the logits are divided by, set on training recordings that trained nothing else.",
+    "calibration.*.count": "Predictions in the bin of confidence, all seeds, before or after temperature scaling.",
+    "calibration.*.confidence": "Mean confidence of the bin.",
+    "calibration.*.accuracy": "Share of right predictions in the bin.",
+    "robustness.*": "The score on disturbed test recordings, by disturbance and strength.",
+    "deletion.*": "What the answer's probability loses when stretches of the recording are deleted.",
     "kind": "What the run does, where it does not classify beats.",
     "alarms": "What is wrong with a pretraining that has learnt nothing, or with an encoder that is no use.",
     "windows": "Held-out windows that are scored.",
@@ -114,6 +123,7 @@ CONTROLS = {
     "scratch": "training from scratch",
     "raw": "raw signal",
     "rhythm": "RR features",
+    "30s": "the same network on the first 30 s",
     "interpolation": "straight lines between visible samples",
 }
 

@@ -256,15 +256,19 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_figures(confusions: np.ndarray, resamples: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
-    """Every figure of `figures` on each resample of the groups, averaged over seeds: (K, G, C, C) -> name: (R,).
+def bootstrap_figures(
+    confusions: np.ndarray, resamples: int = 1000, seed: int = 0, of: Callable | None = None
+) -> dict[str, np.ndarray]:
+    """Every figure of `of` on each resample of the groups, averaged over seeds: (K, G, C, C) -> name: (R,).
 
-    macro_f1 averages the same classes in every resample, those of the whole truth: one that a resample happens to lack
-    counts 0. An undefined figure of a seed stays out of that mean unless it is undefined for all.
+    By default `of` is `figures`, whose macro_f1 averages the same classes in every resample, those of the whole truth:
+    one that a resample happens to lack counts 0. An undefined figure of a seed stays out of that mean unless it is
+    undefined for all.
     """
     counts = resample_counts(confusions.shape[1], resamples, seed)
     present = confusions[0].sum((0, 2)) > 0
-    return {name: seed_mean(values) for name, values in figures(resample(confusions, counts), present).items()}
+    of = of or (lambda resampled: figures(resampled, present))
+    return {name: seed_mean(values) for name, values in of(resample(confusions, counts)).items()}
 
 
 def seed_mean(values: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Training of a classifier on records, and its probabilities on others."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +10,10 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ecg.config import Config, Training
-from keras_ecg.data.manifests import damaged_files
 from keras_ecg.data.pipeline import create_dataset, get_all_labels, keep_shares
 from keras_ecg.data.statistics import training_statistics
-from keras_ecg.data.streams import plain
-from keras_ecg.data.tfrecords import label_position, read_manifest
+from keras_ecg.data.streams import naming_damaged_files, plain
+from keras_ecg.data.tfrecords import SCRIPT, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, write_json
@@ -113,6 +113,12 @@ def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
     model.compile(adamw(training, steps), loss, metrics=["accuracy", MacroF1()], jit_compile=training.jit_compile)
 
 
+def naming_damaged_chunks(records: tuple[str, ...], config: Config) -> AbstractContextManager:
+    """`naming_damaged_files` for the chunks of these records."""
+    folder = config.database.tfrecord_dir
+    return naming_damaged_files(folder, lambda: map(read_manifest(folder)["records"].get, records), SCRIPT)
+
+
 def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool, mean, scale) -> tf.data.Dataset:
     """`create_dataset` with named inputs and one-hot labels (B, K); endless whole batches in training."""
     size = training_batch(records, config) if is_training else config.loader.batch_size
@@ -191,28 +197,3 @@ def predict_records(classifier: Classifier, records: tuple[str, ...], config: Co
     with naming_damaged_chunks(records, config):
         stream = labelled_stream(records, config, False, classifier.mean, classifier.scale)
         return classifier.model.predict(stream, verbose=0)
-
-
-class naming_damaged_chunks:  # noqa: N801 - reads as a statement
-    """Turns TensorFlow's data loss inside the block into an InputError that names the damaged files."""
-
-    def __init__(self, records: tuple[str, ...], config: Config):
-        self.records, self.config = records, config
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if not isinstance(error, (tf.errors.DataLossError, tf.errors.InvalidArgumentError)):
-            return False
-        folder = self.config.database.tfrecord_dir
-        entries = read_manifest(folder)["records"]
-        damaged = [str(p) for r in self.records for p in damaged_files(folder, entries[r])]
-        if damaged:
-            raise InputError(
-                ", ".join(damaged[:3]),
-                "damaged bytes",
-                "the checksum in manifest.json",
-                "run create_batched_tfrecords.py",
-            ) from None
-        return False

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import load, pack, preprocess, scalogram_kernel, textbook, train_step
+from benchmarks import detect_beats, load, pack, preprocess, scalogram_kernel, textbook, train_step
 from benchmarks.__main__ import main
 from benchmarks.measure import Comparison, Result, UnequalError, alternate, check_equal
 from benchmarks.workspace import SAMPLE, TINY, Workspace
@@ -77,6 +77,11 @@ def test_training_sides_see_the_same_sequences(workspace):
     other = train_step.Side(bare, ("208",), train_step.textbook_model(pool=True))
     with pytest.raises(UnequalError):
         train_step.check(sides[0], [other])
+
+
+def test_both_sides_detect_the_same_beats(workspace):
+    result = detect_beats.run(workspace)
+    assert result.name == "detect-beats" and "largest difference 0" in result.rows[0]
 
 
 def test_a_difference_is_an_error():

@@ -8,7 +8,7 @@ from layer_checks import check_gradients, check_saving, inputs_for
 
 import ModelBuilder
 from keras_ecg.errors import InputError
-from keras_ecg.models import MODELS, build_model, load_model, model_config
+from keras_ecg.models import MODELS, RHYTHM_MODELS, build_model, load_model, model_config
 from keras_ecg.models.objectives import OBJECTIVES
 
 SHAPES = {"scalograms": (3, 32, 187, 1), "waveforms": (3, 187, 2), "rr": (3, 40), "difference_quantiles": (4,)}
@@ -40,8 +40,8 @@ def float32():
     keras.mixed_precision.set_dtype_policy("float32")
 
 
-# Those on encoders of windows have tests of their own.
-BEAT_MODELS = {name: entry for name, entry in MODELS.items() if name not in OBJECTIVES}
+# Those on encoders of windows, and those of whole recordings, have tests of their own.
+BEAT_MODELS = {name: entry for name, entry in MODELS.items() if name not in (*OBJECTIVES, *RHYTHM_MODELS)}
 
 
 @pytest.mark.parametrize("shapes", [SHAPES, FEW], ids=["all inputs", "scalograms alone"])

@@ -4,6 +4,8 @@ import csv
 import json
 import shutil
 import sys
+from argparse import Namespace
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -12,7 +14,9 @@ import wfdb
 import yaml
 from conftest import SAMPLE, with_sections
 
-from keras_ecg.config import Config, from_dict, merge, to_dict
+from keras_ecg import cli
+from keras_ecg.config import Config, Model, from_dict, merge, to_dict
+from keras_ecg.contract import Contract
 from keras_ecg.controls import interpolate_masked
 from keras_ecg.data.window_stream import split_subjects
 from keras_ecg.data.windows import pack_windows, window_manifest
@@ -21,6 +25,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.pretraining import loss_ratio
 from keras_ecg.experiments import pretrain
+from keras_ecg.files import write_json
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
@@ -439,3 +444,20 @@ def test_random_weights_are_as_good_as_untrained(packed):
 def test_the_card_says_which_records_were_seen():
     assert records_of({"records": ["101", "106"]}) == "101 106"
     assert records_of({"records": [], "folds": [1, 2]}) == "all records of folds 1 2"
+
+
+@pytest.mark.parametrize(
+    ("run", "model", "given", "expected"),
+    [
+        ("pretrain_contrastive_20260101T000000Z", "mae", None, "contrastive"),
+        ("pretrain_ecg_jepa_20260101T000000Z", "mae", None, "ecg_jepa"),
+        ("pretrain_contrastive_20260101T000000Z", "mae", "mae", "mae"),  # what is said is not guessed at
+        ("pretrain_contrastive_20260101T000000Z", "cnn", None, "cnn"),  # a classifier of its own on an encoder
+        ("renamed", "mae", None, "mae"),
+    ],
+)
+def test_weights_say_which_model_was_pretrained(tmp_path, run, model, given, expected):
+    write_json(tmp_path / "contract.json", to_dict(Contract(run=run)))
+    config = replace(Config(), model=Model(model))
+    found = cli.with_model(config, Namespace(model=given, weights=str(tmp_path))).model
+    assert found.name == expected and found.options["weights"] == str(tmp_path)

@@ -191,6 +191,7 @@ assert (np.asarray(augment_windows(x, 6)) != np.asarray(eager)).any()
 """
 
 
+@pytest.mark.slow
 def test_on_jax_without_tensorflow():
     pytest.importorskip("jax")
     run_on_jax(ON_JAX, repr(STRENGTH))

@@ -17,7 +17,7 @@ from keras_ecg.databases.mitdb import CLASSES
 N, S, V, F = (CLASSES.index(c) for c in "NSVF")
 
 
-def _draws(seed) -> tuple[Callable, Callable]:
+def draws(seed) -> tuple[Callable, Callable]:
     """Two functions of a shape, uniform(shape, low, high) and normal(shape); every call is an independent draw."""
     count = itertools.count()
 
@@ -42,7 +42,7 @@ def premature_rhythm(intervals, mostly: float, seed):
     Returns:
         The new intervals (B, K), and which of them ends in a premature beat (B, K) bool.
     """
-    uniform, normal = _draws(seed)
+    uniform, normal = draws(seed)
     rows, width = tf.shape(intervals)[0], intervals.shape[1]
     rule = uniform([rows]) < mostly
     start = tf.where(rule, uniform([rows], 0.3, 0.8), uniform([rows], 0.01, 0.15))  # of a run, at each beat
@@ -63,7 +63,7 @@ def premature_rhythm(intervals, mostly: float, seed):
 
 def fibrillation(intervals, seed):
     """Intervals (B, K) of atrial fibrillation at the median rate of the given ones or faster."""
-    uniform, normal = _draws(seed)
+    uniform, normal = draws(seed)
     rows, width = tf.shape(intervals)[0], intervals.shape[1]
     usual = tf.sort(intervals, 1)[:, width // 2][:, None] * uniform([rows, 1], 0.65, 1.0)
     return tf.clip_by_value(usual * tf.exp(uniform([rows, 1], 0.12, 0.3) * normal([rows, width])), 0.28, 3.0)
@@ -89,7 +89,7 @@ def augment_rhythm(intervals, labels, center: int, augment: Augment, seed):
     Returns:
         Intervals (B, K) and labels (B,).
     """
-    uniform, normal = _draws(seed)
+    uniform, normal = draws(seed)
     rows = tf.shape(intervals)[0]
     dice, eligible = uniform([rows]), (labels == N) & is_regular(intervals)
     if augment.premature or augment.foreign_rhythm:
@@ -124,7 +124,7 @@ def fuse(samples, median_beat, labels, position: int, augment: Augment, seed):
     Returns:
         Samples (B, S, T) and labels (B,).
     """
-    uniform, _ = _draws(seed)
+    uniform, _ = draws(seed)
     rows = tf.shape(samples)[0]
     chosen = (labels == V) & (uniform([rows]) < augment.fusion)
     share = uniform([rows, 1], 0.3, 0.7)
@@ -146,7 +146,7 @@ def augment_waveform(samples, median_beat, augment: Augment, seed):
     Returns:
         Samples (B, S, T) and median beats (B, S, T), each shifted as its beat.
     """
-    uniform, normal = _draws(seed)
+    uniform, normal = draws(seed)
     rows, beats, width = tf.shape(samples)[0], samples.shape[1], samples.shape[2]
     median = tf.repeat(median_beat[:, None], beats, 1)
     if augment.amplitude:

@@ -3,12 +3,16 @@
 Whole chunks are parsed at once and whole batches gathered from them; nothing is done example by example.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from keras_ecg.config import Loader
+from keras_ecg.data.manifests import damaged_files
+from keras_ecg.errors import InputError
 
 plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors, and converting takes seconds
 
@@ -70,3 +74,22 @@ def batch_pools(
 
     drawn = tf.data.Dataset.zip(pools, random_seeds(seed)).map(plain(lambda chunks, seed: (chunks, draw(chunks, seed))))
     return drawn.scan(np.int64(0), align).flat_map(batches).rebatch(batch_size)
+
+
+@contextmanager
+def naming_damaged_files(folder: Path | str, entries: Callable[[], Iterable[dict]], script: str) -> Iterator[None]:
+    """Turns TensorFlow's data loss inside the block into an InputError that names the damaged files.
+
+    Args:
+        folder: of the TFRecords.
+        entries: gives those of its manifest that are read inside.
+        script: what writes them.
+    """
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+        damaged = [str(path) for entry in entries() for path in damaged_files(folder, entry)]
+        if not damaged:
+            raise
+        found, expected = "damaged bytes", "the checksum in manifest.json"
+        raise InputError(", ".join(damaged[:3]), found, expected, f"run {script}") from None

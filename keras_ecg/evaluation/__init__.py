@@ -4,7 +4,8 @@
         print(name, value)
     evaluate_run("Research_Runs/FOLDER")  # all of metrics.json
 
-What a run has predicted is seen in its arrays: classified beats, or the held-out loss of a pretraining.
+What a run has predicted is seen in its arrays: classified beats, named rhythms, or the held-out
+loss of a pretraining.
 """
 
 from pathlib import Path
@@ -18,6 +19,7 @@ from keras_ecg.evaluation.pretraining import (
     evaluate_predictive,
     evaluate_quantized,
 )
+from keras_ecg.evaluation.rhythm import evaluate_rhythm
 from keras_ecg.evaluation.superclasses import evaluate_superclasses
 from keras_ecg.explanations import EXPLANATIONS, explain
 from keras_ecg.predictions import array_names, file_name
@@ -31,6 +33,7 @@ KINDS = {  # the first whose array is there
     "embeddings": ("predictive", evaluate_predictive),
     "mean_error": ("masked", evaluate_masked),
     "labels_total": ("few_labels", evaluate_few_labels),
+    "temperature": ("rhythm", evaluate_rhythm),
     "ecg_id": ("superclasses", evaluate_superclasses),
 }
 

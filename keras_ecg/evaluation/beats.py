@@ -12,7 +12,7 @@ import numpy as np
 from keras_ecg import metrics
 from keras_ecg.databases.mitdb import CLASSES, SEED_TEST
 from keras_ecg.errors import InputError
-from keras_ecg.evaluation.names import Named, nest
+from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
 from keras_ecg.predictions import Predictions, control_files, file_name, load_predictions
 
 F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
@@ -27,11 +27,6 @@ def confusions(p: Predictions, groups: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Sorted group names (G,) and confusion matrices of every seed and group, (K, G, C, C)."""
     each = [metrics.group_confusions(p.y_true, guess, groups) for guess in p.y_pred]
     return each[0][0], np.stack([matrices for _, matrices in each])
-
-
-def _over_seeds(name: str, values: np.ndarray) -> Named:
-    yield f"{name}.mean", metrics.seed_mean(values)
-    yield f"{name}.sd", np.std(values) if len(values) > 1 else None
 
 
 def _counts(y_true: np.ndarray) -> Named:
@@ -52,9 +47,8 @@ def _figures(p: Predictions, names: tuple[str, ...] | None, bootstrap: int, seed
     resampled = metrics.bootstrap_figures(matrices, bootstrap, seed) if bootstrap else {}
     for name, values in metrics.figures(matrices.sum(1)).items():
         if names is None or name in names:
-            yield from _over_seeds(name, values)
-            low, high = metrics.interval(resampled[name]) if bootstrap else (None, None)
-            yield from ((f"{name}.low", low), (f"{name}.high", high))
+            yield from over_seeds(name, values)
+            yield from interval_of(name, resampled)
 
 
 def _ranking(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -79,7 +73,7 @@ def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> 
     yield from _figures(p, None, bootstrap, seed)
     ranking = [_ranking(p.y_true, q) for q in p.probabilities]
     for name in ranking[0]:
-        yield from _over_seeds(name, np.array([r[name] for r in ranking]))
+        yield from over_seeds(name, np.array([r[name] for r in ranking]))
     matrices = np.stack([metrics.confusion_matrix(p.y_true, guess) for guess in p.y_pred])
     for table, positive in metrics.AAMI.items():
         for name, values in metrics.ec57_counts(matrices, positive).items():

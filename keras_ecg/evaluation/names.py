@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_ecg import metrics
+
 Named = Iterator[tuple[str, Any]]
 
 
@@ -29,6 +31,18 @@ def nest(items: Named) -> dict:
             here = here.setdefault(part, {})
         here[last] = value
     return out
+
+
+def over_seeds(name: str, values: np.ndarray) -> Named:
+    """Mean and standard deviation of a figure that each seed has (K,)."""
+    yield f"{name}.mean", metrics.seed_mean(values)
+    yield f"{name}.sd", np.std(values) if len(values) > 1 else None
+
+
+def interval_of(name: str, resampled: dict[str, np.ndarray]) -> Named:
+    """The 95 % interval of a figure from its bootstrap values; None where nothing was resampled."""
+    low, high = metrics.interval(resampled[name]) if resampled else (None, None)
+    yield from ((f"{name}.low", low), (f"{name}.high", high))
 
 
 def at(figures: dict, name: str) -> dict:

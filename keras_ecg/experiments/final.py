@@ -9,6 +9,7 @@ from keras_ecg.config import Config
 from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
+from keras_ecg.experiments.rhythm import run_rhythm_final
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import (
     fit_part,
@@ -83,4 +84,4 @@ def main() -> None:
         wanted = replace(wanted, split="records", train_records=lists[0], test_records=lists[1])
     if args.seeds:
         wanted = replace(wanted, seeds=tuple(args.seeds))
-    run_final(replace(config, evaluation=wanted))
+    (run_rhythm_final if config.task == "rhythm" else run_final)(replace(config, evaluation=wanted))

@@ -10,6 +10,7 @@ from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
+from keras_ecg.experiments.rhythm import run_rhythm_kfold
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import fit_part, headline, open_study, packed_subjects, part_history, selection_note
 from keras_ecg.runs import RunFolder, load_predictions
@@ -77,4 +78,4 @@ def main() -> None:
         wanted = replace(wanted, folds=args.folds)
     if args.seeds:
         wanted = replace(wanted, kfold_seeds=tuple(args.seeds))
-    run_kfold(replace(config, evaluation=wanted))
+    (run_rhythm_kfold if config.task == "rhythm" else run_kfold)(replace(config, evaluation=wanted))

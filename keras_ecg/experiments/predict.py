@@ -1,6 +1,6 @@
-"""A record's beats by class, with the committed weights of a published run.
+"""A record's beats by class, or its rhythm, with the committed weights of a published run.
 
-The record takes the same path as the training data, through a temporary folder, so that nothing can differ.
+A record of beats takes the same path as the training data, through a temporary folder, so that nothing can differ.
 """
 
 import argparse
@@ -12,37 +12,40 @@ from pathlib import Path
 
 import numpy as np
 import wfdb
-from wfdb import processing
 
 from keras_ecg.config import Config, from_dict, read_yaml
 from keras_ecg.data.hdf5 import describe, hdf5_path
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.preprocess import write_beats, write_metadata
+from keras_ecg.data.rhythm_records import lead_of
 from keras_ecg.data.tfrecords import pack
-from keras_ecg.databases import mitdb, recordings
+from keras_ecg.databases import cinc2017, mitdb, recordings
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, fingerprint, read_json
 from keras_ecg.models import load_model
+from keras_ecg.rhythms import load_rhythm_classifier
 from keras_ecg.runs.index import published
+from keras_ecg.signals.qrs import detect_qrs
 from keras_ecg.training import Classifier, predict_records
 
 ROOT = Path(__file__).resolve().parents[2]
-CLAIM = "mitdb-ds1-ds2"
+CLAIMS = {"beats": "mitdb-ds1-ds2", "rhythm": "cinc2017-final"}
+RHYTHMS = dict(zip(cinc2017.CLASSES, ("normal", "atrial fibrillation", "other", "too noisy to tell"), strict=True))
 EXTENSION = "aami"
 
 
-def published_run(root: Path = ROOT) -> Path:
-    """The folder of the published run whose weights are the default.
+def published_run(root: Path = ROOT, task: str = "beats") -> Path:
+    """The folder of the published run whose weights are the default for a task.
 
     Raises:
         InputError: none is published.
     """
-    claims = published(root)
-    if CLAIM not in claims:
+    claims, claim = published(root), CLAIMS[task]
+    if claim not in claims:
         raise InputError(
-            root / "Research_Runs" / "published.json", f"no {CLAIM}", "a published run", "name one by --run"
+            root / "Research_Runs" / "published.json", f"no {claim}", "a published run", "name one by --run"
         )
-    return root / "Research_Runs" / claims[CLAIM]["run"]
+    return root / "Research_Runs" / claims[claim]["run"]
 
 
 def load_run(folder: Path) -> tuple[Classifier, Config]:
@@ -68,15 +71,15 @@ def detect_peaks(recording: recordings.Recording, config: Config, where: Path | 
     lead = recordings.choose_lead(recording.leads, config.beats.lead, config.beats.fallback_leads, where)
     signal = recording.signals[:, lead]
     recordings.check_lead(signal, where, recording.leads[lead])
-    peaks = processing.xqrs_detect(signal.astype(float), recording.sampling_rate_hz, verbose=False)
+    peaks = detect_qrs(signal, recording.sampling_rate_hz)
     if not len(peaks):
         raise InputError(where, "no beat that the detector finds", "an ECG", "check the lead and its units")
-    # XQRS marks the steepest part of a QRS; annotations, which the model was trained on, mark its peak.
-    reach = int(0.1 * recording.sampling_rate_hz)
-    around = np.clip(peaks[:, None] + np.arange(-reach, reach + 1), 0, len(signal) - 1)
-    size = np.abs(signal[around] - np.median(signal[around], axis=1, keepdims=True))
-    peaks = np.unique(np.take_along_axis(around, size.argmax(1)[:, None], 1)[:, 0])
-    return replace(recording, samples=peaks.astype(np.int64), symbols=np.full(len(peaks), "N"))
+    return replace(recording, samples=peaks, symbols=np.full(len(peaks), "N"))
+
+
+def without_suffix(path: Path) -> Path:
+    """The record that a path of one of its files names."""
+    return path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat", ".atr") else path
 
 
 def predict_record(path: Path | str, run: Path | str | None = None, peaks: str = "auto") -> dict[str, np.ndarray]:
@@ -93,8 +96,7 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
     Raises:
         InputError: an unreadable record, no lead that the model takes, no beat.
     """
-    path = Path(path)
-    path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".atr") else path
+    path = without_suffix(Path(path))
     classifier, config = load_run(Path(run) if run else published_run())
     annotated = path.with_suffix(".atr").is_file() if peaks == "auto" else peaks == "annotations"
     recording = recordings.read_recording(path.parent, path.name, "atr" if annotated else None)
@@ -139,15 +141,49 @@ def write_predictions(found: dict[str, np.ndarray], record: str, folder: Path | 
     return folder / f"{record}.{EXTENSION}", table
 
 
+def name_rhythm(path: Path | str, run: Path | str | None = None) -> np.ndarray:
+    """Tempered probabilities (4,) of a WFDB record's rhythm, in the order N A O ~.
+
+    Args:
+        path: of the record, with or without a suffix.
+        run: folder of the weights; None takes the published run.
+
+    Raises:
+        InputError: an unreadable record, or no lead that the model takes.
+    """
+    path = without_suffix(Path(path))
+    classifier = load_rhythm_classifier(Path(run) if run else published_run(task="rhythm"))
+    return classifier(*lead_of(path.parent, path.name, classifier.rhythm))
+
+
+def write_rhythm(probabilities: np.ndarray, record: str, folder: Path | str) -> Path:
+    """Writes RECORD_rhythm.csv: the record, its rhythm, and the probability of each class."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / f"{record}_rhythm.csv"
+    with atomic(table) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["record", "class", *(f"p_{c}" for c in cinc2017.CLASSES)])
+        writer.writerow([record, cinc2017.CLASSES[probabilities.argmax()], *(f"{p:.4f}" for p in probabilities)])
+    return table
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Classifies the beats of a WFDB record (N S V F Q).")
+    parser = argparse.ArgumentParser(description="Classifies the beats of a WFDB record (N S V F Q), or its rhythm.")
     parser.add_argument("record", help="path of the record, such as sample_data/213")
+    parser.add_argument("--task", choices=tuple(CLAIMS), default="beats", help="each beat, or one rhythm (N A O ~)")
     parser.add_argument("--run", help="run folder with the weights (default: the published one)")
     parser.add_argument("--peaks", choices=("auto", "annotations", "detect"), default="auto")
     parser.add_argument("--output-dir", default=".")
     args = parser.parse_args()
+    record = without_suffix(Path(args.record)).name
+    if args.task == "rhythm":
+        chances = name_rhythm(args.record, args.run)
+        listed = ", ".join(f"{c} {p:.3f}" for c, p in zip(cinc2017.CLASSES, chances, strict=True))
+        print(f"{record}: {RHYTHMS[cinc2017.CLASSES[chances.argmax()]]} ({listed})")
+        print(f"wrote {write_rhythm(chances, record, args.output_dir)}")
+        return
     found = predict_record(args.record, args.run, args.peaks)
-    record = Path(args.record).name.split(".")[0]
     annotation, table = write_predictions(found, record, args.output_dir)
     counts = {c: int((found["label"] == k).sum()) for k, c in enumerate(mitdb.CLASSES)}
     print(f"{record}: {len(found['label'])} beats, {json.dumps(counts)}")

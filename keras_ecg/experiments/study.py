@@ -67,10 +67,14 @@ def needed_weights(config: Config) -> str:
 
 def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
     """What a result depends on: every section but the ignored ones, without names of folders."""
+    if config.task != "rhythm":
+        ignored = ("task", "rhythm", *ignored)
     out = {k: v for k, v in to_dict(config).items() if k not in ("title", "database", "tracking", *ignored)}
     if "windows" in out:
         places = {"tfrecord_dir": "", "sources": [{**source, "folder": ""} for source in out["windows"]["sources"]]}
         out["windows"] = {**out["windows"], **places}
+    if "rhythm" in out:
+        out["rhythm"] = {**out["rhythm"], "tfrecord_dir": ""}
     return out
 
 
@@ -150,7 +154,7 @@ def fit_part(
 def part_history(run: RunFolder, part: str, seed: int, fold: int | None = None) -> list[dict]:
     """A stored part's rows of history.csv."""
     stored = run.load_part(part)
-    names = [k for k in stored if k not in ("probabilities", "seconds")]
+    names = [k for k in stored if stored[k].shape == stored["epoch"].shape]
     where = {"seed": seed} if fold is None else {"seed": seed, "fold": fold}
     return [{**where, **{k: stored[k][i].item() for k in names}} for i in range(len(stored["epoch"]))]
 

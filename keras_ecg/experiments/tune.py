@@ -3,6 +3,7 @@
 import csv
 import shutil
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from keras_ecg.data.splits import patient_folds, resolve_split
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.errors import InputError
+from keras_ecg.experiments.rhythm import check_rhythm_contract, hold_out, rhythm_data, rhythm_folds
 from keras_ecg.experiments.study import check_contract, packed_subjects
 from keras_ecg.files import atomic, fingerprint, write_text
+from keras_ecg.rhythm_training import build_rhythm, class_weights, compile_rhythm, scoring_stream, training_stream
 from keras_ecg.training import (
     build_for,
     compile_classifier,
@@ -29,8 +32,6 @@ from keras_ecg.training import (
     training_batch,
     with_seed,
 )
-
-OBJECTIVE = "val_macro_f1"
 
 
 def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict]) -> dict:
@@ -64,10 +65,16 @@ def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict])
 class ClassifierHyperModel(keras_tuner.HyperModel):
     """A configured classifier whose knobs are drawn from a space; trained on some subjects, scored on others."""
 
+    objective = "val_macro_f1"
+
     def __init__(self, config: Config, space: dict, train: tuple[str, ...], held_out: tuple[str, ...]):
         super().__init__("keras_ecg")
         self.config, self.space, self.train, self.held_out = config, space, train, held_out
-        self.mean, self.scale = training_statistics(list(train), config)
+
+    @cached_property
+    def statistics(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """What the training subjects are normalized by."""
+        return training_statistics(list(self.train), self.config)
 
     def settle(self, hp: keras_tuner.HyperParameters) -> Config:
         """The configuration of a draw."""
@@ -75,7 +82,7 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
 
     def streams(self, config: Config):
         return tuple(
-            labelled_stream(records, config, training, self.mean, self.scale)
+            labelled_stream(records, config, training, *self.statistics)
             for records, training in ((self.train, True), (self.held_out, False))
         )
 
@@ -97,12 +104,36 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
         return max(1, sequences_per_epoch(self.train, config) // training_batch(self.train, config))
 
 
+class RhythmHyperModel(ClassifierHyperModel):
+    """The same of whole recordings; scored by the challenge's score on those held out."""
+
+    objective = "val_score"
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        config = self.settle(hp)
+        keras.utils.set_random_seed(config.tuning.seed)
+        model = build_rhythm(config)
+        compile_rhythm(model, config, training_stream(self.train, config)[1] * config.tuning.max_epochs)
+        return model
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, **kwargs):
+        config = self.settle(hp)
+        train, steps = training_stream(self.train, config)
+        kwargs |= {"validation_data": scoring_stream(self.held_out, config), "steps_per_epoch": steps}
+        return model.fit(train, class_weight=class_weights(config), shuffle=False, **(kwargs | {"verbose": 0}))
+
+
+def listed(records: tuple[str, ...]) -> str:
+    """The records, or where they are too many to list how many they are."""
+    return " ".join(records) if len(records) <= 60 else f"{len(records)} recordings"
+
+
 def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -> keras_tuner.Tuner:
     """The configured KerasTuner search in `folder`; what is there is taken up again."""
     tuning = config.tuning
     shared = {
         "hypermodel": hypermodel,
-        "objective": keras_tuner.Objective(OBJECTIVE, "max"),
+        "objective": keras_tuner.Objective(hypermodel.objective, "max"),
         "seed": tuning.seed,
         "directory": str(folder.parent),
         "project_name": folder.name,
@@ -116,6 +147,9 @@ def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -
 
 def held_out_subjects(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Training records of the configured split, parted by subject into those to train on and those to score."""
+    if config.task == "rhythm":
+        known, folds = rhythm_folds(config)
+        return hold_out(known, folds[0][0], config.tuning.validation_fraction, config.tuning.seed)
     records = resolve_split(config, packed_subjects(config)).train
     beats = get_all_beats(records, config)
     folds = max(2, round(1 / config.tuning.validation_fraction))
@@ -124,21 +158,21 @@ def held_out_subjects(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 def trial_rows(tuner: keras_tuner.Tuner) -> list[dict]:
     """A row per trial, best first: trial, status, score, epochs and the drawn values."""
-    rows = []
+    rows, objective = [], tuner.hypermodel.objective
     for trial in tuner.oracle.trials.values():
         values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
         epochs = trial.hyperparameters.values.get("tuner/epochs", tuner_epochs(tuner))
         rows.append(
-            {"trial": trial.trial_id, "status": trial.status, OBJECTIVE: trial.score, "epochs": epochs, **values}
+            {"trial": trial.trial_id, "status": trial.status, objective: trial.score, "epochs": epochs, **values}
         )
-    return sorted(rows, key=lambda row: (row[OBJECTIVE] is None, -(row[OBJECTIVE] or 0)))
+    return sorted(rows, key=lambda row: (row[objective] is None, -(row[objective] or 0)))
 
 
 def tuner_epochs(tuner: keras_tuner.Tuner) -> int:
     return tuner.hypermodel.config.tuning.max_epochs
 
 
-def write_trials(folder: Path, rows: list[dict]) -> None:
+def write_trials(folder: Path, rows: list[dict], objective: str) -> None:
     """Writes trials.csv, and trials.png: the objective against each knob."""
     from keras_ecg.reports.trials import draw_trials
 
@@ -146,7 +180,7 @@ def write_trials(folder: Path, rows: list[dict]) -> None:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    draw_trials(folder / "trials.png", rows, OBJECTIVE)
+    draw_trials(folder / "trials.png", rows, objective)
 
 
 def run_tuning(config: Config) -> dict:
@@ -158,27 +192,32 @@ def run_tuning(config: Config) -> dict:
     Raises:
         InputError: a bad search space, a split that shares a subject, or no trial that finished.
     """
-    check_contract(config)
+    rhythm = config.task == "rhythm"
+    (check_rhythm_contract if rhythm else check_contract)(config)
     prepare_backend(config)
     space = read_yaml(config.tuning.space)
     train, held_out = held_out_subjects(config)
     settings = {k: v for k, v in to_dict(config).items() if k not in ("database", "title")}
     settings["tuning"] = {k: v for k, v in settings["tuning"].items() if k not in ("directory", "output")}
-    data = data_fingerprint(read_manifest(config.database.tfrecord_dir), sorted((*train, *held_out)))
+    if rhythm:
+        data = rhythm_data(config)
+    else:
+        data = data_fingerprint(read_manifest(config.database.tfrecord_dir), sorted((*train, *held_out)))
     key = fingerprint([settings, space, data, __version__])
     folder = Path(config.tuning.directory) / f"{config.tuning.algorithm}_{config.model.name}_{key}"
-    print(f"{folder}: train {' '.join(train)}; score {' '.join(held_out)}", flush=True)
-    seeded = with_seed(config, config.tuning.seed)
-    tuner = make_tuner(ClassifierHyperModel(seeded, space, train, held_out), config, folder)
+    print(f"{folder}: train {listed(train)}; score {listed(held_out)}", flush=True)
+    kind = RhythmHyperModel if rhythm else ClassifierHyperModel
+    tuner = make_tuner(kind(with_seed(config, config.tuning.seed), space, train, held_out), config, folder)
+    objective = kind.objective
     tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], **search_epochs(config))
     rows = trial_rows(tuner)
-    if not rows or rows[0][OBJECTIVE] is None or not np.isfinite(rows[0][OBJECTIVE]):
+    if not rows or rows[0][objective] is None or not np.isfinite(rows[0][objective]):
         raise InputError(folder, "no trial that finished", "at least one", "see its error above")
-    write_trials(folder, rows)
+    write_trials(folder, rows, objective)
     best = create_search_space(tuner.get_best_hyperparameters(1)[0], space)
     head = (
-        f"# Best of {len(rows)} {config.tuning.algorithm} trials: {OBJECTIVE} {rows[0][OBJECTIVE]:.4f} on held-out\n"
-        f"# training subjects ({' '.join(held_out)}). Give it as a further --config to the evaluations.\n"
+        f"# Best of {len(rows)} {config.tuning.algorithm} trials: {objective} {rows[0][objective]:.4f} on held-out\n"
+        f"# training subjects ({listed(held_out)}). Give it as a further --config to the evaluations.\n"
     )
     write_text(config.tuning.output, head + yaml.safe_dump(best, sort_keys=False))
     for checkpoint in folder.glob("trial_*/checkpoint*"):
@@ -186,7 +225,7 @@ def run_tuning(config: Config) -> dict:
             shutil.rmtree(checkpoint)
         else:
             checkpoint.unlink()
-    print(f"best {OBJECTIVE} {rows[0][OBJECTIVE]:.4f} of {len(rows)} trials: {config.tuning.output}")
+    print(f"best {objective} {rows[0][objective]:.4f} of {len(rows)} trials: {config.tuning.output}")
     print(f"table {folder / 'trials.csv'}, picture {folder / 'trials.png'}")
     return best
 

@@ -6,17 +6,22 @@ import keras
 
 from keras_ecg.config import from_dict
 from keras_ecg.errors import InputError
-from keras_ecg.models import ablations, cnn_conformer, window_classifier
+from keras_ecg.models import ablations, cnn_conformer, resnet1d, rhythm_encoder, window_classifier
 from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import OBJECTIVES
 
-__all__ = ["MODELS", "build_model", "load_model", "model_config"]
+__all__ = ["MODELS", "RHYTHM_MODELS", "build_model", "load_model", "model_config"]
 
+RHYTHM_MODELS = {  # of whole recordings
+    "resnet1d": (resnet1d.ResNet1DConfig, resnet1d.build),
+    "rhythm_encoder": (rhythm_encoder.RhythmEncoderConfig, rhythm_encoder.build),
+}
 MODELS = {
     "cnn_conformer": (cnn_conformer.CNNConformerConfig, cnn_conformer.build),
     "attention_only": (ablations.AttentionOnlyConfig, ablations.build_attention_only),
     "cnn_lstm": (ablations.ConvolutionConfig, ablations.build_cnn_lstm),
     "cnn": (ablations.ConvolutionConfig, ablations.build_cnn),
+    **RHYTHM_MODELS,
     **{
         objective: (window_classifier.WindowClassifierConfig, partial(window_classifier.build, objective))
         for objective in OBJECTIVES

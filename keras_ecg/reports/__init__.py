@@ -11,7 +11,7 @@ from keras_ecg.evaluation import curves
 from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
-from keras_ecg.reports import details, few_labels, pretraining, results, superclasses
+from keras_ecg.reports import details, few_labels, pretraining, results, rhythm, superclasses
 from keras_ecg.reports.page import cautions, count, document, text
 
 __all__ = ["write_report"]
@@ -24,6 +24,7 @@ LINKS = {
     "ec57": "EC57",
     "confusion": "Confusion",
     "curves": "Curves",
+    "robustness": "Robustness",
     "records": "Records",
     "repeats": "Seeds",
     "training": "Training",
@@ -36,6 +37,7 @@ STUDIES = {
     "final_seed": "Seven test records of the closest public work",
     "final_records": "Named training and test records",
     "kfold": "Patient-wise cross-validation",
+    "final_rhythm": "One fold of recordings, with the weights for use",
     "pretrain": "Pretraining without labels",
     "fewshot_disjoint": "Few labels, patients apart",
     "fewshot_random": "Few labels, random beats: leaky, for comparison only",
@@ -76,6 +78,8 @@ def write_report(folder: Path | str) -> Path:
     if kind in REFERENCES:
         size = pretraining.subtitle(metrics)
         sections = pretraining.sections(folder, metrics, config, environment, history)
+    elif kind == "rhythm":
+        size, sections = rhythm.subtitle(metrics), rhythm.sections(folder, metrics, config, environment, history)
     elif kind == "few_labels":
         size, sections = few_labels.subtitle(metrics), few_labels.sections(folder, metrics, config, environment)
     elif kind == "superclasses":

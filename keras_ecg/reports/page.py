@@ -96,10 +96,14 @@ def card_row(cards: Iterable[str]) -> str:
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
+def dotted(colour: str, name: str) -> str:
+    """A name behind a dot of its colour."""
+    return f'<span class="dot" style="background:{colour}"></span>{text(name)}'
+
+
 def class_label(name: str) -> str:
     """A class's letter with its colour."""
-    colour = CLASS_COLOURS[CLASSES.index(name)]
-    return f'<span class="dot" style="background:{colour}"></span>{text(name)}'
+    return dotted(CLASS_COLOURS[CLASSES.index(name)], name)
 
 
 def table(head: Iterable[str], rows: Iterable[tuple[str, list[str]]], kind: str = "", caption: str = "") -> str:
@@ -114,6 +118,21 @@ def table(head: Iterable[str], rows: Iterable[tuple[str, list[str]]], kind: str 
         f'<div class="scroll"><table class="{kind}">{caption}<thead><tr>{top}</tr></thead>'
         f"<tbody>\n{body}</tbody></table></div>"
     )
+
+
+def confusion_table(confusion: dict, rows: list[str], columns: list[str], corner: str) -> str:
+    """Counts and row shares in one table, shaded by the share; headings are HTML."""
+    body = ""
+    for heading, counts, shares in zip(rows, confusion["mean"], confusion["row_share"], strict=True):
+        cells = ""
+        for value, share in zip(counts, shares, strict=True):
+            tint = 0.06 + 0.6 * share if value else 0.03
+            inside = f"<strong>{count(value)}</strong><span>{100 * share:.1f} %</span>"
+            cells += f'<td style="background:rgb(var(--tint) / {tint:.2f})">{inside}</td>'
+        body += f'<tr><th scope="row">{heading}</th>{cells}</tr>\n'
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in columns)
+    top = f'<thead><tr><th scope="col">{corner}</th>{head}</tr></thead>'
+    return f'<div class="scroll"><table class="confusion">{top}<tbody>\n{body}</tbody></table></div>'
 
 
 def paired(head: Iterable[str], rows: list[tuple[str, list[dict]]]) -> str:

@@ -7,6 +7,7 @@ from keras_ecg.reports import charts
 from keras_ecg.reports.page import (
     card_row,
     class_label,
+    confusion_table,
     count,
     definitions,
     estimate,
@@ -143,19 +144,10 @@ def classes(metrics: dict) -> str:
 
 
 def confusion(metrics: dict) -> str:
-    """Counts and row shares in one table, shaded by the share."""
-    mean, share = metrics["model"]["confusion"]["mean"], metrics["model"]["confusion"]["row_share"]
-    rows = ""
-    for i, c in enumerate(CLASSES):
-        cells = ""
-        for j in range(len(CLASSES)):
-            tint = 0.06 + 0.6 * share[i][j] if mean[i][j] else 0.03
-            inside = f"<strong>{count(mean[i][j])}</strong><span>{100 * share[i][j]:.1f} %</span>"
-            cells += f'<td style="background:rgb(var(--tint) / {tint:.2f})">{inside}</td>'
-        rows += f'<tr><th scope="row">{class_label(c)} <small class="soft">{CLASS_NAMES[c]}</small></th>{cells}</tr>\n'
-    head = "".join(f'<th scope="col">called {class_label(c)}</th>' for c in CLASSES)
-    body = f'<div class="scroll"><table class="confusion"><thead><tr><th scope="col">truth</th>{head}</tr></thead>'
-    body += f"<tbody>\n{rows}</tbody></table></div>"
+    """Counts and row shares, with what they are."""
+    rows = [f'{class_label(c)} <small class="soft">{CLASS_NAMES[c]}</small>' for c in CLASSES]
+    columns = [f"called {class_label(c)}" for c in CLASSES]
+    body = confusion_table(metrics["model"]["confusion"], rows, columns, "truth")
     seeds = "; counts are means over seeds" if len(metrics["model"]["seeds"]) > 1 else ""
     note = f'<p class="note">Beats, and their share of the row (the true class){seeds}.</p>'
     return section("confusion", "Confusion matrix", note, body)

@@ -53,7 +53,11 @@ def protocol(metrics: dict, environment: dict) -> str:
     counts = metrics["model"]["class_counts"]
     pairs = [
         ("encoder", text(environment.get("weights", ""))),
-        ("learning", "logistic regression for each superclass, on the mean token of every lead, side by side"),
+        (
+            "learning",
+            "logistic regression for each superclass, on the mean token; of an encoder of one lead, those of every "
+            "lead side by side",
+        ),
         ("training", "PTB-XL's folds 1 to 8"),
         ("selection", "regularization by macro AUROC on fold 9"),
         ("scored once", "fold 10: whole patients, in no other fold"),

@@ -4,6 +4,7 @@ python -m keras_ecg.runs verify [--all]       recompute every metric of the publ
 python -m keras_ecg.runs index                write Research_Runs/README.md and the results block of README.md
 python -m keras_ecg.runs report RUN           draw report.html anew
 python -m keras_ecg.runs publish CLAIM RUN [--title T] [--ablation LABEL=RUN]
+python -m keras_ecg.runs attach RUN NAME=RUN ...  score variants of a study of rhythms beside it
 python -m keras_ecg.runs release RUN NAME     copy a pretrained encoder to weights/NAME, with its card
 """
 
@@ -14,6 +15,19 @@ from pathlib import Path
 from keras_ecg.errors import InputError
 from keras_ecg.runs import open_run, publish, verify, write_index
 from keras_ecg.runs.index import RUNS
+from keras_ecg.runs.variants import attach
+
+
+def named_runs(where: str, texts: list[str]) -> dict[str, str]:
+    """Label to folder, from LABEL=RUN.
+
+    Raises:
+        InputError: a text of another form.
+    """
+    pairs = [text.rpartition("=") for text in texts]
+    if not all(label and equals and run for label, equals, run in pairs):
+        raise InputError(where, repr(texts), "LABEL=RUN", "for example 'CNN=FOLDER'")
+    return {label: Path(run).name for label, _, run in pairs}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,6 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
     publishing.add_argument("run")
     publishing.add_argument("--title")
     publishing.add_argument("--ablation", action="append", default=[], metavar="LABEL=RUN")
+    attaching = commands.add_parser("attach", parents=[root])
+    attaching.add_argument("run")
+    attaching.add_argument("variants", nargs="+", metavar="NAME=RUN")
     releasing = commands.add_parser("release", parents=[root])
     releasing.add_argument("run")
     releasing.add_argument("name")
@@ -49,10 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
         from keras_ecg.runs.release import release  # Keras loads slowly
 
         print(release(given.root, given.run, given.name))
+    elif given.command == "attach":
+        attach(given.root, given.run, named_runs("variants", given.variants))
+        print(Path(given.root) / RUNS / Path(given.run).name / "report.html")
     else:
-        pairs = [text.rpartition("=") for text in given.ablation]
-        if not all(label and equals and run for label, equals, run in pairs):
-            raise InputError("--ablation", repr(given.ablation), "LABEL=RUN", "for example --ablation 'CNN=FOLDER'")
-        ablations = {label: Path(run).name for label, _, run in pairs}
+        ablations = named_runs("--ablation", given.ablation)
         publish(given.root, given.claim, given.run, given.title, ablations)
         print(f"{given.claim}: {Path(given.run).name}")

@@ -24,6 +24,13 @@ COLUMNS = {
     "classes.F.f1": "F1 F",
     "classes.Q.f1": "F1 Q",
 }
+RHYTHM_COLUMNS = {
+    "score": "score",
+    "classes.N.f1": "F1 N",
+    "classes.A.f1": "F1 A",
+    "classes.O.f1": "F1 O",
+    "classes.~.f1": "F1 noisy",
+}
 TITLES = {
     "mitdb-ds1-ds2": "MIT-BIH, DS1 → DS2",
     "mitdb-seed-split": "MIT-BIH, seven test records of the closest public work",
@@ -41,6 +48,8 @@ TITLES = {
     "st-mem": "ST-MEM on unlabelled windows of twelve leads",
     "ecg-jepa": "ECG-JEPA on unlabelled windows of eight leads",
     "vqvae": "VQ-VAE on unlabelled windows of twelve leads",
+    "cinc2017-kfold": "CinC 2017, rhythm of whole recordings, five folds, labels v3; score: mean F1 of N, A, O",
+    "cinc2017-final": "CinC 2017, one fold, whose model `predict.py --task rhythm` uses",
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
 
@@ -93,7 +102,9 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
     metrics = _read(runs, claim["run"], "metrics.json")
     if metrics.get("kind") in PLAIN_TABLES:
         others = {label: _read(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
-        return PLAIN_TABLES[metrics["kind"]](named_figures(metrics, "**pretrained**", others), full)
+        seeds = len(metrics["model"].get("seeds", ()))
+        label = f"**model**, {seeds} seed{'s' * (seeds > 1)}" if metrics["kind"] == "rhythm" else "**pretrained**"
+        return PLAIN_TABLES[metrics["kind"]](named_figures(metrics, label, others), full)
     name = _read(runs, claim["run"], "environment.json").get("model", "model")
     seeds = len(metrics["model"]["seeds"])
     rows = _head(COLUMNS.values())
@@ -148,6 +159,19 @@ def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
     return rows
 
 
+def rhythm_table(named: dict[str, dict], full: bool) -> list[str]:
+    """Rows of a study of rhythms: the model, in full its ensemble, the controls; only the model is tempered."""
+    rows = _head([*RHYTHM_COLUMNS.values(), "calibration error", "tempered"])
+    model = next(iter(named))
+    if full and "ensemble" in named[model]:
+        named = {model: named[model], PARTS["ensemble"]: named[model]["ensemble"], **named}
+    for label, of in named.items():
+        errors = [of.get("ece_before"), of.get("ece")] if "ece_before" in of else [of.get("ece"), None]
+        cells = [*(at(of, name) for name in RHYTHM_COLUMNS), *errors]
+        rows.append(f"| {label} | {' | '.join(map(cell, cells))} |")
+    return rows
+
+
 def superclasses_table(named: dict[str, dict], full: bool) -> list[str]:
     """Rows of a probe of PTB-XL's superclasses: in full each of them, else their mean."""
     names = {"macro AUROC": "macro_auroc"} | ({c: f"classes.{c}.auroc" for c in SUPERCLASSES} if full else {})
@@ -161,6 +185,7 @@ PLAIN_TABLES = {
     "few_labels": few_labels_table,
     **dict.fromkeys(REFERENCES, pretraining_table),
     "superclasses": superclasses_table,
+    "rhythm": rhythm_table,
 }
 
 
@@ -168,7 +193,8 @@ def size_of(metrics: dict) -> str:
     """What was scored, in words."""
     model = metrics["model"]
     if "recordings" in model:
-        return f"{model['recordings']:,} recordings of {model['subjects']:,} patients"
+        people = f" of {model['subjects']:,} patients" if "macro_auroc" in model else ""
+        return f"{model['recordings']:,} recordings{people}"
     if "beats" not in model:
         return f"{model['windows']:,} held-out windows of {model['subjects']} subjects"
     records = f" of {model['records']} records" if "records" in model else ""

@@ -1,0 +1,261 @@
+"""Recordings to TFRecord: whole ones with a label each, and where their beats are. Writer and parser.
+
+One file holds one example, a chunk of n recordings one after the other: m samples in all. They are z-scores in half
+precision, cleaned and resampled; beats come from a detector, in the recording's own rate, and are stored in seconds.
+
+    version  int64
+    shape    int64 (3,): n, m, W
+    signals  bytes: (m,) float16, z-scored over each recording
+    start    bytes: (n,) int32: a recording's first row of `signals`
+    length   bytes: (n,) int32: its samples
+    beats    bytes: (n, W) float32: seconds from its beginning, -1 after the last
+    label    bytes: (n,) int8
+    records  bytes: names as the manifest lists them, one a line
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_ecg import cli
+from keras_ecg.config import Config, Rhythm, to_dict
+from keras_ecg.data.examples import write_example
+from keras_ecg.data.manifests import load_manifest, pack_entries
+from keras_ecg.databases import cinc2017, recordings
+from keras_ecg.errors import InputError
+from keras_ecg.files import fingerprint, sha256
+from keras_ecg.parallel import each
+from keras_ecg.signals import filters
+from keras_ecg.signals.qrs import detect_qrs
+from keras_ecg.signals.windows import fill_missing, zscore
+
+VERSION = 1
+SCRIPT = "create_rhythm_tfrecords.py"
+PARAMETERS = ("lead", "fallback_leads", "sampling_rate_hz", "bandpass_hz", "chunk_size", "labels")
+LEAST_SAMPLES = 32  # of a recording: what the band-pass needs at its ends
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording: its subject, its class, and the SHA-256 of its files."""
+
+    record: str
+    subject: str
+    label: int
+    inputs: dict[str, str]
+
+
+def samples_of(seconds: float, rhythm: Rhythm) -> int:
+    """T of a crop: a multiple of 64, which every model's strides divide; the nearest one."""
+    return max(64, round(seconds * rhythm.sampling_rate_hz / 64) * 64)
+
+
+def clean(signal: np.ndarray, rate: float, rhythm: Rhythm) -> tuple[np.ndarray, np.ndarray]:
+    """One lead (M,) as models see it, and where it beats.
+
+    Returns:
+        z-scores (T,) float16 at the configured rate, and beats (n,) float32 in seconds.
+    """
+    filled = fill_missing(signal[:, np.newaxis])[:, 0]
+    beats = (detect_qrs(filled, rate) / rate).astype(np.float32)
+    out = filters.clean(filled, rate, rhythm.sampling_rate_hz, rhythm.bandpass_hz)
+    return zscore(out[:, np.newaxis])[:, 0].astype(np.float16), beats
+
+
+def lead_of(folder: Path | str, record: str, rhythm: Rhythm) -> tuple[np.ndarray, float]:
+    """The configured lead (M,) of a recording, mV, and its sampling rate.
+
+    Raises:
+        InputError: as `read_recording`, `choose_leads` and `check_amplitude`; or it is shorter than a second.
+    """
+    where = Path(folder) / record
+    recording = recordings.read_recording(folder, record, annotations=None)
+    wanted, fallbacks = (rhythm.lead,), rhythm.fallback_leads
+    [lead] = recordings.choose_leads(recording.leads, wanted, fallbacks, where, "rhythm.lead or rhythm.fallback_leads")
+    signal, rate = recording.signals[:, lead], recording.sampling_rate_hz
+    if len(signal) < rate or len(signal) * rhythm.sampling_rate_hz / rate < LEAST_SAMPLES:
+        raise InputError(where, f"{len(signal) / rate:.2f} s", "at least a second", "leave the record out")
+    recordings.check_amplitude(signal[np.isfinite(signal)] if np.isfinite(signal).any() else np.zeros(1), where)
+    return signal, rate
+
+
+def write_rhythm_chunk(
+    path: Path, signals: list[np.ndarray], beats: list[np.ndarray], labels: list[int], records: list[str]
+) -> str:
+    """Writes one chunk's example and returns the file's SHA-256. The parser is `parse_rhythm_chunk`."""
+    length = np.array([len(signal) for signal in signals], np.int32)
+    table = np.full((len(beats), max(map(len, beats), default=0)), -1, np.float32)
+    for row, own in zip(table, beats, strict=True):
+        row[: len(own)] = own
+    features = {
+        "version": (VERSION,),
+        "shape": (len(signals), int(length.sum()), table.shape[1]),
+        "signals": np.concatenate(signals),
+        "start": (np.cumsum(length) - length).astype(np.int32),
+        "length": length,
+        "beats": table,
+        "label": np.array(labels, np.int8),
+        "records": "\n".join(records).encode(),
+    }
+    return write_example(path, features)
+
+
+def parse_rhythm_chunk(serialized) -> dict:
+    """Parses one serialized chunk. The writer is `write_rhythm_chunk`.
+
+    Args:
+        serialized: scalar string tensor.
+
+    Returns:
+        signals (m,) float16, start and length (n,) int32, beats (n, W) float32, label (n,) int8, records: a string.
+    """
+    import tensorflow as tf
+
+    kinds = {
+        "signals": tf.float16,
+        "start": tf.int32,
+        "length": tf.int32,
+        "beats": tf.float32,
+        "label": tf.int8,
+        "records": None,
+    }
+    wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in kinds}
+    parsed = tf.io.parse_single_example(serialized, {**wanted, "shape": tf.io.FixedLenFeature([3], tf.int64)})
+    out = {name: tf.io.decode_raw(parsed[name], kind) if kind else parsed[name] for name, kind in kinds.items()}
+    out["beats"] = tf.reshape(out["beats"], (parsed["shape"][0], parsed["shape"][2]))
+    return out
+
+
+def stored_parameters(rhythm: Rhythm) -> dict:
+    """What every recording of a folder has in common."""
+    section = to_dict(rhythm)
+    return {"version": VERSION, **{name: section[name] for name in PARAMETERS}}
+
+
+def check_rhythm(config: Config) -> None:
+    """Refuses settings under which nothing can be packed.
+
+    Raises:
+        InputError: names the setting.
+    """
+    rhythm = config.rhythm
+    if config.database.name != "cinc2017":
+        do = "set database.name and database.data_dir, as configs/cinc2017.yaml does"
+        raise InputError("database.name", repr(config.database.name), "cinc2017, whose recordings have a label", do)
+    for key, least in (("sampling_rate_hz", 1), ("chunk_size", 1), ("crops", 1)):
+        if getattr(rhythm, key) < least:
+            raise InputError(f"rhythm.{key}", str(getattr(rhythm, key)), f"at least {least}", "correct it")
+    if not 0 < rhythm.crop_seconds <= rhythm.window_seconds:
+        found = f"{rhythm.crop_seconds} s of {rhythm.window_seconds} s"
+        raise InputError("rhythm.crop_seconds", found, "more than 0, at most rhythm.window_seconds", "correct it")
+    filters.check_band(rhythm.bandpass_hz, rhythm.sampling_rate_hz, "rhythm.bandpass_hz")
+
+
+def plan_items(config: Config, jobs: int | None, quiet: bool) -> list[Item]:
+    """Every configured record with its subject, class and files.
+
+    Raises:
+        InputError: no such folder, record or label.
+    """
+    folder, name = config.database.data_dir, config.database.name
+    there = recordings.list_records(folder, name)
+    records = config.database.records or there
+    labels = cinc2017.read_labels(folder, config.rhythm.labels)
+    for what, known in (("record", there), ("label", labels)):
+        missing = [record for record in records if record not in known]
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            found = f"no {what} of {', '.join(missing[:5])}{more}"
+            raise InputError(folder, found, f"one of every record, labels {config.rhythm.labels}", "complete the copy")
+    subjects = recordings.subjects(folder, name, list(records))
+
+    def look(record: str) -> Item:
+        inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record, None)}
+        return Item(record, subjects[record], labels[record], inputs)
+
+    with each(look, list(records), "check", jobs, quiet) as results:
+        items = {item.record: item for item in results}
+    return [items[record] for record in records]
+
+
+def pack_rhythm(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
+    """Packs the configured recordings with their labels; what is current and whole is left as it is.
+
+    Returns:
+        The manifest: `parameters` (the version of the labels among them), `class_counts`, and `chunks`: files with
+        their SHA-256, and of every record its subject, label, samples, beats and seconds, in the stream's order.
+
+    Raises:
+        InputError: settings that pack nothing, a record without a label, or a bad one.
+    """
+    check_rhythm(config)
+    rhythm, target, folder = config.rhythm, Path(config.rhythm.tfrecord_dir), config.database.data_dir
+    items = plan_items(config, jobs, quiet)
+    starts = range(0, len(items), rhythm.chunk_size)
+    names = [f"recordings-{k:04d}" for k in range(len(starts))]
+    tasks = {name: (name, items[at : at + rhythm.chunk_size]) for name, at in zip(names, starts, strict=True)}
+    parameters = stored_parameters(rhythm)
+
+    def mark(task: tuple[str, list[Item]]) -> str:
+        return fingerprint([parameters, task[0], [[i.record, i.subject, i.label, i.inputs] for i in task[1]]])
+
+    def work(task: tuple[str, list[Item]]) -> tuple[str, dict]:
+        name, own = task
+        signals, beats, records = [], [], {}
+        for item in own:
+            signal, found = clean(*lead_of(folder, item.record, rhythm), rhythm)
+            signals.append(signal)
+            beats.append(found)
+            records[item.record] = {
+                "subject": item.subject,
+                "label": item.label,
+                "samples": len(signal),
+                "beats": len(found),
+            }
+        file = f"{name}.tfrecord"
+        digest = write_rhythm_chunk(target / file, signals, beats, [i.label for i in own], list(records))
+        return name, {"fingerprint": mark(task), "files": {file: digest}, "records": records}
+
+    def complete(entries: dict[str, dict]) -> dict:
+        labels = [e["label"] for entry in entries.values() for e in entry["records"].values()]
+        return {"class_counts": {c: labels.count(k) for k, c in enumerate(cinc2017.CLASSES)}}
+
+    prints = {name: mark(task) for name, task in tasks.items()}
+    manifest, written = pack_entries(target, "chunks", parameters, prints, tasks, work, complete, "pack", jobs, quiet)
+    if not quiet:
+        records = rhythm_records(manifest)
+        hours = sum(e["samples"] for e in records.values()) / rhythm.sampling_rate_hz / 3600
+        classes = ", ".join(f"{c} {n}" for c, n in manifest["class_counts"].items())
+        print(
+            f"{target}: {len(records)} recordings, {hours:.1f} hours, labels {rhythm.labels}: {classes}; "
+            f"{written} chunks written, {len(tasks) - written} current"
+        )
+    return manifest
+
+
+def rhythm_manifest(config: Config) -> dict:
+    """The manifest of the packed recordings, which must be those of this configuration.
+
+    Raises:
+        InputError: nothing is packed, or with other settings.
+    """
+    folder = Path(config.rhythm.tfrecord_dir)
+    manifest = load_manifest(folder, SCRIPT)
+    wanted = stored_parameters(config.rhythm)
+    odd = [key for key in wanted if manifest["parameters"].get(key) != wanted[key]]
+    if odd:
+        raise InputError(folder, f"recordings of other {', '.join(odd)}", "those of this config", f"run {SCRIPT}")
+    return manifest
+
+
+def rhythm_records(manifest: dict) -> dict[str, dict]:
+    """What the manifest says of each record, in the stream's order."""
+    return {record: entry for chunk in manifest["chunks"].values() for record, entry in chunk["records"].items()}
+
+
+def main() -> None:
+    parser = cli.parser("Packs whole recordings with their labels into batched TFRecords.", "cinc2017.yaml")
+    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
+    args = parser.parse_args()
+    pack_rhythm(cli.config(args), args.jobs)

@@ -1,0 +1,177 @@
+"""Figures of a run that names the rhythm of whole recordings.
+
+For n recordings and K seeds a run stores: record (n,) str, subject (n,) str, y_true (n,) in the order N A O ~,
+probabilities (K, n, 4), seeds (K,), fold (n,), and temperature (K, F): what each seed's model of each test fold is
+tempered by. Its probabilities are those before. A control stores the same without the temperature.
+
+The score is the challenge's: the mean F1 of N, A and O over all recordings; the noisy class is one that may be called,
+and its F1 stands beside it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_ecg import metrics
+from keras_ecg.calibration import temper
+from keras_ecg.databases.cinc2017 import CLASSES
+from keras_ecg.errors import InputError
+from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
+from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, evaluate_robustness, rhythm_figures
+from keras_ecg.explanations import title_of
+from keras_ecg.predictions import control_files, file_name, read_npz
+
+ARRAYS = ("record", "subject", "y_true", "probabilities", "seeds", "fold")
+F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
+BRIEF = ("score", "accuracy", *F1)
+BASELINES = ("always_n", "boosting_rr")  # controls that a model must beat; the others are variants of it
+
+
+def load_rhythm(path: Path) -> dict[str, np.ndarray]:
+    """The stored arrays, probabilities as float32.
+
+    Raises:
+        InputError: one is missing, of another shape, or odd.
+    """
+    stored = read_npz(path)
+    do = "rerun the evaluation that wrote it"
+    missing = [name for name in ARRAYS if name not in stored]
+    if missing:
+        raise InputError(path, f"no array {', '.join(missing)}", f"the arrays {', '.join(ARRAYS)}", do)
+    p, n = stored["probabilities"].astype("f4"), len(stored["y_true"])
+    shape = (len(stored["seeds"]), n, len(CLASSES))
+    if p.shape != shape or any(len(stored[name]) != n for name in ("record", "subject", "fold")):
+        raise InputError(path, f"probabilities of shape {p.shape}", f"{shape}: seeds, recordings, classes", do)
+    if len(set(stored["record"].tolist())) != n:
+        raise InputError(path, "a recording twice", "each once", do)
+    if not (np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1.001):
+        raise InputError(path, "odd probabilities", "0 to 1, finite", do)
+    return {**stored, "probabilities": p, "record": stored["record"].astype(str)}
+
+
+def calibrated(stored: dict[str, np.ndarray]) -> np.ndarray:
+    """Probabilities (K, n, 4) after temperature scaling; those that are stored where there is no temperature."""
+    if "temperature" not in stored:
+        return stored["probabilities"]
+    return temper(stored["probabilities"], stored["temperature"][:, stored["fold"]])
+
+
+def _confusions(stored: dict[str, np.ndarray]) -> np.ndarray:
+    """Confusion matrices of every seed and subject, (K, G, 4, 4)."""
+    truth, groups = stored["y_true"], stored["subject"]
+    guesses = stored["probabilities"].argmax(-1)
+    return np.stack([metrics.group_confusions(truth, guess, groups, len(CLASSES))[1] for guess in guesses])
+
+
+def _figures(matrices: np.ndarray, resampled: dict, names: tuple[str, ...] | None = None) -> Named:
+    """Mean, sd over seeds and 95 % interval over subjects."""
+    for name, values in rhythm_figures(matrices.sum(1)).items():
+        if names is None or name in names:
+            yield from over_seeds(name, values)
+            yield from interval_of(name, resampled)
+
+
+def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple[dict, dict]:
+    """All figures of one predictor, and their bootstrap values (R,) for paired differences."""
+    truth, raw = stored["y_true"], stored["probabilities"]
+    matrices = _confusions(stored)
+    resampled = metrics.bootstrap_figures(matrices, bootstrap, seed, rhythm_figures) if bootstrap else {}
+
+    def named() -> Named:
+        yield "recordings", len(truth)
+        yield "subjects", matrices.shape[1]
+        yield from ((f"class_counts.{c}", np.sum(truth == k)) for k, c in enumerate(CLASSES))
+        yield "seeds", stored["seeds"].tolist()
+        yield from _figures(matrices, resampled)
+        area = np.stack([metrics.auroc(truth, p) for p in raw])
+        yield from (item for k, c in enumerate(CLASSES) for item in over_seeds(f"classes.{c}.auroc", area[:, k]))
+        whole = matrices.sum(1)
+        mean = whole.mean(0)
+        yield "confusion.mean", mean
+        yield "confusion.row_share", mean / np.maximum(mean.sum(1, keepdims=True), 1)
+        after = calibrated(stored)
+        for name, p in (("ece_before", raw), ("ece", after)) if "temperature" in stored else (("ece", raw),):
+            yield from over_seeds(name, np.array([metrics.expected_calibration_error(truth, q) for q in p]))
+        for name, p in (("before", raw), ("after", after)):
+            bins = metrics.calibration_bins(np.tile(truth, len(p)), p.reshape(-1, len(CLASSES)))
+            yield from ((f"calibration.{name}.{key}", values) for key, values in bins.items())
+        collapses = [metrics.collapse(p) for p in raw]
+        for name, worst in (("predicted_classes", min), ("largest_share", max), ("constant", max), ("collapsed", max)):
+            yield f"collapse.{name}", worst(c[name] for c in collapses)
+        single = rhythm_figures(whole)
+        yield "per_seed", [{"seed": s} | {m: single[m][k] for m in BRIEF} for k, s in enumerate(stored["seeds"])]
+        if len(raw) > 1:
+            together = {**stored, "probabilities": after.mean(0, keepdims=True), "seeds": np.array([-1])}
+            matrix = _confusions(together)
+            drawn = metrics.bootstrap_figures(matrix, bootstrap, seed, rhythm_figures) if bootstrap else {}
+            for name, value in _figures(matrix, drawn, BRIEF):
+                if not name.endswith(".sd"):
+                    yield f"ensemble.{name}", value
+
+    return nest(named()), resampled
+
+
+def fold_rows(stored: dict[str, np.ndarray]) -> list[dict]:
+    """A row per test fold: recordings, and the brief figures, means over seeds."""
+    rows = []
+    for fold in np.unique(stored["fold"]):
+        own = stored["fold"] == fold
+        part = {k: stored[k][own] for k in ("y_true", "subject")} | {"probabilities": stored["probabilities"][:, own]}
+        found = rhythm_figures(_confusions(part).sum(1))
+        row = {"fold": fold, "recordings": own.sum(), **{m: metrics.seed_mean(found[m]) for m in BRIEF}}
+        if "temperature" in stored:
+            row["temperature"] = stored["temperature"][:, fold].mean()
+        rows.append(row)
+    return rows
+
+
+def evaluate_rhythm(folder: Path, bootstrap: int, seed: int) -> dict:
+    """The figures of the model and its controls, their paired differences, and alarms.
+
+    A control may have other seeds than the model, or the folds of its own, where it is one of some folds alone: it is
+    compared on the recordings that both predict.
+
+    Raises:
+        InputError: an array is missing or odd, or a control predicts other recordings or has other labels.
+    """
+    files = {"model": folder / file_name()} | control_files(folder)
+    stored = {name: load_rhythm(path) for name, path in files.items()}
+    model = stored.pop("model")
+    figures, resampled = evaluate_predictor(model, bootstrap, seed)
+    out: dict = {"model": figures, "folds": fold_rows(model), "controls": {}, "differences": {}}
+    place = {record: k for k, record in enumerate(model["record"].tolist())}
+    for name, control in stored.items():
+        lost = [record for record in control["record"].tolist() if record not in place]
+        if lost:
+            raise InputError(files[name], f"recordings {', '.join(lost[:3])}", "those of the model", "run it again")
+        own = np.array([place[record] for record in control["record"].tolist()])
+        if not np.array_equal(model["y_true"][own], control["y_true"]):
+            raise InputError(files[name], "other labels than the model's", "equal labels", "run it again")
+        out["controls"][name], drawn = evaluate_predictor(control, bootstrap, seed)
+        same = {k: model[k][own] for k in ("y_true", "subject", "fold")}
+        same["probabilities"] = model["probabilities"][:, own]
+        matrices = [_confusions(part) for part in (same, control)]
+        paired = resampled if len(own) == len(place) else None
+        if bootstrap:
+            paired = paired or metrics.bootstrap_figures(matrices[0], bootstrap, seed, rhythm_figures)
+            whole = [rhythm_figures(m.sum(1)) for m in matrices]
+            found: dict = {}
+            for m in BRIEF:
+                value = metrics.seed_mean(whole[0][m]) - metrics.seed_mean(whole[1][m])
+                found[m] = metrics.difference(value, paired[m] - drawn[m])
+            out["differences"][name] = nest(iter(found.items()))
+    if (folder / "robustness.npz").is_file():
+        out["robustness"] = evaluate_robustness(read_npz(folder / "robustness.npz"))
+    if (folder / "occlusion.npz").is_file():
+        out["deletion"] = evaluate_deletion(read_npz(folder / "occlusion.npz"), bootstrap, seed)
+    alarms = []
+    if figures["collapse"]["collapsed"]:
+        alarms.append("some seed calls every recording the same: no detector, whatever its accuracy")
+    for name, found in out["differences"].items():
+        if name in BASELINES and not found["score"]["low"] > 0:
+            alarms.append(f"not demonstrably better than the control {title_of(name)}, by the score")
+    for row in out.get("deletion", {}).get("shares", ()):
+        if bootstrap and not row["low"] > 0:
+            alarms.append(f"deleting {100 * row['share']:.0f} % by the map does not hurt more than deleting at random")
+    out["alarms"] = alarms
+    return out

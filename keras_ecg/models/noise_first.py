@@ -1,0 +1,22 @@
+"""Two models one after the other: is a recording too noisy, and if not, which rhythm is it?"""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class NoiseFirst(layers.Layer):
+    """Probabilities of clean and noisy (B, 2), and of the rhythms of what is clean (B, C), to all (B, C + 1)."""
+
+    def call(self, noise, rhythm):
+        return ops.concatenate([rhythm * noise[:, :1], noise[:, 1:]], -1)
+
+    def compute_output_shape(self, noise_shape, rhythm_shape):
+        return (rhythm_shape[0], rhythm_shape[1] + 1)
+
+
+def noise_first(noise: keras.Model, rhythm: keras.Model) -> keras.Model:
+    """One model of two that take the same named inputs, each with its own output: see `NoiseFirst`."""
+    inputs = {x.name: keras.Input(x.shape[1:], name=x.name, dtype=x.dtype) for x in noise.inputs}
+    noise.name, rhythm.name = "noise", "rhythms"
+    return keras.Model(inputs, NoiseFirst(name="probabilities", dtype="float32")(noise(inputs), rhythm(inputs)))

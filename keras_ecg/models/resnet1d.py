@@ -1,0 +1,97 @@
+"""ResNet1D: residual convolutions over a recording, and a name for its rhythm.
+
+Hannun AY et al., Cardiologist-level arrhythmia detection and classification in ambulatory electrocardiograms using a
+deep neural network, Nature Medicine 25 (2019), https://doi.org/10.1038/s41591-018-0268-3; its residual blocks are those
+of He K et al., Deep Residual Learning for Image Recognition, CVPR 2016, https://arxiv.org/abs/1512.03385.
+
+Shapes: B batch, T samples, L leads, N = T / 16 tokens, D width of the last stage.
+
+Departures from the paper: eight blocks instead of sixteen, with kernels of 9 samples at 100 Hz instead of 16 at 200 Hz:
+it trains on a processor; normalization after each convolution, as in He's first paper; padding is masked throughout, so
+that a recording's output does not depend on how much of it there is; one answer for a recording instead of one each
+1.3 s, from the mean and the largest of the tokens, and what `rhythm_head` adds of the beats.
+"""
+
+from dataclasses import dataclass, field
+
+import keras
+from keras import layers
+
+from keras_ecg.layers.masked import LengthMask, MaskedBatchNorm
+from keras_ecg.models.rhythm_head import RhythmHeadConfig, rhythm_head, rhythm_inputs
+
+
+@dataclass(frozen=True)
+class ResNet1DConfig:
+    """Knobs of the ResNet1D."""
+
+    width: int = 32  # of the first stage; each further one doubles it, and halves the tokens
+    stages: int = 3
+    blocks: int = 2  # in a stage
+    kernel_size: int = 9
+    stem_kernel_size: int = 15
+    dropout: float = 0.1  # of whole channels, inside the blocks
+    sampling_rate_hz: float = 100.0
+    head: RhythmHeadConfig = field(default_factory=RhythmHeadConfig)
+
+
+def normalized(x: keras.KerasTensor, mask: keras.KerasTensor, name: str, active: bool = True) -> keras.KerasTensor:
+    """Masked normalization of x (B, N, D), then rectification."""
+    x = MaskedBatchNorm(name=f"{name}_norm")(x, mask)
+    return layers.Activation("relu", name=f"{name}_active")(x) if active else x
+
+
+def residual_block(
+    x: keras.KerasTensor, mask: keras.KerasTensor, width: int, stride: int, config: ResNet1DConfig, name: str
+) -> keras.KerasTensor:
+    """Adds two convolutions of x to it: (B, N, C), zero where `mask` (B, N / stride, 1) is, to (B, N / stride, D)."""
+    y = layers.Conv1D(width, config.kernel_size, stride, padding="same", use_bias=False, name=f"{name}_first")(x)
+    y = normalized(y, mask, f"{name}_first")
+    y = layers.SpatialDropout1D(config.dropout, name=f"{name}_drop")(y)
+    y = layers.Conv1D(width, config.kernel_size, padding="same", use_bias=False, name=f"{name}_second")(y)
+    y = normalized(y, mask, f"{name}_second", active=False)
+    if stride > 1:
+        x = layers.AveragePooling1D(stride, name=f"{name}_shorter")(x)
+    if x.shape[-1] != width:
+        x = layers.Conv1D(width, 1, use_bias=False, name=f"{name}_wider")(x)
+    return layers.Activation("relu", name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def encode(signals: keras.KerasTensor, length: keras.KerasTensor, config: ResNet1DConfig):
+    """Signals (B, T, L) to tokens (B, N, D), their mask (B, N, 1), and how many samples there are to a token."""
+    mask = LengthMask(name="mask")(length, signals)[:, ::2]
+    kernel = config.stem_kernel_size
+    x = layers.Conv1D(config.width, kernel, 2, padding="same", use_bias=False, name="stem")(signals)
+    x = normalized(x, mask, "stem")
+    for i in range(config.stages):
+        mask = mask[:, ::2]
+        for j in range(config.blocks):
+            x = residual_block(x, mask, config.width * 2**i, 1 if j else 2, config, f"stage_{i}_block_{j}")
+    return x, mask, samples_per_token(config)
+
+
+def samples_per_token(config: ResNet1DConfig) -> int:
+    """Of the stem and of every stage a factor of two."""
+    return 2 ** (1 + config.stages)
+
+
+def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: ResNet1DConfig) -> keras.Model:
+    """The classifier: named inputs (`keras_ecg.models.rhythm_head`) to probabilities (B, classes).
+
+    Args:
+        shapes: of the inputs, without the batch axis.
+        token: not looked at: a recording has one label.
+        classes: how many.
+        config: the knobs.
+
+    Raises:
+        ValueError: T does not divide by the strides.
+    """
+    samples = shapes["signals"][0]
+    if samples and samples % samples_per_token(config):
+        raise ValueError(f"{samples} samples do not divide into tokens of {samples_per_token(config)}")
+    inputs = rhythm_inputs(shapes)
+    tokens, mask, stride = encode(inputs["signals"], inputs["length"], config)
+    rate = config.sampling_rate_hz
+    outputs = rhythm_head(tokens, mask, inputs, rate / stride, rate, classes, config.head)
+    return keras.Model(inputs, outputs, name="resnet1d")

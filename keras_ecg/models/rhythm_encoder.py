@@ -1,0 +1,106 @@
+"""A classifier of whole recordings on an encoder of windows: pretrained, or with random weights.
+
+The recording is cut into the windows that the encoder takes, one after the other; their tokens in a row are what
+`rhythm_head` sees, as if they were equally far from each other. What the last window lacks is the recording's end in
+reverse rather than silence, and its tokens are masked.
+
+Shapes: B batch, T samples, W windows of P samples, N tokens of each, D width.
+"""
+
+from dataclasses import dataclass, field
+
+import keras
+from keras import layers, ops
+
+from keras_ecg.layers.masked import LengthMask
+from keras_ecg.models.encoders import build_encoder
+from keras_ecg.models.loading import find_encoder, load_model
+from keras_ecg.models.rhythm_head import RhythmHeadConfig, rhythm_head, rhythm_inputs
+from keras_ecg.models.window_classifier import freeze
+from keras_ecg.signals.windows import zscore
+
+
+@dataclass(frozen=True)
+class RhythmEncoderConfig:
+    """Knobs of the classifier."""
+
+    weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder; empty: random weights
+    random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
+    encoder: str = "cnn_transformer"  # without weights: a key of `ENCODERS`
+    options: dict = field(default_factory=dict)  # and its knobs
+    window_seconds: float = 10.0  # and what it takes at once
+    frozen_stages: int = 0  # from the input on: patch embedding or convolution, then blocks; -1 freezes the encoder
+    sampling_rate_hz: float = 100.0
+    head: RhythmHeadConfig = field(default_factory=RhythmHeadConfig)
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class RecordingWindows(layers.Layer):
+    """Recordings (B, T, 1) of lengths (B,) to z-scored windows (B W, P, 1), a recording's one after the other.
+
+    Args:
+        samples: P.
+    """
+
+    def __init__(self, samples: int = 1000, **kwargs):
+        super().__init__(**kwargs)
+        self.samples = samples
+
+    def call(self, signals, length):
+        rows, there = ops.shape(signals)[0], ops.shape(signals)[1]
+        count = (there + self.samples - 1) // self.samples  # W
+        at = ops.arange(count * self.samples, dtype="int32")[None]
+        length = ops.maximum(ops.cast(length, "int32"), 1)[:, None]
+        index = ops.where(at < length, at, length - 1 - (at - length) % length)  # (B, W P)
+        found = ops.take_along_axis(signals[..., 0], index, axis=1)
+        windows = ops.reshape(found, (rows * count, self.samples, 1))
+        return ops.cast(zscore(ops.cast(windows, "float32"), ops), self.compute_dtype)
+
+    def compute_output_shape(self, signals_shape, length_shape):
+        return (None, self.samples, 1)
+
+    def get_config(self):
+        return {**super().get_config(), "samples": self.samples}
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class JoinWindows(layers.Layer):
+    """Tokens (B W, N, D) of recordings' windows, and lengths (B,), to tokens in a row (B, W N, D)."""
+
+    def call(self, tokens, length):
+        return ops.reshape(tokens, (ops.shape(length)[0], -1, tokens.shape[-1]))
+
+    def compute_output_shape(self, tokens_shape, length_shape):
+        return (length_shape[0], None, tokens_shape[-1])
+
+
+def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: RhythmEncoderConfig) -> keras.Model:
+    """The classifier: named inputs (`keras_ecg.models.rhythm_head`) to probabilities (B, classes).
+
+    Args:
+        shapes: of the inputs, without the batch axis.
+        token: not looked at: a recording has one label.
+        classes: how many.
+        config: the knobs.
+
+    Raises:
+        InputError: no such weights, or no such encoder.
+        ValueError: weights that take several leads, or too many frozen stages.
+    """
+    rate = config.sampling_rate_hz
+    if config.weights:
+        encoder = load_model(find_encoder(config.weights) / "encoder.keras")
+        encoder = keras.models.clone_model(encoder) if config.random else encoder
+    else:
+        encoder = build_encoder(config.encoder, (round(config.window_seconds * rate), 1), config.options)
+    _, samples, leads = encoder.input_shape
+    tokens_per_window = encoder.output_shape[1]
+    if leads != 1:
+        raise ValueError(f"an encoder of {leads} leads at once, for recordings of one")
+    freeze(encoder, config.frozen_stages)
+    inputs = rhythm_inputs(shapes)
+    windows = RecordingWindows(samples, name="windows")(inputs["signals"], inputs["length"])
+    tokens = JoinWindows(name="tokens")(encoder(windows), inputs["length"])
+    mask = LengthMask(samples / tokens_per_window, name="mask")(inputs["length"], tokens)
+    outputs = rhythm_head(tokens, mask, inputs, rate * tokens_per_window / samples, rate, classes, config.head)
+    return keras.Model(inputs, outputs, name="rhythm_encoder")

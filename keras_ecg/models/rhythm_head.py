@@ -1,0 +1,90 @@
+"""What names a recording's rhythm, on the tokens of any encoder: pooled tokens, tokens at the beats, and the intervals.
+
+The inputs of every rhythm model, of one length T:
+
+    signals  (B, T, 1)  z-scores, zeros behind the recording's end
+    length   (B,)       samples that are the recording's
+    beats    (B, K)     seconds from its beginning, -1 after the last
+
+Shapes: B batch, T samples, N tokens, D width, K beats, R features of the rhythm.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from keras_ecg.layers.beat_rhythm import BeatMask, RecordingRhythm, TokensAtBeats
+from keras_ecg.layers.masked import MaskedBatchNorm, MaskedPooling
+
+
+@dataclass(frozen=True)
+class RhythmHeadConfig:
+    """Knobs of the head."""
+
+    features: bool = True  # of the intervals as a whole
+    beats: bool = True  # the sequence of beats: what they look like, and when they come
+    width: int = 64
+    kernel_size: int = 5  # of the convolutions over beats
+    beat_blocks: int = 2
+    dropout: float = 0.3
+
+
+def rhythm_inputs(shapes: dict[str, tuple[int, ...]]) -> dict[str, keras.KerasTensor]:
+    """The named inputs, from shapes without the batch axis.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    kinds = {"signals": "float32", "length": "int32", "beats": "float32"}
+    if shapes.keys() != kinds.keys():
+        raise ValueError(f"inputs {', '.join(shapes)} instead of {', '.join(kinds)}")
+    return {name: keras.Input(shapes[name], name=name, dtype=kind) for name, kind in kinds.items()}
+
+
+def beat_sequence(tokens: keras.KerasTensor, beats: keras.KerasTensor, rate: float, config: RhythmHeadConfig):
+    """Tokens (B, N, D) at the beats (B, K), and the intervals between those, to one vector (B, 2 width)."""
+    x = TokensAtBeats(rate, name="tokens_at_beats")(tokens, beats)  # (B, K, D + 7)
+    mask = BeatMask(name="beat_mask")(beats)  # (B, K, 1)
+    x = layers.Dense(config.width, use_bias=False, name="beat_embed")(x)
+    x = layers.Activation("relu", name="beat_embed_active")(MaskedBatchNorm(name="beat_embed_norm")(x, mask))
+    for i in range(config.beat_blocks):
+        y = layers.Conv1D(config.width, config.kernel_size, padding="same", use_bias=False, name=f"beat_conv_{i}")(x)
+        y = layers.Activation("relu", name=f"beat_active_{i}")(MaskedBatchNorm(name=f"beat_norm_{i}")(y, mask))
+        x = layers.Add(name=f"beat_add_{i}")([x, layers.Dropout(config.dropout / 2, name=f"beat_drop_{i}")(y)])
+    return MaskedPooling(name="beat_pool")(x, mask)
+
+
+def rhythm_head(
+    tokens: keras.KerasTensor,
+    mask: keras.KerasTensor,
+    inputs: dict[str, keras.KerasTensor],
+    tokens_per_second: float,
+    sampling_rate_hz: float,
+    classes: int,
+    config: RhythmHeadConfig,
+) -> keras.KerasTensor:
+    """Probabilities (B, classes).
+
+    Args:
+        tokens: (B, N, D), one after the other in time.
+        mask: (B, N, 1), which of them stand for samples that are there.
+        inputs: of the model.
+        tokens_per_second: how close they are.
+        sampling_rate_hz: of the signals.
+        classes: how many.
+        config: the knobs.
+    """
+    known = [MaskedPooling(name="pool")(tokens, mask)]
+    if config.beats:
+        known.append(beat_sequence(tokens, inputs["beats"], tokens_per_second, config))
+    if config.features:
+        x = RecordingRhythm(sampling_rate_hz, name="rhythm")(inputs["beats"], inputs["length"])
+        x = layers.BatchNormalization(name="rhythm_norm")(x)
+        x = layers.Dense(config.width, activation="relu", name="rhythm_dense")(x)
+        known.append(x)
+    x = layers.Concatenate(name="known")(known) if len(known) > 1 else known[0]
+    x = layers.Dropout(config.dropout, name="head_drop")(x)
+    x = layers.Dense(config.width, activation="relu", name="head_dense")(x)
+    x = layers.Dropout(config.dropout, name="head_drop_2")(x)
+    return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)

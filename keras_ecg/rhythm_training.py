@@ -1,0 +1,171 @@
+"""Training of a classifier on whole recordings, and its probabilities on others."""
+
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ecg.config import Config
+from keras_ecg.data.rhythm_records import SCRIPT, rhythm_manifest, samples_of
+from keras_ecg.data.rhythm_stream import create_rhythm_dataset, crops_of, get_all_recordings
+from keras_ecg.data.streams import naming_damaged_files, plain
+from keras_ecg.databases.cinc2017 import CLASSES, RHYTHMS
+from keras_ecg.errors import InputError
+from keras_ecg.models import build_model
+from keras_ecg.models.noise_first import noise_first
+from keras_ecg.training import MacroF1, adamw, prepare_backend, with_seed
+
+SHAPES = {"signals": (None, 1), "length": (), "beats": (None,)}  # of any length
+
+
+STAGES = {  # what each class of `CLASSES` is to a model, None where it is not shown to it
+    "all": (0, 1, 2, 3),
+    "noise": (0, 0, 0, 1),
+    "rhythm": (0, 1, 2, None),
+}
+
+
+def build_rhythm(config: Config, classes: int = len(CLASSES)) -> keras.Model:
+    """The configured model, which takes recordings of any length."""
+    options = {**config.model.options, "sampling_rate_hz": config.rhythm.sampling_rate_hz}
+    return build_model(config.model.name, SHAPES, classes=classes, options=options)
+
+
+def compile_rhythm(model: keras.Model, config: Config, steps: int) -> None:
+    """`adamw`, cross-entropy, accuracy, and the challenge's score where there are four classes."""
+    training, classes = config.training, model.output_shape[-1]
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
+    score = [MacroF1(len(RHYTHMS), len(CLASSES), name="score")] if classes == len(CLASSES) else []
+    model.compile(adamw(training, steps), loss, metrics=["accuracy", *score], jit_compile=training.jit_compile)
+
+
+def class_weights(config: Config, stage: str = "all") -> dict[int, float]:
+    """The weight of each class in the loss of a stage; of classes that it does not tell apart the first one's.
+
+    Raises:
+        InputError: not one for each of `CLASSES`.
+    """
+    weights = config.training.class_weights
+    if len(weights) != len(CLASSES):
+        found = f"{len(weights)} weights"
+        raise InputError("training.class_weights", found, f"{len(CLASSES)}, of {' '.join(CLASSES)}", "correct it")
+    own = [(k, w) for k, w in zip(STAGES[stage], weights, strict=True) if k is not None]
+    return dict(reversed(own))
+
+
+def training_stream(records: Collection[str], config: Config, stage: str = "all") -> tuple[tf.data.Dataset, int]:
+    """Endless whole batches of random crops with one-hot targets (B, classes), and how many there are to an epoch."""
+    targets, count = STAGES[stage], len(get_all_recordings(config, records)["record"])
+    size = max(1, min(config.loader.batch_size, count // 2))
+    table = tf.one_hot([-1 if k is None else k for k in targets], 1 + max(k for k in targets if k is not None))
+    stream = create_rhythm_dataset(config, size, True, records)
+    # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
+    stream = stream.filter(plain(lambda x, y: tf.shape(y)[0] == size)).repeat()
+    return stream.map(plain(lambda x, y: (x, tf.gather(table, y))), tf.data.AUTOTUNE).prefetch(2), max(1, count // size)
+
+
+def scoring_stream(records: Collection[str], config: Config) -> tf.data.Dataset:
+    """One crop of each recording, in order, with one-hot labels (B, 4)."""
+    config = replace(config, rhythm=replace(config.rhythm, crops=1))
+    stream = create_rhythm_dataset(config, config.loader.batch_size, False, records)
+    return stream.map(plain(lambda x, y: (x, tf.one_hot(y, len(CLASSES)))), tf.data.AUTOTUNE)
+
+
+def naming_damaged_chunks(config: Config) -> AbstractContextManager:
+    """`naming_damaged_files` for the packed recordings."""
+    chunks = rhythm_manifest(config)["chunks"]
+    return naming_damaged_files(config.rhythm.tfrecord_dir, chunks.values, SCRIPT)
+
+
+def train_rhythm(
+    records: Collection[str], config: Config, seed: int, stage: str = "all"
+) -> tuple[keras.Model, list[dict]]:
+    """Trains the configured model on recordings, for the configured epochs.
+
+    Args:
+        records: training recordings.
+        config: see `Training`, `Loader`, `Rhythm`, `Model`.
+        seed: of the weights, the order, the crops and the augmentation.
+        stage: which classes it tells apart, a key of `STAGES`.
+
+    Returns:
+        The model, without its optimizer, and a row of its history for each epoch.
+
+    Raises:
+        InputError: a damaged chunk, weights for another number of classes, or a loss that is not a number.
+    """
+    weights = class_weights(config, stage)
+    prepare_backend(config)
+    keras.utils.set_random_seed(seed)
+    config = with_seed(config, seed)
+    with naming_damaged_chunks(config):
+        stream, steps = training_stream(records, config, stage)
+        model = build_rhythm(config, len(weights))
+        compile_rhythm(model, config, steps * config.training.epochs)
+        history = model.fit(
+            stream,
+            epochs=config.training.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # the stream is shuffled
+            class_weight=weights,
+            callbacks=[keras.callbacks.TerminateOnNaN()],
+            verbose=2,
+        ).history
+    if not np.isfinite(history["loss"]).all():
+        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+    rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
+    model.optimizer = None  # its moments would be two thirds of the saved file
+    return model, rows
+
+
+def train_stages(records: Collection[str], config: Config, seed: int) -> tuple[keras.Model, list[dict]]:
+    """A model of all four classes: of one stage, or of two, noisy or not and then the rhythm, as `rhythm.stages` says.
+
+    Both stages are the configured model, trained as it says; the second one never sees a noisy recording.
+
+    Returns:
+        The model; a row of history for each epoch, with the stage where there are two.
+
+    Raises:
+        InputError: as `train_rhythm`.
+    """
+    if config.rhythm.stages == 1:
+        return train_rhythm(records, config, seed)
+    known = get_all_recordings(config, records)
+    clean = known["record"][known["label"] != CLASSES.index("~")].tolist()
+    noise, first = train_rhythm(records, config, seed, "noise")
+    rhythm, second = train_rhythm(clean, config, seed, "rhythm")
+    rows = [{**row, "stage": k} for k, part in enumerate((first, second), 1) for row in part]
+    shared = ("epoch", "stage", "loss", "accuracy")
+    return noise_first(noise, rhythm), [{k: row[k] for k in shared} for row in rows]
+
+
+def predict_rhythm(
+    model: keras.Model,
+    config: Config,
+    records: Collection[str],
+    seconds: float | None = None,
+    crops: int | None = None,
+) -> np.ndarray:
+    """Probabilities (n, classes) float32 of recordings, in the order of `get_all_recordings`: means over their crops.
+
+    Args:
+        model: of `train_rhythm`.
+        config: of the stream.
+        records: which.
+        seconds: of a crop; None takes `rhythm.window_seconds`.
+        crops: of a recording that is longer; None takes `rhythm.crops`, 1 the recording's beginning alone.
+
+    Raises:
+        InputError: a damaged chunk.
+    """
+    config = replace(config, rhythm=replace(config.rhythm, crops=crops or config.rhythm.crops))
+    length = samples_of(seconds or config.rhythm.window_seconds, config.rhythm)
+    count = crops_of(get_all_recordings(config, records)["samples"], length, config.rhythm.crops)
+    with naming_damaged_chunks(config):
+        stream = create_rhythm_dataset(config, config.loader.batch_size, False, records, length)
+        found = model.predict(stream, verbose=0)
+    return np.add.reduceat(found, np.cumsum(count) - count) / count[:, np.newaxis]
