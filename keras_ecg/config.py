@@ -218,7 +218,9 @@ class Finetuning:
     """What is learnt from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
 
     protocol: Literal["disjoint", "random", "subsampling", "split", "superclasses"] = "disjoint"
-    mode: Literal["probe", "train"] = "probe"  # logistic regression on the frozen encoder, or Keras training
+    # A linear classifier on the frozen encoder, or Keras training of all of it; of `superclasses` also what embeddings
+    # know without one, before and after the encoder is trained on triplets.
+    objective: Literal["probe", "finetune", "embed", "triplet"] = "probe"
     labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `random` of each class; 0: all there are
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     relative: bool = True  # a probe's features less their record's median: transductive
@@ -228,6 +230,8 @@ class Finetuning:
     controls: tuple[str, ...] = ("untrained", "raw", "rhythm", "scratch")
     scratch_labels: tuple[int, ...] = ()  # of the control from scratch, each of whose draws is a training; empty: all
     against: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
+    projection: int = 0  # of `triplet`: a linear layer on the mean token, thrown away afterwards; 0: none
+    margin: float = 0.2  # of `triplet`
     test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate
     patience: int = 10  # epochs without a better validation loss; without validation there is no early stopping
 

@@ -9,6 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
+from keras_ecg.layers.pooling import RowMeans
+from keras_ecg.models.fewer_leads import token_rows
 from keras_ecg.models.window_classifier import BeatTokens
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C of the logistic regression: the inverse of its regularization
@@ -50,10 +52,17 @@ def embed_beats(encoder: keras.Model, windows: np.ndarray, sampling_rate_hz: flo
 
 
 def embed_windows(encoder: keras.Model, windows: np.ndarray) -> np.ndarray:
-    """The mean of the tokens of windows (n, T, L): (n, D) float16."""
-    model = keras.Model(encoder.input, keras.layers.GlobalAveragePooling1D()(encoder.output))
+    """The mean of the tokens of windows (n, T, L): (n, D) float16; of R leads' tokens those of each, (n, R D)."""
+    model = keras.Model(encoder.input, RowMeans(token_rows(encoder))(encoder.output))
     model.compile(jit_compile=True)
     return predict_batches(model, windows, "embed").astype(np.float16)
+
+
+def token_windows(encoder: keras.Model, windows: np.ndarray) -> np.ndarray:
+    """The tokens of windows (n, T, L): (n, N, D) float16."""
+    model = keras.Model(encoder.input, keras.layers.Activation("linear", dtype="float16")(encoder.output))
+    model.compile(jit_compile=True)
+    return predict_batches(model, windows, "embed")
 
 
 def standardized(blocks: list[np.ndarray], pool: np.ndarray) -> np.ndarray:

@@ -2,22 +2,47 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, normalized_mutual_info_score, roc_auc_score
 
-from keras_ecg.evaluation.embeddings import agreement, embedding_figures, neighbour_probabilities, separation
+from keras_ecg.errors import InputError
+from keras_ecg.evaluation import evaluate_run
+from keras_ecg.evaluation.embeddings import (
+    agreement,
+    embedding_figures,
+    macro_auroc,
+    neighbour_probabilities,
+    resampled_separation,
+    separation,
+)
+from keras_ecg.explanations import explain
+from keras_ecg.predictions import write_npz
+from keras_ecg.reports.embeddings import sections
 
-KINDS = np.repeat(np.arange(3), 40)
-LABELS = np.eye(3, dtype=int)[KINDS]
-CENTRES = 4 * np.eye(3)
+KINDS = np.repeat(np.arange(5), 40)
+LABELS = np.eye(5, dtype=int)[KINDS]
+CENTRES = 4 * np.eye(5)
 
 
 def features(spread: float, seed: int = 0) -> np.ndarray:
-    return CENTRES[KINDS] + spread * np.random.default_rng(seed).normal(size=(120, 3))
+    return CENTRES[KINDS] + spread * np.random.default_rng(seed).normal(size=(200, 5))
 
 
-def split():
-    order = np.random.default_rng(1).permutation(120)
-    return order[:80], order[80:]
+def stored_of(x: np.ndarray, labels: np.ndarray = LABELS, patients: np.ndarray | None = None) -> dict:
+    """What a predictor stores whose training recordings are those of another draw."""
+    known = features(1.0, seed=5)
+    found = neighbour_probabilities(known, LABELS, x)
+    repeated = np.arange(len(x)) if patients is not None else np.arange(0)
+    return {
+        "ecg_id": np.arange(len(x)),
+        "subject": np.arange(len(x)).astype(str),
+        "y_true": labels,
+        "embeddings": x,
+        "linear": found,
+        "neighbours": found,
+        "repeated_subject": patients if patients is not None else np.zeros(0, str),
+        "repeated_embeddings": x[repeated],
+    }
 
 
 def test_neighbours_are_the_nearest_by_cosine():
@@ -25,55 +50,92 @@ def test_neighbours_are_the_nearest_by_cosine():
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (test, x)]
     nearest = np.argsort(-unit[0] @ unit[1].T, 1)[:, :5]
     np.testing.assert_allclose(neighbour_probabilities(x, LABELS, test, 5), LABELS[nearest].mean(1))
-    assert neighbour_probabilities(x[:3], LABELS[:3], test).shape == (120, 3)  # fewer than neighbours
+    assert neighbour_probabilities(x[:3], LABELS[:3], test).shape == (200, 5)  # fewer than neighbours
 
 
 def test_classes_that_lie_apart_are_found():
-    found = dict(embedding_figures(features(0.1), LABELS, *split()))
-    assert found["knn_auroc"] == found["class.nmi"] == found["class.ari"] == pytest.approx(1)
-    assert found["class.silhouette"] > 0.9 and found["class.davies_bouldin"] < 0.2
-    worse = dict(embedding_figures(features(2.5), LABELS, *split()))
-    for name, better in (("knn_auroc", 1), ("class.nmi", 1), ("class.silhouette", 1), ("class.davies_bouldin", -1),
-                         ("class.calinski_harabasz", 1)):  # fmt: skip
-        assert better * found[name] > better * worse[name], name
+    found, _ = embedding_figures(stored_of(features(0.1)), None, 0)
+    of = found["classes"]
+    assert found["neighbours_auroc"]["mean"] == of["nmi"]["mean"] == of["ari"]["mean"] == pytest.approx(1)
+    assert of["silhouette"]["mean"] > 0.9 and of["davies_bouldin"]["mean"] < 0.2
+    worse = embedding_figures(stored_of(features(2.5)), None, 0)[0]["classes"]
+    for name, better in (("nmi", 1), ("ari", 1), ("silhouette", 1), ("davies_bouldin", -1), ("calinski_harabasz", 1)):
+        assert better * of[name]["mean"] > better * worse[name]["mean"], name
 
 
 def test_noise_knows_nothing():
-    noise = np.random.default_rng(0).normal(size=(120, 4))
-    found = dict(embedding_figures(noise, LABELS, *split()))
-    assert abs(found["knn_auroc"] - 0.5) < 0.2 and abs(found["class.ari"]) < 0.1 and found["class.silhouette"] < 0.05
+    noise = np.random.default_rng(0).normal(size=(200, 5))
+    found, _ = embedding_figures(stored_of(noise), None, 0)
+    assert abs(found["neighbours_auroc"]["mean"] - 0.5) < 0.2
+    assert abs(found["classes"]["ari"]["mean"]) < 0.1 and found["classes"]["silhouette"]["mean"] < 0.05
 
 
 def test_clusters_that_show_the_patient_are_told_from_those_that_show_the_disease():
-    rng, patients = np.random.default_rng(0), np.tile(np.arange(40), 3)  # each has every disease
-    of_patients = rng.normal(size=(40, 4))[patients] + 0.01 * rng.normal(size=(120, 4))
-    every = np.arange(120)
-    shown = dict(embedding_figures(of_patients, LABELS, every, every, patients))
-    assert shown["patient.ari"] > 0.9 > 0.2 > shown["class.ari"]
-    assert "patient.ari" not in dict(embedding_figures(of_patients, LABELS, every, every, every))  # each seen once
+    rng, patients = np.random.default_rng(0), np.tile(np.arange(40), 5)  # each has every disease
+    of_patients = rng.normal(size=(40, 5))[patients] + 0.01 * rng.normal(size=(200, 5))
+    shown, _ = embedding_figures(stored_of(of_patients, patients=patients.astype(str)), None, 0)
+    assert shown["patients"]["ari"]["mean"] > 0.9 > 0.2 > shown["classes"]["ari"]["mean"]
+    assert shown["patients"]["count"] == 40
+    assert "ari" not in embedding_figures(stored_of(of_patients), None, 0)[0]["patients"]  # nobody has several
 
 
-def test_scale_is_that_of_the_training_examples():
-    x, (train, test) = features(1.0), split()
-    scaled = x * np.array([1, 100, 0.01]) + 7
-    for name, value in embedding_figures(scaled, LABELS, train, test):
-        assert value == pytest.approx(dict(embedding_figures(x, LABELS, train, test))[name], abs=1e-6), name
-    probability = neighbour_probabilities(
-        (x[train] - x[train].mean(0)) / x[train].std(0), LABELS[train], (x[test] - x[train].mean(0)) / x[train].std(0)
-    )
-    expected = roc_auc_score(LABELS[test], probability, average="macro")
-    assert dict(embedding_figures(x, LABELS, train, test))["knn_auroc"] == pytest.approx(expected)
-
-
-def test_examples_of_several_classes_are_no_part_of_a_partition():
-    labels = LABELS.copy()
+def test_recordings_of_several_classes_are_no_part_of_a_partition():
+    labels, x = LABELS.copy(), features(1.0)
     labels[::5, 0] = 1
-    train, test = split()
-    found, x = dict(embedding_figures(features(1.0), labels, train, test)), features(1.0)
-    x = (x - x[train].mean(0)) / x[train].std(0)
-    rows = test[labels[test].sum(1) == 1]
+    found, _ = embedding_figures(stored_of(x, labels), None, 0)
+    rows = np.flatnonzero(labels.sum(1) == 1)
+    assert found["classes"]["recordings"] == len(rows)
     groups = labels[rows].argmax(1)
-    expected = {f"class.{k}": v for k, v in (*agreement(x[rows], groups, 3), *separation(x[rows], groups))}
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value), name
-    assert dict(separation(x[:3], np.zeros(3))) == {}
+    clusters = KMeans(5, n_init=10, random_state=0).fit_predict(x[rows])
+    assert found["classes"]["nmi"]["mean"] == pytest.approx(normalized_mutual_info_score(groups, clusters))
+    assert found["classes"]["ari"]["mean"] == pytest.approx(adjusted_rand_score(groups, clusters))
+    assert found["classes"]["davies_bouldin"]["mean"] == pytest.approx(davies_bouldin_score(x[rows], groups))
+    assert dict(separation(x[:3], np.zeros(3))) == {} and set(dict(agreement(x, KINDS, 5))) == {"nmi", "ari"}
+
+
+def test_resamples_repeat_recordings():
+    rng, x = np.random.default_rng(0), features(2.0)
+    counts = rng.integers(0, 3, (3, 200))
+    rows = [np.repeat(np.arange(200), c) for c in counts]
+    expected = [davies_bouldin_score(x[r], KINDS[r]) for r in rows]
+    np.testing.assert_allclose(resampled_separation(x, KINDS, counts), expected)
+    counts[0, KINDS == 2] = 0  # nobody has the class
+    assert np.isnan(resampled_separation(x, KINDS, counts)[0])
+    scores = rng.random((200, 5))
+    expected = [roc_auc_score(LABELS[r], scores[r], average="macro") for r in rows[1:]]
+    np.testing.assert_allclose(macro_auroc(LABELS, scores, counts)[1:], expected)
+
+
+def run_of(folder, **controls):
+    for name, x in {"": features(1.0), **controls}.items():
+        arrays = stored_of(x, patients=np.repeat(np.arange(100), 2).astype(str))
+        write_npz(folder / f"predictions{'_' * bool(name)}{name}.npz", **arrays)
+    return folder
+
+
+def test_a_gain_is_one_where_its_interval_says_so(tmp_path):
+    metrics = evaluate_run(run_of(tmp_path, before=features(3.0), untrained=features(1.0)), bootstrap=100)
+    gain = metrics["differences"]["before"]
+    assert gain["neighbours_auroc"]["low"] > 0 > gain["classes"]["davies_bouldin"]["high"]
+    assert metrics["differences"]["untrained"]["linear_auroc"]["difference"] == 0
+    assert metrics["alarms"] == ["not demonstrably better than the control random encoder, by the linear probe"]
+    spoilt = tmp_path / "spoilt"
+    spoilt.mkdir()
+    alarms = evaluate_run(run_of(spoilt, before=features(1.0)), bootstrap=50)["alarms"]
+    assert len(alarms) == 2 and "neighbours" in alarms[0] and "Davies-Bouldin" in alarms[1]
+    (tmp_path / "config.yaml").write_text("title: x\n")
+    page = "".join(sections(tmp_path, metrics, {}, {}))
+    assert page.count("<svg") == 3 and "Calinski-Harabasz" in page
+    for name in ("model.neighbours_auroc.low", "model.classes.ari.mean", "model.patients.silhouette.mean"):
+        assert explain(name)
+
+
+def test_a_control_of_other_recordings_is_refused(tmp_path):
+    run_of(tmp_path)
+    odd = stored_of(features(1.0)) | {"ecg_id": np.arange(1, 201)}
+    write_npz(tmp_path / "predictions_raw.npz", **odd)
+    with pytest.raises(InputError, match="another ecg_id"):
+        evaluate_run(tmp_path, bootstrap=0)
+    write_npz(tmp_path / "predictions_raw.npz", **(odd | {"linear": np.zeros((3, 5))}))
+    with pytest.raises(InputError, match=r"linear of shape \(3, 5\); expected \(200, 5\)"):
+        evaluate_run(tmp_path, bootstrap=0)

@@ -11,16 +11,22 @@ import pytest
 from conftest import write_signals
 from sklearn.metrics import roc_auc_score
 
-from keras_ecg.config import Config, from_dict
+from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.contract import Contract
 from keras_ecg.data.windows import pack_windows, refuse_subjects, window_records
 from keras_ecg.databases import ptbxl
-from keras_ecg.encoders import save_encoder
+from keras_ecg.encoders import load_encoder, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
+from keras_ecg.experiments.diagnoses import read_folds
+from keras_ecg.experiments.embed import run_embed
+from keras_ecg.experiments.finetune import study_of
+from keras_ecg.experiments.finetune_superclasses import labelled, run_finetune_superclasses, scaled_intervals
 from keras_ecg.experiments.pretrain import test_subjects as forbidden_subjects
 from keras_ecg.experiments.superclasses import run_superclasses
+from keras_ecg.files import read_json
 from keras_ecg.metrics import resampled_auroc
+from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
 from keras_ecg.runs import verify_run
@@ -156,3 +162,78 @@ def test_bad_input(database, weights, tmp_path):
     write_npz(bad / "predictions.npz", ecg_id=np.arange(3))
     with pytest.raises(InputError, match="no array"):
         evaluate_run(bad)
+
+
+def studied(database, weights, tmp_path, objective, **sections) -> Config:
+    """A small study of an objective; `sections` lie over it."""
+    plain = to_dict(config_of(database, weights, tmp_path, against=[], objective=objective, patience=2))
+    plain["training"] |= {"epochs": 3, "learning_rate": 1e-2}
+    plain["loader"] |= {"batch_size": 16}
+    return from_dict(Config, merge(plain, sections))
+
+
+def test_embeddings_of_an_encoder_and_its_controls(database, weights, tmp_path, capsys):
+    run = run_embed(studied(database, weights, tmp_path, "embed"))
+    metrics = read_json(run.path / "metrics.json")
+    assert metrics["kind"] == "embedded" and set(metrics["controls"]) == {"untrained", "raw", "lead_ii"}
+    stored = read_npz(run.path / "predictions.npz")
+    assert stored["embeddings"].shape[0] == 4 and len(stored["repeated_subject"]) == 0
+    for probe in ("linear", "attentive", "neighbours"):
+        areas = [roc_auc_score(y, p) for y, p in zip(stored["y_true"].T, stored[probe].T.astype("f8"), strict=True)]
+        assert metrics["model"][f"{probe}_auroc"]["mean"] == pytest.approx(np.mean(areas))
+    assert "attentive_auroc" not in metrics["controls"]["raw"]  # it has no tokens
+    assert verify_run(run.path)[1] == []
+    assert "macro AUROC linear" in capsys.readouterr().out
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "Davies-Bouldin" in page and "20 neighbours" in page
+
+
+def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp_path):
+    run = run_embed(studied(database, weights, tmp_path, "triplet"))
+    metrics = read_json(run.path / "metrics.json")
+    assert "before" in metrics["controls"] and "before" in metrics["differences"]
+    after, before = load_encoder(run.path), load_encoder(weights / "twelve")
+    changes = [np.abs(a - b).max() for a, b in zip(after.model.get_weights(), before.model.get_weights(), strict=True)]
+    assert max(changes) > 1e-3 and after.contract.run == run.path.name
+    history = (run.path / "history.csv").read_text().splitlines()
+    assert sum("triplet" in line for line in history) == 3
+
+
+def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
+    names = ["resnet1d", "scratch", "labels_10", "lead_ii"]
+    small = {"options": {"encoder": {"width": 4, "stages": 2, "blocks": 1}, "augment": {"probability": 0.0}}}
+    chosen = {"controls": names, "seeds": [3, 4]}
+    config = studied(database, weights, tmp_path, "finetune", model=small, finetuning=chosen)
+    run = run_finetune_superclasses(config)
+    metrics = read_json(run.path / "metrics.json")
+    assert metrics["kind"] == "superclasses" and set(metrics["controls"]) == set(names)
+    assert metrics["model"]["seeds"] == metrics["controls"]["resnet1d"]["seeds"] == [3, 4]
+    assert metrics["controls"]["scratch"]["seeds"] == [3]
+    assert verify_run(run.path)[1] == [] and load_model(run.path).output_shape == (None, 5)
+    with pytest.raises(InputError, match="finetuning.controls: found boosting; expected some of scratch, resnet1d"):
+        run_finetune_superclasses(
+            studied(database, weights, tmp_path, "finetune", finetuning={"controls": ["boosting"]})
+        )
+
+
+def test_few_labels_are_a_share_of_the_training_recordings(database):
+    folds = read_folds(str(database))
+    own = labelled(folds, 0.7, 1)
+    assert len(own) == round(0.7 * 32) and set(own) < set(folds.train) and len(set(own)) == len(own)
+    np.testing.assert_array_equal(own, labelled(folds, 0.7, 1))
+    assert set(own) != set(labelled(folds, 0.7, 2)) and len(labelled(folds, 0.01, 0)) == 20
+    assert not set(folds.train) & {*folds.select, *folds.test}
+
+
+def test_intervals_are_scaled_by_the_training_recordings():
+    x = np.array([[1.0, 5.0], [3.0, np.nan], [2.0, 7.0], [1000.0, np.nan]])
+    scaled = scaled_intervals(x, np.array([0, 1, 2]))
+    np.testing.assert_allclose(scaled[:3, 0].std(), 1)
+    assert scaled[3].tolist() == [5, 0] and scaled[1, 1] == 0 and scaled[2, 1] == 1
+
+
+@pytest.mark.parametrize(("protocol", "objective"), [("disjoint", "triplet"), ("split", "finetune")])
+def test_a_protocol_without_an_objective_says_which_has_it(protocol, objective):
+    config = from_dict(Config, {"finetuning": {"protocol": protocol, "objective": objective}})
+    with pytest.raises(InputError, match=f"finetuning.objective: found {objective}, of protocol {protocol}"):
+        study_of(config)

@@ -156,7 +156,9 @@ def test_few_labels_with_every_control(config):
 
 @pytest.mark.slow
 def test_few_labels_by_training_on_subsampled_patients(config):
-    run = run_few_labels(with_finetuning(config, protocol="subsampling", mode="train", controls=[], labels=[10, 0]))
+    run = run_few_labels(
+        with_finetuning(config, protocol="subsampling", objective="finetune", controls=[], labels=[10, 0])
+    )
     labels = evaluate_run(run.path, 0)["model"]["labels"]
     assert set(labels) == {"10", "0"} and len(labels["10"]["auroc"]["per_seed"]) == 2
     history = (run.path / "history.csv").read_text()
@@ -165,7 +167,9 @@ def test_few_labels_by_training_on_subsampled_patients(config):
 
 def test_more_labels_than_beats(config):
     with pytest.raises(InputError, match="in the pool of seed 0"):
-        run_few_labels(with_finetuning(config, protocol="random", controls=["rhythm"], mode="train", labels=[100000]))
+        run_few_labels(
+            with_finetuning(config, protocol="random", controls=["rhythm"], objective="finetune", labels=[100000])
+        )
 
 
 def test_few_labels_of_random_beats(config):

@@ -11,6 +11,7 @@ loss of a pretraining.
 from pathlib import Path
 
 from keras_ecg.evaluation.beats import compare, confident_errors, curves, evaluate, evaluate_beats, subsets
+from keras_ecg.evaluation.embeddings import evaluate_embeddings
 from keras_ecg.evaluation.few_labels import evaluate_few_labels
 from keras_ecg.evaluation.names import plain
 from keras_ecg.evaluation.pretraining import (
@@ -28,6 +29,7 @@ __all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "co
 
 FORMAT = 1
 KINDS = {  # the first whose array is there
+    "repeated_embeddings": ("embedded", evaluate_embeddings),
     "log_n": ("contrastive", evaluate_contrastive),
     "code_counts": ("quantized", evaluate_quantized),
     "embeddings": ("predictive", evaluate_predictive),

@@ -1,11 +1,16 @@
-"""What embeddings know of a diagnosis without being trained for it: neighbours, clusters, separation.
+"""What embeddings of recordings know of PTB-XL's superclasses: probes, neighbours, clusters, separation.
 
 All scores are scikit-learn's. Clusters are compared with the diagnoses, and separation is that of the diagnoses: a
-score of clusters by the distances that made them says nothing but that there are clusters.
+score of clusters by the distances that made them says nothing but that there are clusters. The same is asked of
+patients who have several recordings: whether the embeddings show the patient rather than the disease.
 
-    for name, value in embedding_figures(features, labels, train, test):
-        print(name, value)
+For n scored recordings a predictor stores: ecg_id (n,), subject (n,) str, y_true (n, 5); embeddings (n, D), principal
+components; linear, neighbours and perhaps attentive (n, 5), the probabilities of two probes and of the nearest training
+recordings; and for the r recordings of patients who have several, in whatever fold, repeated_subject (r,) and
+repeated_embeddings (r, D).
 """
+
+from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -14,15 +19,21 @@ from sklearn.metrics import (
     calinski_harabasz_score,
     davies_bouldin_score,
     normalized_mutual_info_score,
-    roc_auc_score,
     silhouette_score,
 )
 from sklearn.neighbors import KNeighborsRegressor
-from sklearn.preprocessing import StandardScaler
 
-from keras_ecg.evaluation.names import Named
+from keras_ecg.databases.ptbxl import SUPERCLASSES
+from keras_ecg.errors import InputError
+from keras_ecg.evaluation.names import Named, at, nest
+from keras_ecg.explanations import title_of
+from keras_ecg.metrics import difference, interval, resample_counts, resampled_auroc
+from keras_ecg.predictions import control_files, file_name, read_arrays
 
 NEIGHBOURS = 20
+PROBES = ("linear", "attentive", "neighbours")
+ARRAYS = ("ecg_id", "subject", "y_true", "embeddings", "linear", "neighbours")
+REPEATED = ("repeated_subject", "repeated_embeddings")
 
 
 def neighbour_probabilities(
@@ -63,45 +74,116 @@ def agreement(features: np.ndarray, groups: np.ndarray, clusters: int, seed: int
     yield "ari", adjusted_rand_score(groups, found)
 
 
-def embedding_figures(
-    features: np.ndarray,
-    labels: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    patients: np.ndarray | None = None,
-    seed: int = 0,
-) -> Named:
-    """Figures of embeddings by name; the training examples alone set their scale, and are the neighbours.
+def load_embeddings(path: Path) -> dict[str, np.ndarray]:
+    """The stored arrays of one predictor.
 
-    Clusters and separation are of the test examples that have one class alone, for there a partition can be right. With
-    patients the same is asked of them, among those with several test examples: whether the embeddings show the patient
-    rather than the disease.
+    Raises:
+        InputError: one is missing, or of another shape.
+    """
+    stored = read_arrays(path, (*ARRAYS, *REPEATED))
+    wanted = (len(stored["ecg_id"]), len(SUPERCLASSES))
+    for name in ("y_true", *PROBES):
+        if name in stored and stored[name].shape != wanted:
+            found = f"{name} of shape {stored[name].shape}"
+            raise InputError(path, found, f"{wanted}: recordings, superclasses", "run it again")
+    return {name: v.astype("f8") if v.dtype.kind == "f" else v for name, v in stored.items()}
+
+
+def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean over classes of AUROC under weights (R, n) of the examples: (R,)."""
+    areas = [resampled_auroc(y.astype(bool), p, counts) for y, p in zip(truth.T, probabilities.T, strict=True)]
+    return np.mean(areas, axis=0)
+
+
+def resampled_separation(features: np.ndarray, groups: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The Davies-Bouldin score of each resample: counts (R, n) of the examples to (R,); lower is better."""
+    rows = [np.repeat(np.arange(len(groups)), c) for c in counts]
+    whole = len(np.unique(groups))
+    scores = [
+        davies_bouldin_score(features[r], groups[r]) if len(np.unique(groups[r])) == whole else np.nan for r in rows
+    ]
+    return np.array(scores)
+
+
+def embedding_figures(stored: dict[str, np.ndarray], drawn: np.ndarray | None, seed: int) -> tuple[dict, dict]:
+    """The figures of one predictor, and the bootstrap values (R,) of those that are compared.
 
     Args:
-        features: (n, D).
-        labels: (n, C), one where an example has the class.
-        train: indices of the training examples.
-        test: indices of the others.
-        patients: (n,), whose each example is.
+        stored: its arrays.
+        drawn: how often each recording comes up in each resample of the patients, (R, n); None for no intervals.
         seed: of k-means.
-
-    Yields:
-        knn_auroc, macro over the classes that the test has and lacks; class.* and patient.* of `agreement` and
-        `separation`.
     """
-    x = StandardScaler().fit(features[train]).transform(features)
-    probability, y = neighbour_probabilities(x[train], labels[train], x[test]), labels[test]
-    scored = (y.min(0) == 0) & (y.max(0) == 1)
-    yield "knn_auroc", roc_auc_score(y[:, scored], probability[:, scored], average="macro")
-    single = test[y.sum(1) == 1]
-    parts = [("class", single, labels[single].argmax(1))]
-    if patients is not None:
-        own, count = np.unique(patients[test], return_counts=True)
-        several = test[np.isin(patients[test], own[count > 1])]
-        parts.append(("patient", several, patients[several]))
-    for name, rows, groups in parts:
-        kinds = len(np.unique(groups))
-        if kinds < 2:
-            continue
-        for score, value in (*agreement(x[rows], groups, kinds, seed), *separation(x[rows], groups)):
-            yield f"{name}.{score}", value
+    truth, x = stored["y_true"], stored["embeddings"]
+    single = np.flatnonzero(truth.sum(1) == 1)  # there a partition can be right
+    groups, resampled = truth[single].argmax(1), {}
+
+    def named() -> Named:
+        yield "recordings", len(truth)
+        yield "subjects", len(np.unique(stored["subject"]))
+        yield "class_counts", dict(zip(SUPERCLASSES, truth.sum(0).tolist(), strict=True))
+        for probe in PROBES:
+            if probe in stored:
+                once = macro_auroc(truth, stored[probe], np.ones((1, len(truth)), int))[0]
+                if drawn is not None:
+                    resampled[f"{probe}_auroc"] = macro_auroc(truth, stored[probe], drawn)
+                yield f"{probe}_auroc.mean", once
+                yield from _ends(f"{probe}_auroc", resampled)
+        yield "classes.recordings", len(single)
+        if drawn is not None:
+            resampled["classes.davies_bouldin"] = resampled_separation(x[single], groups, drawn[:, single])
+        patients = tuple(stored[name] for name in REPEATED[::-1])
+        for part, features, of in (("classes", x[single], groups), ("patients", *patients)):
+            kinds = len(np.unique(of))
+            if kinds < 2:
+                continue
+            for score, value in (*agreement(features, of, kinds, seed), *separation(features, of)):
+                yield f"{part}.{score}.mean", value
+                yield from _ends(f"{part}.{score}", resampled)
+        yield "patients.count", len(np.unique(stored["repeated_subject"]))
+
+    return nest(named()), resampled
+
+
+def _ends(name: str, resampled: dict[str, np.ndarray]) -> Named:
+    low, high = interval(resampled[name]) if name in resampled else (None, None)
+    yield from ((f"{name}.low", low), (f"{name}.high", high))
+
+
+def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
+    """The figures of the model and its controls, their paired differences over patients, and alarms.
+
+    Raises:
+        InputError: an array is missing or odd, or a control is of other recordings than the model.
+    """
+    files = {"model": folder / file_name()} | control_files(folder)
+    stored = {name: load_embeddings(path) for name, path in files.items()}
+    first = stored["model"]
+    subjects, place = np.unique(first["subject"], return_inverse=True)
+    drawn = resample_counts(len(subjects), bootstrap, seed)[:, place] if bootstrap else None
+    figures, resampled = {}, {}
+    for name, arrays in stored.items():
+        for array in ("ecg_id", "y_true"):
+            if not np.array_equal(arrays[array], first[array]):
+                raise InputError(files[name], f"another {array}", "that of the model", "run it again")
+        figures[name], resampled[name] = embedding_figures(arrays, drawn, seed)
+    model, differences = figures.pop("model"), {}
+    for name in figures if bootstrap else ():
+        shared = [m for m in resampled["model"] if m in resampled[name]]
+        pairs = {}
+        for m in shared:
+            gap = at(model, m)["mean"] - at(figures[name], m)["mean"]
+            pairs[m] = difference(gap, resampled["model"][m] - resampled[name][m])
+        differences[name] = nest(iter(pairs.items()))
+    alarms = [
+        f"not demonstrably better than the control {title_of(name)}, by the linear probe"
+        for name in ("untrained", "raw")
+        if name in differences and not differences[name]["linear_auroc"]["low"] > 0
+    ]
+    if before := differences.get("before"):
+        if not before["neighbours_auroc"]["low"] > 0:
+            alarms.append("neighbours do not know demonstrably more than before the triplets")
+        if not before["classes"]["davies_bouldin"]["high"] < 0:
+            alarms.append("diagnoses do not lie demonstrably further apart than before the triplets, by Davies-Bouldin")
+    if "ari" in model.get("patients", {}) and model["patients"]["ari"]["mean"] > model["classes"]["ari"]["mean"]:
+        alarms.append("clusters agree with the patient more than with the diagnosis, by ARI")
+    return {"model": model, "controls": figures, "differences": differences, "alarms": alarms}

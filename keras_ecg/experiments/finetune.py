@@ -1,6 +1,6 @@
 """Learning from labels on a pretrained encoder, with its controls, over many draws: normal beats or the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +12,8 @@ from keras_ecg.data.label_draws import Draw, draw_beats, protocol_records
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.few_labels import rounded
+from keras_ecg.experiments.embed import run_embed
+from keras_ecg.experiments.finetune_superclasses import run_finetune_superclasses
 from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_blocks, read_beats
 from keras_ecg.experiments.probe import run_probe
 from keras_ecg.experiments.study import needed_weights, open_folder, with_weights
@@ -27,9 +29,9 @@ def predictors(config: Config, beats: Beats) -> Iterator[tuple[str, Probe | Trai
     """The model and its controls, by name."""
     wanted = config.finetuning
     probes = [name for name in ("untrained", "raw", "rhythm") if name in wanted.controls]
-    if wanted.mode == "train":
+    if wanted.objective == "finetune":
         yield "model", Training(config, beats, pretrained=True)
-    for name in ["model"] * (wanted.mode == "probe") + probes:
+    for name in ["model"] * (wanted.objective == "probe") + probes:
         yield name, Probe(partial(feature_blocks, config, beats, name), beats)
     if "scratch" in wanted.controls:
         yield "scratch", Training(config, beats, pretrained=False)
@@ -143,16 +145,37 @@ def main() -> None:
     parser = cli.parser(run_few_labels.__doc__.splitlines()[0], "finetune_config.yaml")
     cli.add_model(parser)
     parser.add_argument("--protocol", choices=("disjoint", "random", "subsampling", "split", "superclasses"))
-    parser.add_argument("--mode", choices=("probe", "train"))
+    parser.add_argument("--objective", choices=("probe", "finetune", "embed", "triplet"))
     parser.add_argument("--labels", nargs="+", type=int, help="numbers of labels; 0 for all")
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--against", nargs="+", help="other encoders beside it, for superclasses")
     args = parser.parse_args()
     config = cli.with_model(cli.config(args), args)
-    given = {
-        k: getattr(args, k) for k in ("protocol", "mode", "labels", "seeds", "against") if getattr(args, k) is not None
-    }
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    given = {k: getattr(args, k) for k in ("protocol", "objective", "labels", "seeds", "against")}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if v is not None}
     config = replace(config, finetuning=replace(config.finetuning, **given))
-    studies = {"split": run_probe, "superclasses": run_superclasses}
-    studies.get(config.finetuning.protocol, run_few_labels)(config)
+    study_of(config)(config)
+
+
+def study_of(config: Config) -> Callable[[Config], RunFolder]:
+    """The study of a protocol and an objective.
+
+    Raises:
+        InputError: the protocol has no study of this objective.
+    """
+    wanted = config.finetuning
+    few = {"probe": run_few_labels, "finetune": run_few_labels}
+    studies = {
+        "split": {"probe": run_probe},
+        "superclasses": {
+            "probe": run_superclasses,
+            "finetune": run_finetune_superclasses,
+            "embed": run_embed,
+            "triplet": run_embed,
+        },
+    }.get(wanted.protocol, few)
+    if wanted.objective not in studies:
+        found = f"{wanted.objective}, of protocol {wanted.protocol}"
+        do = "give --config configs/ptbxl_probe.yaml, whose protocol has all of them, or another --objective"
+        raise InputError("finetuning.objective", found, f"one of {', '.join(studies)}", do)
+    return studies[wanted.objective]

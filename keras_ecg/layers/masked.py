@@ -39,7 +39,7 @@ class MaskedBatchNorm(layers.Layer):
     Ioffe S, Szegedy C, ICML 2015, https://arxiv.org/abs/1502.03167. Keras' own layer takes a mask, too; this one, in
     one pass over the tokens, costs no more than its version without.
 
-    x (B, N, D) and mask (B, N, 1) of zeros and ones to (B, N, D).
+    x (B, N, D) and mask (B, N, 1) of zeros and ones, None for ones, to (B, N, D).
 
     Args:
         momentum: of the moving moments.
@@ -61,7 +61,8 @@ class MaskedBatchNorm(layers.Layer):
         self.moving_mean = weight("moving_mean", "zeros", False)
         self.moving_variance = weight("moving_variance", "ones", False)
 
-    def call(self, x, mask, training=None):
+    def call(self, x, mask=None, training=None):
+        mask = ops.ones_like(x[..., :1]) if mask is None else mask
         if training:
             mean, variance = self.moments(ops.cast(x, "float32"), ops.cast(mask, "float32"))
             for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):

@@ -1,8 +1,13 @@
-"""An encoder of many leads for recordings that have only some of them."""
+"""Encoders whose tokens are those of single leads: for recordings that have some of them, and lead by lead."""
 
 from collections.abc import Sequence
 
 import keras
+
+
+def token_rows(encoder: keras.Model) -> int:
+    """How many leads an encoder's tokens (B, R N, D) are of, one after the other; 1 where they are of all at once."""
+    return next((layer.rows for layer in encoder.layers if hasattr(layer, "rows")), 1)
 
 
 def with_leads(encoder: keras.Model, leads: Sequence[int]) -> keras.Model:

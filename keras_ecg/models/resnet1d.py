@@ -22,8 +22,8 @@ from keras_ecg.models.rhythm_head import RhythmHeadConfig, rhythm_head, rhythm_i
 
 
 @dataclass(frozen=True)
-class ResNet1DConfig:
-    """Knobs of the ResNet1D."""
+class ConvolutionsConfig:
+    """Knobs of the residual convolutions."""
 
     width: int = 32  # of the first stage; each further one doubles it, and halves the tokens
     stages: int = 3
@@ -31,18 +31,27 @@ class ResNet1DConfig:
     kernel_size: int = 9
     stem_kernel_size: int = 15
     dropout: float = 0.1  # of whole channels, inside the blocks
+
+
+@dataclass(frozen=True)
+class ResNet1DConfig(ConvolutionsConfig):
+    """Knobs of the ResNet1D."""
+
     sampling_rate_hz: float = 100.0
     head: RhythmHeadConfig = field(default_factory=RhythmHeadConfig)
 
 
-def normalized(x: keras.KerasTensor, mask: keras.KerasTensor, name: str, active: bool = True) -> keras.KerasTensor:
+Mask = keras.KerasTensor | None  # (B, N, 1); None where nothing is padding
+
+
+def normalized(x: keras.KerasTensor, mask: Mask, name: str, active: bool = True) -> keras.KerasTensor:
     """Masked normalization of x (B, N, D), then rectification."""
-    x = MaskedBatchNorm(name=f"{name}_norm")(x, mask)
+    x = MaskedBatchNorm(name=f"{name}_norm")(x, *([] if mask is None else [mask]))
     return layers.Activation("relu", name=f"{name}_active")(x) if active else x
 
 
 def residual_block(
-    x: keras.KerasTensor, mask: keras.KerasTensor, width: int, stride: int, config: ResNet1DConfig, name: str
+    x: keras.KerasTensor, mask: Mask, width: int, stride: int, config: ConvolutionsConfig, name: str
 ) -> keras.KerasTensor:
     """Adds two convolutions of x to it: (B, N, C), zero where `mask` (B, N / stride, 1) is, to (B, N / stride, D)."""
     y = layers.Conv1D(width, config.kernel_size, stride, padding="same", use_bias=False, name=f"{name}_first")(x)
@@ -51,28 +60,34 @@ def residual_block(
     y = layers.Conv1D(width, config.kernel_size, padding="same", use_bias=False, name=f"{name}_second")(y)
     y = normalized(y, mask, f"{name}_second", active=False)
     if stride > 1:
-        x = layers.AveragePooling1D(stride, name=f"{name}_shorter")(x)
+        x = layers.AveragePooling1D(stride, padding="same", name=f"{name}_shorter")(x)
     if x.shape[-1] != width:
         x = layers.Conv1D(width, 1, use_bias=False, name=f"{name}_wider")(x)
     return layers.Activation("relu", name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def encode(signals: keras.KerasTensor, length: keras.KerasTensor, config: ResNet1DConfig):
-    """Signals (B, T, L) to tokens (B, N, D), their mask (B, N, 1), and how many samples there are to a token."""
-    mask = LengthMask(name="mask")(length, signals)[:, ::2]
+def encode(signals: keras.KerasTensor, mask: Mask, config: ConvolutionsConfig) -> tuple[keras.KerasTensor, Mask]:
+    """Signals (B, T, L) and their mask (B, T, 1) to tokens (B, N, D) and theirs (B, N, 1)."""
+    mask = None if mask is None else mask[:, ::2]
     kernel = config.stem_kernel_size
     x = layers.Conv1D(config.width, kernel, 2, padding="same", use_bias=False, name="stem")(signals)
     x = normalized(x, mask, "stem")
     for i in range(config.stages):
-        mask = mask[:, ::2]
+        mask = None if mask is None else mask[:, ::2]
         for j in range(config.blocks):
             x = residual_block(x, mask, config.width * 2**i, 1 if j else 2, config, f"stage_{i}_block_{j}")
-    return x, mask, samples_per_token(config)
+    return x, mask
 
 
-def samples_per_token(config: ResNet1DConfig) -> int:
+def samples_per_token(config: ConvolutionsConfig) -> int:
     """Of the stem and of every stage a factor of two."""
     return 2 ** (1 + config.stages)
+
+
+def build_encoder(shape: tuple[int, int], config: ConvolutionsConfig) -> keras.Model:
+    """The convolutions alone, of windows without padding: (B, T, L) to (B, N, D)."""
+    signals = keras.Input(shape, name="signals")
+    return keras.Model(signals, encode(signals, None, config)[0], name="resnet1d_encoder")
 
 
 def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: ResNet1DConfig) -> keras.Model:
@@ -91,7 +106,8 @@ def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: 
     if samples and samples % samples_per_token(config):
         raise ValueError(f"{samples} samples do not divide into tokens of {samples_per_token(config)}")
     inputs = rhythm_inputs(shapes)
-    tokens, mask, stride = encode(inputs["signals"], inputs["length"], config)
-    rate = config.sampling_rate_hz
+    mask = LengthMask(name="mask")(inputs["length"], inputs["signals"])
+    tokens, mask = encode(inputs["signals"], mask, config)
+    rate, stride = config.sampling_rate_hz, samples_per_token(config)
     outputs = rhythm_head(tokens, mask, inputs, rate / stride, rate, classes, config.head)
     return keras.Model(inputs, outputs, name="resnet1d")

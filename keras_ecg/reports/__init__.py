@@ -11,7 +11,7 @@ from keras_ecg.evaluation import curves
 from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
-from keras_ecg.reports import details, few_labels, pretraining, results, rhythm, superclasses
+from keras_ecg.reports import details, embeddings, few_labels, pretraining, results, rhythm, superclasses
 from keras_ecg.reports.page import cautions, count, document, text
 
 __all__ = ["write_report"]
@@ -44,6 +44,9 @@ STUDIES = {
     "fewshot_subsampling": "Few labels, patients split again and again",
     "probe_ds1_ds2": "A linear probe, trained on DS1, tested on DS2",
     "probe_superclasses": "A linear probe of PTB-XL's superclasses",
+    "finetune_superclasses": "PTB-XL's superclasses, trained end to end",
+    "embed_superclasses": "What embeddings know of PTB-XL's superclasses",
+    "triplet_superclasses": "Embeddings of PTB-XL's superclasses after triplets",
 }
 
 
@@ -82,6 +85,8 @@ def write_report(folder: Path | str) -> Path:
         size, sections = rhythm.subtitle(metrics), rhythm.sections(folder, metrics, config, environment, history)
     elif kind == "few_labels":
         size, sections = few_labels.subtitle(metrics), few_labels.sections(folder, metrics, config, environment)
+    elif kind == "embedded":
+        size, sections = embeddings.subtitle(metrics), embeddings.sections(folder, metrics, config, environment)
     elif kind == "superclasses":
         size, sections = superclasses.subtitle(metrics), superclasses.sections(folder, metrics, environment)
     else:

@@ -275,3 +275,22 @@ def by_labels(lines: dict[str, dict], titles: dict[str, str]) -> str:
             ax.set(title=title, xlabel="labels", xticks=range(len(sizes)), xticklabels=sizes)
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, **LEGEND)
     return svg(drawing, f"{', '.join(titles.values())} by number of labels: {', '.join(lines)}", "by_labels")
+
+
+def scatter(points: np.ndarray, groups: np.ndarray, names: tuple[str, ...], title: str, salt: str) -> str:
+    """Points in the plane, coloured by group.
+
+    Args:
+        points: (n, 2).
+        groups: (n,), indices of names.
+        names: of the groups.
+        title: of what is drawn, for the text alternative.
+        salt: keeps identifiers of several drawings apart.
+    """
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        drawing, [ax] = axes(5.0, 4.2)
+        for k, name in enumerate(names):
+            ax.plot(*points[groups == k].T, "o", color=CLASS_COLOURS[k % 5], label=name, markersize=4, alpha=0.7)
+        ax.set(xticks=[], yticks=[])
+        drawing.legend(loc="outside upper center", ncols=len(names), **LEGEND)
+    return svg(drawing, f"Embeddings of {title}, by class", salt)

@@ -52,7 +52,12 @@ def estimate(figure: dict | None) -> str:
 
 
 def difference(figure: dict) -> str:
-    """A table cell's content: a paired difference, coloured where its interval excludes 0, interval below."""
+    """A table cell's content: a paired difference, coloured where its interval excludes 0, interval below.
+
+    Empty where one of the two has no such figure.
+    """
+    if not figure:
+        return ""
     low, high = figure["low"], figure["high"]
     kind = ("better" if low > 0 else "worse") if figure["excludes_zero"] else ""
     ends = "" if low is None else f'<span class="ci">{signed(low)} to {signed(high)}</span>'

@@ -181,10 +181,23 @@ def superclasses_table(named: dict[str, dict], full: bool) -> list[str]:
     return rows
 
 
+def embeddings_table(named: dict[str, dict], full: bool) -> list[str]:
+    """Rows of a study of embeddings: probes and neighbours, in full clusters and separation as well."""
+    names = {"linear probe": "linear_auroc", "attentive probe": "attentive_auroc", "20 neighbours": "neighbours_auroc"}
+    if full:
+        scores = {"NMI": "nmi", "ARI": "ari", "silhouette": "silhouette", "Davies-Bouldin": "davies_bouldin"}
+        names |= {title: f"classes.{score}" for title, score in scores.items()} | {"patients' ARI": "patients.ari"}
+    rows = _head(names)
+    for label, of in named.items():
+        rows.append(f"| {label} | {' | '.join(cell(at(of, name) or None) for name in names.values())} |")
+    return rows
+
+
 PLAIN_TABLES = {
     "few_labels": few_labels_table,
     **dict.fromkeys(REFERENCES, pretraining_table),
     "superclasses": superclasses_table,
+    "embedded": embeddings_table,
     "rhythm": rhythm_table,
 }
 

@@ -1,0 +1,176 @@
+"""PTB-XL's superclasses from a pretrained encoder that is trained end to end, with its controls and variants."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.multiclass import OneVsRestClassifier
+
+from keras_ecg.config import Config, from_dict
+from keras_ecg.contract import Contract
+from keras_ecg.data.intervals import recording_intervals
+from keras_ecg.databases import ptbxl
+from keras_ecg.encoders import load_encoder
+from keras_ecg.errors import InputError
+from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
+from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
+from keras_ecg.files import atomic
+from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
+from keras_ecg.recording_training import fit_recordings, predict_recordings, rows_of
+from keras_ecg.runs import RunFolder
+from keras_ecg.training import prepare_backend
+
+CLAIMED = ("model", "resnet1d")  # trained with every seed, the others with the first
+RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what the ResNet1D is fed
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to train."""
+
+    encoder: str = "pretrained"  # or random, resnet1d
+    share: float = 1.0  # of the training recordings that have labels
+    leads: tuple[str, ...] = ()  # empty: those of the encoder
+    intervals: bool = False  # whether intervals and amplitudes come in beside the waveform
+
+
+ROWS = {
+    "model": Row(),
+    "scratch": Row("random"),
+    "resnet1d": Row("resnet1d"),
+    "labels_10": Row(share=0.1),
+    "labels_1": Row(share=0.01),
+    "resnet1d_labels_10": Row("resnet1d", share=0.1),
+    "resnet1d_labels_1": Row("resnet1d", share=0.01),
+    "lead_ii": Row(leads=("II",)),
+    "hybrid": Row(intervals=True),
+    "resnet1d_hybrid": Row("resnet1d", intervals=True),
+}
+INTERVALS = "intervals"  # gradient boosting on them alone
+
+
+def labelled(folds: Folds, share: float, seed: int) -> np.ndarray:
+    """Indices of the training recordings whose labels are known: a share of them, at least 20, drawn by seed."""
+    if share == 1:
+        return folds.train
+    count = max(20, round(share * len(folds.train)))
+    return np.sort(np.random.default_rng(seed).permutation(folds.train)[:count])
+
+
+def scaled_intervals(features: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Features (n, K) with a mean of 0 and a spread of 1 over the training ones, within 5; 0 where one is missing."""
+    mean, spread = np.nanmean(features[train], axis=0), np.nanstd(features[train], axis=0)
+    scaled = np.clip((features - mean) / np.maximum(spread, 1e-6), -5, 5)
+    return np.nan_to_num(scaled).astype(np.float32)
+
+
+def boosting_on_intervals(features: np.ndarray, folds: Folds) -> np.ndarray:
+    """Probabilities (m, 5) of the test fold by gradient boosting on intervals and amplitudes (n, K): no waveform."""
+    model = OneVsRestClassifier(HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, random_state=0))
+    return model.fit(features[folds.train], folds.labels[folds.train]).predict_proba(features[folds.test])
+
+
+class Trainer:
+    """Trains rows of the table; what several of them need is read once."""
+
+    def __init__(self, config: Config, folds: Folds):
+        self.config, self.folds = config, folds
+        self.knobs = from_dict(RecordingClassifierConfig, config.model.options, "model.options")
+        self.known: dict = {}
+        self.intervals: np.ndarray | None = None
+
+    def measured(self) -> np.ndarray:
+        """Intervals and amplitudes (n, K) of all recordings, NaN where one cannot be measured."""
+        if self.intervals is None:
+            records = self.folds.diagnosed.record
+            self.intervals = recording_intervals(self.config.database.data_dir, records, ptbxl.LEADS)
+        return self.intervals
+
+    def windows(self, contract: Contract, leads: tuple[str, ...]) -> np.ndarray:
+        """Windows (n, G, T, L) of all recordings."""
+        key = (contract.window_seconds, contract.sampling_rate_hz, contract.bandpass_hz, leads)
+        if key not in self.known:
+            records = self.folds.diagnosed.record
+            self.known = {key: read_windows(self.config.database.data_dir, records, contract, leads, apart=False)}
+        return self.known[key]
+
+    def encoder(self, row: Row) -> tuple[keras.Model | None, Contract, tuple[str, ...]]:
+        """The encoder to start from, its contract, and the leads that it is fed; no encoder is a ResNet1D's."""
+        if row.encoder == "resnet1d":
+            return None, RESNET, row.leads or ptbxl.LEADS
+        found = load_encoder(self.knobs.weights)
+        leads, apart = leads_of(found)
+        if row.leads and not apart:
+            found = load_encoder(self.knobs.weights, row.leads)
+        found.model.trainable = True
+        model = keras.models.clone_model(found.model) if row.encoder == "random" else found.model
+        return model, found.contract, row.leads or leads
+
+    def fit_predict(self, row: Row, seed: int) -> tuple[np.ndarray, list[dict], keras.Model]:
+        """Probabilities (m, 5) of the test fold, the history and the model of one training."""
+        keras.utils.set_random_seed(seed)
+        folds, config = self.folds, self.config
+        encoder, contract, leads = self.encoder(row)
+        windows = self.windows(contract, leads)
+        count = windows.shape[1]
+        inputs = {"signals": windows.reshape(-1, *windows.shape[2:])}
+        if row.intervals:
+            inputs["intervals"] = np.repeat(scaled_intervals(self.measured(), folds.train), count, axis=0)
+        shapes = {name: values.shape[1:] for name, values in inputs.items()}
+        try:
+            model = build_recording_classifier(shapes, len(ptbxl.SUPERCLASSES), self.knobs, encoder, seed)
+        except ValueError as error:
+            found = str(error).split("\n")[0]
+            raise InputError("model.options", found, "knobs that fit the encoder", "correct them") from error
+
+        def of(recordings: np.ndarray) -> np.ndarray:
+            return (recordings[:, np.newaxis] * count + np.arange(count)).ravel()
+
+        history = fit_recordings(
+            model, inputs, np.repeat(folds.labels, count, axis=0), of(labelled(folds, row.share, seed)),
+            of(folds.select), config.training, config.loader.batch_size, config.finetuning.patience, seed,
+        )  # fmt: skip
+        return predict_recordings(model, rows_of(inputs, of(folds.test)), count), history, model
+
+
+def run_finetune_superclasses(config: Config) -> RunFolder:
+    """Trains on folds 1 to 8 from the configured encoder, its controls beside it; fold 9 chooses the epoch.
+
+    Returns:
+        The finished run folder, with the first seed's model.
+
+    Raises:
+        InputError: no weights, no recordings, an unknown control, or recordings that break an encoder's contract.
+    """
+    wanted = config.finetuning
+    if unknown := set(wanted.controls) - {*ROWS, INTERVALS}:
+        known = ", ".join([*list(ROWS)[1:], INTERVALS])
+        raise InputError("finetuning.controls", ", ".join(sorted(unknown)), f"some of {known}", "correct them")
+    run, folds = open_diagnoses(config, "finetune_superclasses")
+    if run.finished:
+        return run
+    prepare_backend(config)
+    trainer, history = Trainer(config, folds), []
+    for name in ("model", *wanted.controls):
+        if name == INTERVALS:
+            write_superclasses(run, name, folds, boosting_on_intervals(trainer.measured(), folds)[np.newaxis], (0,))
+            continue
+        seeds = wanted.seeds if name in CLAIMED else wanted.seeds[:1]
+        parts = {seed: f"{name}_{seed}" for seed in seeds}
+        for seed, part in parts.items():
+            if not run.has_part(part):
+                print(f"{run.path.name}: {name}, seed {seed}", flush=True)
+                found, rows, model = trainer.fit_predict(ROWS[name], seed)
+                if part == f"model_{wanted.seeds[0]}":
+                    with atomic(run.path / "model.keras") as partial:
+                        model.save(partial)
+                columns = {k: np.array([row[k] for row in rows]) for k in rows[0]}
+                run.save_part(part, probabilities=found, **columns)
+            columns = run.load_part(part)
+            columns.pop("probabilities")
+            where = {"predictor": name, "seed": seed}
+            history += [where | {k: v[e].item() for k, v in columns.items()} for e in range(len(columns["epoch"]))]
+        stacked = np.stack([run.load_part(part)["probabilities"] for part in parts.values()])
+        write_superclasses(run, name, folds, stacked, seeds)
+    return finish_superclasses(run, config, history, folds)

@@ -1,0 +1,107 @@
+"""A classifier of recordings, of which several diagnoses may hold, on an encoder that is pretrained or starts anew.
+
+Shapes: B batch, T samples, L leads, N tokens, D width, R rows of tokens, K features of the recording.
+"""
+
+from dataclasses import asdict, dataclass, field
+
+import keras
+from keras import layers
+
+from keras_ecg.layers.leads import FoldLeads, JoinLeads
+from keras_ecg.layers.pooling import AttentionPooling, RowMeans
+from keras_ecg.models.fewer_leads import token_rows
+from keras_ecg.models.resnet1d import ConvolutionsConfig, build_encoder
+from keras_ecg.models.window_classifier import freeze
+from keras_ecg.signals.window_augment import WindowAugment, augment_windows
+
+
+@dataclass(frozen=True)
+class RecordingClassifierConfig:
+    """Knobs of the classifier."""
+
+    weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder; empty: random weights
+    random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
+    encoder: ConvolutionsConfig = field(default_factory=ConvolutionsConfig)  # without weights: a ResNet1D
+    frozen_stages: int = 0  # from the input on; -1 freezes the encoder
+    dropout: float = 0.2  # before the last layer
+    augment: WindowAugment = field(default_factory=WindowAugment)
+
+
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class AugmentWindows(layers.Layer):
+    """Changes windows (B, T, L) at random while training, each in its own way; otherwise it leaves them.
+
+    Args:
+        augment: how strongly.
+        seed: of the draws; None draws one.
+    """
+
+    def __init__(self, augment: WindowAugment | dict | None = None, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.augment = WindowAugment(**augment) if isinstance(augment, dict) else augment or WindowAugment()
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, signals, training=None):
+        return augment_windows(signals, self.generator, self.augment) if training else signals
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def get_config(self):
+        return {**super().get_config(), "augment": asdict(self.augment), "seed": self.seed}
+
+
+def tokens_of(encoder: keras.Model, signals: keras.KerasTensor) -> tuple[keras.KerasTensor, int]:
+    """Tokens (B, N, D) of signals (B, T, L), and how many rows of leads they are.
+
+    An encoder of one lead sees each lead on its own.
+    """
+    leads = signals.shape[-1]
+    if encoder.input_shape[-1] == 1 < leads:
+        return JoinLeads(leads, name="leads_joined")(encoder(FoldLeads(name="leads_apart")(signals))), leads
+    return encoder(signals), token_rows(encoder)
+
+
+def build_recording_classifier(
+    shapes: dict[str, tuple[int, ...]],
+    classes: int,
+    config: RecordingClassifierConfig,
+    encoder: keras.Model | None = None,
+    seed: int | None = None,
+) -> keras.Model:
+    """The classifier: a dict of `signals` (B, T, L), and perhaps `intervals` (B, K), to probabilities (B, classes).
+
+    Args:
+        shapes: of the inputs, without the batch axis.
+        classes: how many, each of which may hold.
+        config: the knobs.
+        encoder: (B, T, L) or (B, T, 1) to (B, N, D); None builds a ResNet1D.
+        seed: of the augmentation.
+
+    Raises:
+        ValueError: too many frozen stages.
+    """
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    encoder = encoder or build_encoder(shapes["signals"], config.encoder)
+    freeze(encoder, config.frozen_stages)
+    x = inputs["signals"]
+    if config.augment.probability:
+        x = AugmentWindows(config.augment, seed, name="augment")(x)
+    tokens, rows = tokens_of(encoder, x)
+    x = layers.LayerNormalization(name="tokens_norm")(RowMeans(rows, name="means")(tokens))
+    if "intervals" in inputs:
+        intervals = layers.Dense(32, activation="relu", name="intervals_hidden")(inputs["intervals"])
+        x = layers.Concatenate(name="known")([x, intervals])
+    x = layers.Dropout(config.dropout, name="head_drop")(x)
+    outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    return keras.Model(inputs, outputs, name="recording_classifier")
+
+
+def build_attentive_probe(shape: tuple[int, int], classes: int, heads: int = 4) -> keras.Model:
+    """A linear classifier on learnt means of a frozen encoder's tokens (B, N, D), to probabilities (B, classes)."""
+    tokens = keras.Input(shape, name="tokens")
+    x = AttentionPooling(heads, name="pool")(tokens)
+    outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    return keras.Model({"tokens": tokens}, outputs, name="attentive_probe")
