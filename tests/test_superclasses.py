@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,19 @@ def test_the_tables_are_read(database):
     assert found.ecg_id.tolist() == list(range(40)) and found.subject[3] == "103"
     assert found.record[7] == "records500/0/00007_hr" and found.fold[7] == 8
     np.testing.assert_array_equal(found.superclasses, np.repeat(HAS, 10, axis=0))  # a likelihood of 0 counts
+    assert found.names == ("NORM", "IMI", "NDT", "LAFB", "LVH", "SR")
+    np.testing.assert_array_equal(found.statements, np.c_[found.superclasses, np.ones(40)])  # a rhythm is no diagnosis
+
+
+def test_a_folder_with_100_hz_alone(database, tmp_path):
+    for name in (ptbxl.TABLE, ptbxl.STATEMENTS):
+        shutil.copy(database / name, tmp_path)
+    write_signals(tmp_path / "records100" / "0", "00003_hr", np.zeros((400, 12)), 100.0, LEADS)
+    found = ptbxl.read_diagnoses(tmp_path)
+    assert found.record == ("records100/0/00003_hr",) == tuple(ptbxl.list_records(tmp_path))
+    (tmp_path / "records100" / "0" / "00003_hr.hea").unlink()
+    with pytest.raises(InputError, match="found no recording"):
+        ptbxl.read_diagnoses(tmp_path)
 
 
 def test_published_counts():
@@ -97,6 +111,7 @@ def test_published_counts():
     if len(found.record) == 2992:
         assert found.superclasses.sum(0).tolist() == [1433, 665, 703, 602, 346]
         assert (found.superclasses.sum(1) == 0).sum() == 61 and len(np.unique(found.subject)) == 2900
+        assert found.statements.shape == (2992, 71) and (found.statements.sum(1) > 0).all()
         assert (np.isin(found.fold, ptbxl.TRAIN_FOLDS).sum(), (found.fold == 9).sum()) == (2331, 333)
     on_one_side = {s: set(found.fold[found.subject == s]) for s in np.unique(found.subject)}
     assert all(len(folds) == 1 for folds in on_one_side.values())
