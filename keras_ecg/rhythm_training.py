@@ -34,12 +34,12 @@ def build_rhythm(config: Config, classes: int = len(CLASSES)) -> keras.Model:
     return build_model(config.model.name, SHAPES, classes=classes, options=options)
 
 
-def compile_rhythm(model: keras.Model, config: Config, steps: int) -> None:
+def compile_rhythm(model: keras.Model, config: Config, batches: int) -> None:
     """`adamw`, cross-entropy, accuracy, and the challenge's score where there are four classes."""
     training, classes = config.training, model.output_shape[-1]
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
     score = [MacroF1(len(RHYTHMS), len(CLASSES), name="score")] if classes == len(CLASSES) else []
-    model.compile(adamw(training, steps), loss, metrics=["accuracy", *score], jit_compile=training.jit_compile)
+    model.compile(adamw(training, batches), loss, metrics=["accuracy", *score], jit_compile=training.jit_compile)
 
 
 def class_weights(config: Config, stage: str = "all") -> dict[int, float]:

@@ -117,9 +117,12 @@ def fit_objective(
     stream = create_window_dataset(config, size, True, train)
     stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
     held = create_window_dataset(config, size, True, held_out)  # shuffled, or a contrastive batch were one subject's
+    batches = steps * training.epochs
+    optimizer = adamw(training, batches)
     if hasattr(model, "begin"):
-        begin(model, first_windows(create_window_dataset(config, size, True, train), BEGIN), steps * training.epochs)
-    model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)
+        signals = first_windows(create_window_dataset(config, size, True, train), BEGIN)
+        begin(model, signals, batches, training.gradient_accumulation)
+    model.compile(optimizer, jit_compile=training.jit_compile)
     callbacks = [
         EffectiveRank(first_windows(held, 1024)),
         keras.callbacks.BackupAndRestore(
@@ -144,14 +147,14 @@ def fit_objective(
         raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
 
 
-def begin(model: keras.Model, signals: np.ndarray, steps: int) -> None:
-    """Lets an objective see some training windows (n, T, L), and the number of steps, before the first one.
+def begin(model: keras.Model, signals: np.ndarray, batches: int, accumulated: int) -> None:
+    """Lets an objective see some training windows (n, T, L), and know of all batches and those to a step, at first.
 
     Raises:
         InputError: too few windows.
     """
     try:
-        model.begin(signals, steps)
+        model.begin(signals, batches, accumulated)
     except ValueError as error:
         raise InputError("model.options", str(error), "more tokens than codes", "pack more, or lower codes") from error
 

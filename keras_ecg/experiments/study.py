@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import __version__
-from keras_ecg.config import Config, Context, to_dict
+from keras_ecg.config import Config, Context, Training, to_dict
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.encoders import read_contract
@@ -19,6 +19,8 @@ from keras_ecg.models import model_config
 from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
 from keras_ecg.training import predict_records, train_classifier
+
+LATER = ("gradient_accumulation",)  # of `training`, younger than published runs: a default leaves their fingerprints
 
 
 def packed_subjects(config: Config) -> dict[str, str]:
@@ -65,6 +67,15 @@ def needed_weights(config: Config) -> str:
     return str(weights)
 
 
+def without_later(settings: dict) -> dict:
+    """Plain settings without those of `LATER` that stand at their defaults."""
+    if "training" not in settings:
+        return settings
+    defaults = to_dict(Training())
+    kept = {k: v for k, v in settings["training"].items() if k not in LATER or v != defaults[k]}
+    return {**settings, "training": kept}
+
+
 def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
     """What a result depends on: every section but the ignored ones, without names of folders."""
     if config.task != "rhythm":
@@ -75,7 +86,7 @@ def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
         out["windows"] = {**out["windows"], **places}
     if "rhythm" in out:
         out["rhythm"] = {**out["rhythm"], "tfrecord_dir": ""}
-    return out
+    return without_later(out)
 
 
 def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
