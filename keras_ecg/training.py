@@ -15,6 +15,7 @@ from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.streams import naming_damaged_files, plain
 from keras_ecg.data.tfrecords import SCRIPT, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, write_json
 from keras_ecg.models import build_model
@@ -200,7 +201,7 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         seed: of the weights, the order and the augmentation.
 
     Raises:
-        InputError: a damaged chunk, or a loss that is not a number.
+        InputError: a damaged chunk, a loss that is not a number, or as `adamw` and `check_devices`.
     """
     weights = config.training.class_weights
     if len(weights) != len(CLASSES):
@@ -208,11 +209,12 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
     prepare_backend(config)
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
-    with naming_damaged_chunks(records, config):
+    size = training_batch(records, config)
+    with naming_damaged_chunks(records, config), over_devices(config.training, size):
         mean, scale = training_statistics(list(records), config)
         stream = labelled_stream(records, config, True, mean, scale)
         model = build_for(stream, config)
-        per_epoch = max(1, sequences_per_epoch(records, config) // training_batch(records, config))
+        per_epoch = max(1, sequences_per_epoch(records, config) // size)
         compile_classifier(model, config, per_epoch * config.training.epochs)
         history = model.fit(
             stream,

@@ -11,6 +11,7 @@ from keras_ecg import __version__
 from keras_ecg.config import Config, Context, Training, to_dict
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.devices import check_devices
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, sha256
@@ -20,7 +21,8 @@ from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
 from keras_ecg.training import predict_records, train_classifier
 
-LATER = ("gradient_accumulation",)  # of `training`, younger than published runs: a default leaves their fingerprints
+# Settings of `training` that are younger than published runs: at their defaults they leave the fingerprints alone.
+LATER = ("gradient_accumulation", "data_parallel")
 
 
 def packed_subjects(config: Config) -> dict[str, str]:
@@ -98,7 +100,11 @@ def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str,
         ignored: sections on which the result does not depend.
         data: fingerprint of what it is computed from.
         details: for environment.json.
+
+    Raises:
+        InputError: as `check_devices`.
     """
+    check_devices(config.training, config.loader.batch_size)
     run = find_or_create(
         config.database.runs_dir,
         study,
@@ -117,7 +123,7 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
     """`open_folder` for a study of beats.
 
     Raises:
-        InputError: no such model, or no such knob.
+        InputError: no such model, or no such knob; as `open_folder`.
     """
     model_config(config.model.name, config.model.options)
     check_contract(config)
