@@ -62,6 +62,37 @@ windows, subjects = ({(k, shape) for k in range(2)} for shape in ((4, 1200, 1), 
 assert shares.count(windows) == shares.count(subjects) == len(shares) / 2 >= 12, shares
 """
 
+OBJECTIVES = """
+import sys
+import keras
+import numpy as np
+from keras_ecg.config import Training
+from keras_ecg.devices import over_devices
+from keras_ecg.models.objectives import build_objective
+from keras_ecg.training import adamw
+
+lead = {"width": 8, "depth": 1, "heads": 2, "patch_samples": 10}
+decoder = {"decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+predictor = {"predictor_width": 8, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.5}
+codes = {"codes": 6, "code_width": 4, "encoder_options": {"width": 8}, **decoder}
+contrastive = {"encoder": "cnn", "encoder_options": {"width": 8}, "projection": 8}
+objectives = {"st_mem": lead | decoder, "ecg_jepa": lead | predictor, "vqvae": codes, "contrastive": contrastive}
+x = np.random.default_rng(0).normal(size=(24, 60, 2)).astype(np.float32)
+for name, options in objectives.items():
+    fitted = []
+    for parallel in (False, True):
+        keras.utils.set_random_seed(0)
+        with over_devices(Training(data_parallel=parallel), 8):
+            model = build_objective(name, (60, 2), options)
+            if hasattr(model, "begin"):
+                model.begin(x, 6)
+            model.compile(adamw(Training(), 6))
+            model.fit({"signals": x, "subject": np.arange(24) % 6}, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        fitted.append(model.get_weights())
+    for one, two in zip(*fitted, strict=True):
+        np.testing.assert_allclose(two, one, atol=1e-4, err_msg=name)
+"""
+
 CLASSIFIER = """
 import sys
 import numpy as np
@@ -116,6 +147,13 @@ def test_pretraining_on_two_devices(tmp_path):
     assert set(one) == set(two) and len(one["error"]) == 25
     for name in one:
         np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_every_objective_on_two_devices():
+    """What looks at the whole batch, such as a contrast or a codebook, sees it on all devices."""
+    pytest.importorskip("jax")
+    run_on_jax(OBJECTIVES, devices=2)
 
 
 @pytest.mark.slow
