@@ -13,6 +13,7 @@ from keras_ecg.data.rhythm_records import SCRIPT, rhythm_manifest, samples_of
 from keras_ecg.data.rhythm_stream import create_rhythm_dataset, crops_of, get_all_recordings
 from keras_ecg.data.streams import naming_damaged_files, plain
 from keras_ecg.databases.cinc2017 import CLASSES, RHYTHMS
+from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
 from keras_ecg.models.noise_first import noise_first
@@ -34,12 +35,12 @@ def build_rhythm(config: Config, classes: int = len(CLASSES)) -> keras.Model:
     return build_model(config.model.name, SHAPES, classes=classes, options=options)
 
 
-def compile_rhythm(model: keras.Model, config: Config, steps: int) -> None:
+def compile_rhythm(model: keras.Model, config: Config, batches: int) -> None:
     """`adamw`, cross-entropy, accuracy, and the challenge's score where there are four classes."""
     training, classes = config.training, model.output_shape[-1]
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
     score = [MacroF1(len(RHYTHMS), len(CLASSES), name="score")] if classes == len(CLASSES) else []
-    model.compile(adamw(training, steps), loss, metrics=["accuracy", *score], jit_compile=training.jit_compile)
+    model.compile(adamw(training, batches), loss, metrics=["accuracy", *score], jit_compile=training.jit_compile)
 
 
 def class_weights(config: Config, stage: str = "all") -> dict[int, float]:
@@ -56,10 +57,15 @@ def class_weights(config: Config, stage: str = "all") -> dict[int, float]:
     return dict(reversed(own))
 
 
+def training_batch(records: Collection[str], config: Config) -> int:
+    """Recordings in a training batch: the configured number, or half of all where that is less."""
+    return max(1, min(config.loader.batch_size, len(get_all_recordings(config, records)["record"]) // 2))
+
+
 def training_stream(records: Collection[str], config: Config, stage: str = "all") -> tuple[tf.data.Dataset, int]:
     """Endless whole batches of random crops with one-hot targets (B, classes), and how many there are to an epoch."""
     targets, count = STAGES[stage], len(get_all_recordings(config, records)["record"])
-    size = max(1, min(config.loader.batch_size, count // 2))
+    size = training_batch(records, config)
     table = tf.one_hot([-1 if k is None else k for k in targets], 1 + max(k for k in targets if k is not None))
     stream = create_rhythm_dataset(config, size, True, records)
     # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
@@ -95,13 +101,14 @@ def train_rhythm(
         The model, without its optimizer, and a row of its history for each epoch.
 
     Raises:
-        InputError: a damaged chunk, weights for another number of classes, or a loss that is not a number.
+        InputError: a damaged chunk, weights for another number of classes, a loss that is not a number, or as `adamw`
+            and `check_devices`.
     """
     weights = class_weights(config, stage)
     prepare_backend(config)
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
-    with naming_damaged_chunks(config):
+    with naming_damaged_chunks(config), over_devices(config.training, training_batch(records, config)):
         stream, steps = training_stream(records, config, stage)
         model = build_rhythm(config, len(weights))
         compile_rhythm(model, config, steps * config.training.epochs)

@@ -15,6 +15,7 @@ from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.streams import naming_damaged_files, plain
 from keras_ecg.data.tfrecords import SCRIPT, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
+from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, write_json
 from keras_ecg.models import build_model
@@ -88,11 +89,51 @@ def training_batch(records: tuple[str, ...], config: Config) -> int:
     return max(1, min(config.loader.batch_size, sequences_per_epoch(records, config) // 2))
 
 
-def adamw(training: Training, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW under a linear warm-up and a cosine decay over `steps`; biases, norms and tables do not decay."""
+@keras.saving.register_keras_serializable(package="keras_ecg")
+class AccumulatedCosineDecay(keras.optimizers.schedules.CosineDecay):
+    """Keras' cosine decay over steps of the optimizer, each of which takes several batches: Keras counts batches.
+
+    Args:
+        batches: to a step.
+        **kwargs: of `CosineDecay`, in steps.
+    """
+
+    def __init__(self, *args, batches: int = 1, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.batches = batches
+
+    def __call__(self, step):
+        return super().__call__(step // self.batches)
+
+    def get_config(self):
+        return {**super().get_config(), "batches": self.batches}
+
+
+def adamw(training: Training, batches: int) -> keras.optimizers.Optimizer:
+    """AdamW under a linear warm-up and a cosine decay; biases, norms and tables do not decay.
+
+    With `gradient_accumulation` k the mean gradient of k batches makes a step, which is clipped, decays, and moves the
+    rate and the averaged weights as a batch k times as large would. Keras averages weights at every batch: k times by
+    the k-th root of the momentum, so that all but the very last step weigh what they should.
+
+    Args:
+        training: the settings.
+        batches: of the whole training. Those that do not fill a last step move nothing.
+
+    Raises:
+        InputError: a step of no batch, or of more than there are.
+    """
+    accumulated = training.gradient_accumulation
+    if not 1 <= accumulated <= max(1, batches):
+        expected = f"1 to {batches}, the batches of the whole training"
+        raise InputError("training.gradient_accumulation", str(accumulated), expected, "correct it, or train longer")
+    steps = batches // accumulated
     warmup = max(1, int(training.warmup_fraction * steps))
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), alpha=0.01, warmup_target=training.learning_rate, warmup_steps=warmup
+    schedule, counted = keras.optimizers.schedules.CosineDecay, {}
+    if accumulated > 1:
+        schedule, counted = AccumulatedCosineDecay, {"batches": accumulated}
+    rate = schedule(
+        0.0, max(1, steps - warmup), alpha=0.01, warmup_target=training.learning_rate, warmup_steps=warmup, **counted
     )
     optimizer = keras.optimizers.AdamW(
         rate,
@@ -100,17 +141,18 @@ def adamw(training: Training, steps: int) -> keras.optimizers.Optimizer:
         beta_2=training.beta_2,
         clipnorm=training.clip_norm,
         use_ema=training.ema_momentum > 0,
-        ema_momentum=training.ema_momentum or 0.99,
+        ema_momentum=(training.ema_momentum or 0.99) ** (1 / accumulated),
+        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table"])
     return optimizer
 
 
-def compile_classifier(model: keras.Model, config: Config, steps: int) -> None:
+def compile_classifier(model: keras.Model, config: Config, batches: int) -> None:
     """`adamw`, cross-entropy, accuracy and macro-F1."""
     training = config.training
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
-    model.compile(adamw(training, steps), loss, metrics=["accuracy", MacroF1()], jit_compile=training.jit_compile)
+    model.compile(adamw(training, batches), loss, metrics=["accuracy", MacroF1()], jit_compile=training.jit_compile)
 
 
 def naming_damaged_chunks(records: tuple[str, ...], config: Config) -> AbstractContextManager:
@@ -159,7 +201,7 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         seed: of the weights, the order and the augmentation.
 
     Raises:
-        InputError: a damaged chunk, or a loss that is not a number.
+        InputError: a damaged chunk, a loss that is not a number, or as `adamw` and `check_devices`.
     """
     weights = config.training.class_weights
     if len(weights) != len(CLASSES):
@@ -167,11 +209,12 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
     prepare_backend(config)
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
-    with naming_damaged_chunks(records, config):
+    size = training_batch(records, config)
+    with naming_damaged_chunks(records, config), over_devices(config.training, size):
         mean, scale = training_statistics(list(records), config)
         stream = labelled_stream(records, config, True, mean, scale)
         model = build_for(stream, config)
-        per_epoch = max(1, sequences_per_epoch(records, config) // training_batch(records, config))
+        per_epoch = max(1, sequences_per_epoch(records, config) // size)
         compile_classifier(model, config, per_epoch * config.training.epochs)
         history = model.fit(
             stream,

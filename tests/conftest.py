@@ -76,13 +76,17 @@ def write_signals(folder: Path, name: str, signals, rate: float, leads: tuple[st
     )  # fmt: skip
 
 
-def run_on_jax(script: str, *arguments) -> str:
-    """Runs a script in a process of its own on the JAX backend, which must succeed: what it printed."""
+def run_on_jax(script: str, *arguments, devices: int = 1) -> str:
+    """Runs a script in a process of its own on the JAX backend, on so many virtual devices: what it printed.
+
+    It must succeed.
+    """
     backend = {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # what runs once takes longest to compile
         "PYTHONPATH": str(Path(__file__).parent),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
     ended = subprocess.run(
         [sys.executable, "-c", script, *arguments],

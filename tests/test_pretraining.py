@@ -316,7 +316,8 @@ TWELVE = {
 @pytest.mark.parametrize("name", ["vqvae", *(pytest.param(n, marks=pytest.mark.slow) for n in ("st_mem", "ecg_jepa"))])
 def test_the_objectives_of_twelve_leads(packed, tmp_path, name):
     model = {"name": name, "options": TWELVE[name]}
-    config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1}, model=model)
+    training = {"epochs": 1, "gradient_accumulation": 2}
+    config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training=training, model=model)
     run = pretrain.run_pretraining(config)
     metrics = json.loads((run.path / "metrics.json").read_text())
     kind = {"st_mem": "masked", "ecg_jepa": "predictive", "vqvae": "quantized"}[name]

@@ -60,9 +60,12 @@ def run_few_labels(config: Config) -> RunFolder:
         The finished run folder.
 
     Raises:
-        InputError: no weights, beats that break their contract, a missing record, or fewer beats than labels.
+        InputError: no weights, beats that break their contract, a missing record, fewer beats than labels, or
+            `training.data_parallel`.
     """
     wanted, weights = config.finetuning, needed_weights(config)
+    if config.training.data_parallel:
+        raise InputError("training.data_parallel", "true", "false: a few labels fit on one device", "leave it out")
     if unknown := set(wanted.scratch_labels) - set(wanted.labels):
         found = f"{', '.join(map(str, sorted(unknown)))}"
         raise InputError("finetuning.scratch_labels", found, f"some of {wanted.labels}", "correct it")

@@ -18,6 +18,7 @@ from keras_ecg.data.window_sources import subject_name, window_samples
 from keras_ecg.data.window_stream import count_windows, create_window_dataset, split_subjects, window_subjects
 from keras_ecg.data.windows import refuse_subjects, window_manifest
 from keras_ecg.databases import mitdb, ptbxl
+from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
@@ -105,7 +106,7 @@ def fit_objective(
     """Fits an objective on the windows of the training subjects, resuming from the run's last whole epoch.
 
     Raises:
-        InputError: fewer windows than a batch has, or a loss that is not a number.
+        InputError: fewer windows than a batch has, a loss that is not a number, or as `adamw`.
     """
     size, training = config.loader.batch_size, config.training
     counts = [count_windows(manifest, side) for side in (train, held_out)]
@@ -117,10 +118,14 @@ def fit_objective(
     stream = create_window_dataset(config, size, True, train)
     stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
     held = create_window_dataset(config, size, True, held_out)  # shuffled, or a contrastive batch were one subject's
+    batches = steps * training.epochs
+    optimizer = adamw(training, batches)
     if hasattr(model, "begin"):
-        begin(model, first_windows(create_window_dataset(config, size, True, train), BEGIN), steps * training.epochs)
-    model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)
+        signals = first_windows(create_window_dataset(config, size, True, train), BEGIN)
+        begin(model, signals, batches, training.gradient_accumulation)
+    model.compile(optimizer, jit_compile=training.jit_compile)
     callbacks = [
+        WholeEvaluation(),
         EffectiveRank(first_windows(held, 1024)),
         keras.callbacks.BackupAndRestore(
             str(run.path / "parts" / "backup"),
@@ -144,14 +149,14 @@ def fit_objective(
         raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
 
 
-def begin(model: keras.Model, signals: np.ndarray, steps: int) -> None:
-    """Lets an objective see some training windows (n, T, L), and the number of steps, before the first one.
+def begin(model: keras.Model, signals: np.ndarray, batches: int, accumulated: int) -> None:
+    """Lets an objective see some training windows (n, T, L), and know of all batches and those to a step, at first.
 
     Raises:
         InputError: too few windows.
     """
     try:
-        model.begin(signals, steps)
+        model.begin(signals, batches, accumulated)
     except ValueError as error:
         raise InputError("model.options", str(error), "more tokens than codes", "pack more, or lower codes") from error
 
@@ -253,7 +258,7 @@ def run_pretraining(config: Config) -> RunFolder:
         The finished run folder; `load_encoder` reads the encoder that it holds.
 
     Raises:
-        InputError: no packed windows, or some of a test subject; an unknown model; a misspelt knob.
+        InputError: no packed windows, or some of a test subject; an unknown model; a misspelt knob; as `check_devices`.
     """
     options = objective_config(config.model.name, config.model.options)
     manifest = window_manifest(config)
@@ -268,8 +273,9 @@ def run_pretraining(config: Config) -> RunFolder:
         return run
     prepare_backend(config)
     keras.utils.set_random_seed(config.loader.seed)
-    model = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
-    fit_objective(run, model, config, manifest, train, held_out)
+    with over_devices(config.training, config.loader.batch_size):
+        model = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
+        fit_objective(run, model, config, manifest, train, held_out)
     save_encoder(run.path, model.encoder, contract_of(config, model, manifest, run.path.name))
     score(run, model, config, manifest, held_out)
     metrics = run.finish(training_subjects=len(train), held_out_subjects=len(held_out), totals=manifest["totals"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import __version__
-from keras_ecg.config import Config, Context, to_dict
+from keras_ecg.config import Config, Context, Training, to_dict
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.devices import check_devices
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, sha256
@@ -19,6 +20,9 @@ from keras_ecg.models import model_config
 from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
 from keras_ecg.training import predict_records, train_classifier
+
+# Settings of `training` that are younger than published runs: at their defaults they leave the fingerprints alone.
+LATER = ("gradient_accumulation", "data_parallel")
 
 
 def packed_subjects(config: Config) -> dict[str, str]:
@@ -65,6 +69,15 @@ def needed_weights(config: Config) -> str:
     return str(weights)
 
 
+def without_later(settings: dict) -> dict:
+    """Plain settings without those of `LATER` that stand at their defaults."""
+    if "training" not in settings:
+        return settings
+    defaults = to_dict(Training())
+    kept = {k: v for k, v in settings["training"].items() if k not in LATER or v != defaults[k]}
+    return {**settings, "training": kept}
+
+
 def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
     """What a result depends on: every section but the ignored ones, without names of folders."""
     if config.task != "rhythm":
@@ -75,7 +88,7 @@ def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
         out["windows"] = {**out["windows"], **places}
     if "rhythm" in out:
         out["rhythm"] = {**out["rhythm"], "tfrecord_dir": ""}
-    return out
+    return without_later(out)
 
 
 def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
@@ -87,7 +100,11 @@ def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str,
         ignored: sections on which the result does not depend.
         data: fingerprint of what it is computed from.
         details: for environment.json.
+
+    Raises:
+        InputError: as `check_devices`.
     """
+    check_devices(config.training, config.loader.batch_size)
     run = find_or_create(
         config.database.runs_dir,
         study,
@@ -106,7 +123,7 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
     """`open_folder` for a study of beats.
 
     Raises:
-        InputError: no such model, or no such knob.
+        InputError: no such model, or no such knob; as `open_folder`.
     """
     model_config(config.model.name, config.model.options)
     check_contract(config)

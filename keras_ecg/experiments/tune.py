@@ -18,11 +18,13 @@ from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds, resolve_split
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
+from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.rhythm import check_rhythm_contract, hold_out, rhythm_data, rhythm_folds
-from keras_ecg.experiments.study import check_contract, packed_subjects
+from keras_ecg.experiments.study import check_contract, packed_subjects, without_later
 from keras_ecg.files import atomic, fingerprint, write_text
 from keras_ecg.rhythm_training import build_rhythm, class_weights, compile_rhythm, scoring_stream, training_stream
+from keras_ecg.rhythm_training import training_batch as rhythm_batch
 from keras_ecg.training import (
     build_for,
     compile_classifier,
@@ -98,16 +100,23 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
         train, held_out = self.streams(config)
         kwargs |= {"validation_data": held_out, "steps_per_epoch": self.steps(config), "shuffle": False, "verbose": 0}
         kwargs["class_weight"] = dict(enumerate(config.training.class_weights))
+        kwargs["callbacks"] = [WholeEvaluation(), *kwargs.get("callbacks", ())]
         return model.fit(train, **kwargs)
 
+    def batch(self, config: Config) -> int:
+        return training_batch(self.train, config)
+
     def steps(self, config: Config) -> int:
-        return max(1, sequences_per_epoch(self.train, config) // training_batch(self.train, config))
+        return max(1, sequences_per_epoch(self.train, config) // self.batch(config))
 
 
 class RhythmHyperModel(ClassifierHyperModel):
     """The same of whole recordings; scored by the challenge's score on those held out."""
 
     objective = "val_score"
+
+    def batch(self, config: Config) -> int:
+        return rhythm_batch(self.train, config)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         config = self.settle(hp)
@@ -120,6 +129,7 @@ class RhythmHyperModel(ClassifierHyperModel):
         config = self.settle(hp)
         train, steps = training_stream(self.train, config)
         kwargs |= {"validation_data": scoring_stream(self.held_out, config), "steps_per_epoch": steps}
+        kwargs["callbacks"] = [WholeEvaluation(), *kwargs.get("callbacks", ())]
         return model.fit(train, class_weight=class_weights(config), shuffle=False, **(kwargs | {"verbose": 0}))
 
 
@@ -190,14 +200,14 @@ def run_tuning(config: Config) -> dict:
         The nested dict that was written to `tuning.output`, to be given to the evaluations as a further --config.
 
     Raises:
-        InputError: a bad search space, a split that shares a subject, or no trial that finished.
+        InputError: a bad search space, a split that shares a subject, no trial that finished, or as `check_devices`.
     """
     rhythm = config.task == "rhythm"
     (check_rhythm_contract if rhythm else check_contract)(config)
     prepare_backend(config)
     space = read_yaml(config.tuning.space)
     train, held_out = held_out_subjects(config)
-    settings = {k: v for k, v in to_dict(config).items() if k not in ("database", "title")}
+    settings = without_later({k: v for k, v in to_dict(config).items() if k not in ("database", "title")})
     settings["tuning"] = {k: v for k, v in settings["tuning"].items() if k not in ("directory", "output")}
     if rhythm:
         data = rhythm_data(config)
@@ -207,9 +217,10 @@ def run_tuning(config: Config) -> dict:
     folder = Path(config.tuning.directory) / f"{config.tuning.algorithm}_{config.model.name}_{key}"
     print(f"{folder}: train {listed(train)}; score {listed(held_out)}", flush=True)
     kind = RhythmHyperModel if rhythm else ClassifierHyperModel
-    tuner = make_tuner(kind(with_seed(config, config.tuning.seed), space, train, held_out), config, folder)
-    objective = kind.objective
-    tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], **search_epochs(config))
+    hypermodel = kind(with_seed(config, config.tuning.seed), space, train, held_out)
+    tuner, objective = make_tuner(hypermodel, config, folder), kind.objective
+    with over_devices(config.training, hypermodel.batch(config)):
+        tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], **search_epochs(config))
     rows = trial_rows(tuner)
     if not rows or rows[0][objective] is None or not np.isfinite(rows[0][objective]):
         raise InputError(folder, "no trial that finished", "at least one", "see its error above")

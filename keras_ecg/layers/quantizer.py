@@ -20,7 +20,8 @@ class VectorQuantizer(layers.Layer):
     its code is the commitment loss: its gradient moves the token alone.
 
     In training each code follows the mean of the tokens that chose it, by a moving average over steps. A code that has
-    been chosen less than `dead` times as often as all are on average starts anew at a random token of the batch.
+    been chosen less than `dead` times as often as all are on average starts anew at a random token of the batch. Where
+    `accumulated` batches make a step of the optimizer, each decays the averages by that root of `decay`.
 
     Args:
         codes: K.
@@ -33,6 +34,7 @@ class VectorQuantizer(layers.Layer):
         super().__init__(**kwargs)
         self.codes, self.decay, self.dead, self.seed = codes, decay, dead, seed
         self.generator = keras.random.SeedGenerator(seed)
+        self.accumulated = 1
 
     def build(self, shape):
         def state(name, shape, initializer):
@@ -62,8 +64,9 @@ class VectorQuantizer(layers.Layer):
         """Moves codes towards the tokens (n, C) that chose them (n,), and restarts those that are dead."""
         uses = ops.segment_sum(ops.ones_like(tokens[:, 0]), chosen, self.codes)
         sums = ops.segment_sum(tokens, chosen, self.codes)
-        uses = self.decay * self.uses + (1 - self.decay) * uses
-        sums = self.decay * self.sums + (1 - self.decay) * sums
+        decay = self.decay ** (1 / self.accumulated)
+        uses = decay * self.uses + (1 - decay) * uses
+        sums = decay * self.sums + (1 - decay) * sums
         if self.dead:
             average = ops.mean(uses)
             restart = uses < self.dead * average  # (K,)

@@ -102,7 +102,8 @@ class ECGJEPA(keras.Model):
         relative_loss  the same over that of predicting each lead's mean target; both are summed before they divide
 
     Every step of training moves the target encoder's weights towards the encoder's, as they are before the step, by
-    1 - momentum. The momentum rises linearly to 1 over the steps that `begin` announces; without it, it stays.
+    1 - momentum. The momentum rises linearly to 1 over the batches that `begin` announces; without it, it stays. Where
+    several batches make a step of the optimizer the last of them moves it: its targets are those of all of them.
 
     Args:
         shape: (T, L).
@@ -144,13 +145,15 @@ class ECGJEPA(keras.Model):
         self.step, self.steps = (
             self.add_weight(shape=(), initializer="zeros", trainable=False, name=name) for name in ("step", "steps")
         )
+        self.accumulated = 1
         self.jepa_loss = keras.metrics.Mean("jepa_loss")
         self.relative_loss = Ratio("relative_loss")
         self.built = True
 
-    def begin(self, signals: np.ndarray, steps: int) -> None:
-        """Announces how many steps training has; the signals (n, T, L) are not looked at."""
-        self.steps.assign(steps)
+    def begin(self, signals: np.ndarray, batches: int, accumulated: int = 1) -> None:
+        """Announces how many batches training has, and how many make a step; signals (n, T, L) are not looked at."""
+        self.steps.assign(batches)
+        self.accumulated = accumulated
 
     def call(self, inputs, training=None, seed: int | None = None):
         signals = signals_of(inputs)
@@ -212,10 +215,12 @@ class ECGJEPA(keras.Model):
         return of(predictions), of(ops.mean(targets, 1, keepdims=True))
 
     def follow(self) -> None:
-        """Moves the target encoder towards the encoder by one step."""
-        progress = ops.minimum(self.step / ops.maximum(self.steps, 1.0), 1.0)
+        """Counts a batch, and moves the target encoder towards the encoder if it is the last of its step."""
+        place = ops.mod(self.step, self.accumulated)  # among the batches of its step
+        progress = ops.minimum((self.step - place) / ops.maximum(self.steps, 1.0), 1.0)
         progress = ops.where(self.steps > 0, progress, 0.0)
         share = (1 - self.config.momentum) * (1 - progress)  # 1 - momentum
+        share = ops.where(place == self.accumulated - 1, share, 0.0)
         for slow, fast in zip(self.target_encoder.weights, self.encoder.weights, strict=True):
             slow.assign(slow + share * (ops.stop_gradient(fast) - slow))
         self.step.assign_add(1.0)

@@ -1,9 +1,10 @@
 """The objectives of self-supervised pretraining by name, each an encoder under its task: `OBJECTIVES`.
 
 An objective is a Keras model fitted to dicts of `signals` (B, T, L) and `subject` (B,) int, as the window stream yields
-them; its `encoder` takes signals to tokens (B, N, D) and is what pretraining is for. If it has `begin(signals, steps)`,
-it wants to see some training windows (n, T, L), and to know how many steps training has, before the first one. What an
-evaluation stores of held-out windows is what its `scores` give; those of `contrastive` depend on the batch.
+them; its `encoder` takes signals to tokens (B, N, D) and is what pretraining is for. If it has
+`begin(signals, batches, accumulated)`, it wants to see some training windows (n, T, L), and to know how many batches
+training has, and how many make a step of the optimizer, before the first one. What an evaluation stores of held-out
+windows is what its `scores` give; those of `contrastive` depend on the batch.
 """
 
 from dataclasses import dataclass, field

@@ -11,7 +11,7 @@ the centres of k-means and restart where they die, so that the codebook does not
 With `encoder: cnn` leads are encoded one by one, by the same weights; with `st_mem` each token has seen all leads.
 
     model = VQVAE((1000, 12), VQVAEConfig(), seed=0)
-    model.begin(signals, steps)  # k-means, on some training windows
+    model.begin(signals, batches)  # k-means, on some training windows
     codes = model.codes_of(signals)  # (B, L N) int: the words
 """
 
@@ -132,8 +132,13 @@ class VQVAE(keras.Model):
         self.usage, self.perplexity = CodeUsage(config.codes), CodePerplexity(config.codes)
         self.built = True
 
-    def begin(self, signals: np.ndarray, steps: int) -> None:
+    def begin(self, signals: np.ndarray, batches: int, accumulated: int = 1) -> None:
         """Starts the codes at the centres of the tokens of some signals (n, T, L), by k-means.
+
+        Args:
+            signals: of training windows.
+            batches: of the training; not looked at.
+            accumulated: of them to a step of the optimizer: codes move with each, by as much less.
 
         Raises:
             ValueError: fewer tokens than codes.
@@ -148,6 +153,7 @@ class VQVAE(keras.Model):
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
         found = KMeans(self.config.codes, n_init=1, max_iter=20, random_state=self.seed).fit(flat)
         self.quantizer.start(found.cluster_centers_)
+        self.quantizer.accumulated = accumulated
 
     def call(self, inputs, training=None):
         signals = signals_of(inputs)
