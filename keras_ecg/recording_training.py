@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_ecg.config import Training
+from keras_ecg.devices import WholeEvaluation
 from keras_ecg.errors import InputError
 from keras_ecg.training import adamw
 
@@ -13,6 +14,11 @@ Inputs = dict[str, np.ndarray]  # each (n, ...)
 def rows_of(inputs: Inputs, index: np.ndarray) -> Inputs:
     """The examples at `index`."""
     return {name: values[index] for name, values in inputs.items()}
+
+
+def batch_of(batch_size: int, examples: int) -> int:
+    """The wanted size of a batch, or half of the training examples where that is less."""
+    return max(1, min(batch_size, examples // 2))
 
 
 def compile_recordings(model: keras.Model, training: Training, classes: int, steps: int) -> None:
@@ -42,7 +48,7 @@ def fit_recordings(
         train: indices of the examples to train on.
         held_out: of those that choose the epoch.
         training: how.
-        batch_size: B, or half of the training examples where that is less.
+        batch_size: B, as `batch_of` has it; a last batch that is smaller begins with the first examples once more.
         patience: epochs without a better one before it stops.
         seed: of the order, and of dropout.
 
@@ -53,13 +59,14 @@ def fit_recordings(
         InputError: a loss that is not a number.
     """
     keras.utils.set_random_seed(seed)
-    size = max(1, min(batch_size, len(train) // 2))
-    compile_recordings(model, training, labels.shape[1], -(-len(train) // size) * training.epochs)
+    steps = -(-len(train) // batch_size)
+    train = np.resize(train, steps * batch_size)  # one size, for which JAX compiles once
+    compile_recordings(model, training, labels.shape[1], steps * training.epochs)
     best = keras.callbacks.EarlyStopping("val_auroc", mode="max", patience=patience, restore_best_weights=True)
     history = model.fit(
-        rows_of(inputs, train), labels[train], batch_size=size, epochs=training.epochs, verbose=2,
+        rows_of(inputs, train), labels[train], batch_size=batch_size, epochs=training.epochs, verbose=2,
         validation_data=(rows_of(inputs, held_out), labels[held_out]),
-        callbacks=[keras.callbacks.TerminateOnNaN(), best],
+        callbacks=[WholeEvaluation(), keras.callbacks.TerminateOnNaN(), best],
     ).history  # fmt: skip
     if not np.isfinite(history["loss"]).all():
         raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")

@@ -81,9 +81,12 @@ def open_diagnoses(config: Config, study: str, ignored: tuple[str, ...] = ()) ->
         ignored: sections on which the result does not depend, beside `IGNORED`.
 
     Raises:
-        InputError: no weights, no recordings, or tables that are odd.
+        InputError: no weights, no recordings, tables that are odd, or devices for what needs one.
     """
     weights = config.model.options.get("weights")
+    if config.training.data_parallel and config.finetuning.objective != "finetune":
+        found = f"true, of {config.finetuning.objective}"
+        raise InputError("training.data_parallel", found, "false: it fits on one device", "leave it out")
     if not weights:
         raise InputError("model.options.weights", "none", "a pretrained encoder", "give --weights")
     names, folder = (weights, *config.finetuning.against), Path(config.database.data_dir)

@@ -20,7 +20,7 @@ from keras_ecg.experiments.superclasses import embed_recordings, feature_sets, f
 from keras_ecg.models.recording_classifier import build_attentive_probe
 from keras_ecg.models.triplet import Triplet
 from keras_ecg.probing import standardized, token_windows
-from keras_ecg.recording_training import fit_recordings, predict_recordings
+from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import adamw, prepare_backend
 
@@ -58,9 +58,10 @@ def fit_attentive(tokens: np.ndarray, folds: Folds, config: Config, seed: int = 
     tokens = (tokens / np.float16(max(spread, 1e-3))).astype(np.float16)
     model = build_attentive_probe(tokens.shape[1:], len(ptbxl.SUPERCLASSES))
     training = replace(config.training, label_smoothing=0.0)
+    size = batch_of(config.loader.batch_size, len(folds.train))
     rows = fit_recordings(
-        model, {"tokens": tokens}, folds.labels, folds.train, folds.select, training,
-        config.loader.batch_size, config.finetuning.patience, seed,
+        model, {"tokens": tokens}, folds.labels, folds.train, folds.select, training, size,
+        config.finetuning.patience, seed,
     )  # fmt: skip
     return predict_recordings(model, {"tokens": tokens[folds.test]}, 1), rows
 

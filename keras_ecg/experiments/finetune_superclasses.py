@@ -11,13 +11,14 @@ from keras_ecg.config import Config, from_dict
 from keras_ecg.contract import Contract
 from keras_ecg.data.intervals import recording_intervals
 from keras_ecg.databases import ptbxl
+from keras_ecg.devices import over_devices
 from keras_ecg.encoders import load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
 from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
 from keras_ecg.files import atomic
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
-from keras_ecg.recording_training import fit_recordings, predict_recordings, rows_of
+from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings, rows_of
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
 
@@ -118,19 +119,22 @@ class Trainer:
         if row.intervals:
             inputs["intervals"] = np.repeat(scaled_intervals(self.measured(), folds.train), count, axis=0)
         shapes = {name: values.shape[1:] for name, values in inputs.items()}
-        try:
-            model = build_recording_classifier(shapes, len(ptbxl.SUPERCLASSES), self.knobs, encoder, seed)
-        except ValueError as error:
-            found = str(error).split("\n")[0]
-            raise InputError("model.options", found, "knobs that fit the encoder", "correct them") from error
 
         def of(recordings: np.ndarray) -> np.ndarray:
             return (recordings[:, np.newaxis] * count + np.arange(count)).ravel()
 
-        history = fit_recordings(
-            model, inputs, np.repeat(folds.labels, count, axis=0), of(labelled(folds, row.share, seed)),
-            of(folds.select), config.training, config.loader.batch_size, config.finetuning.patience, seed,
-        )  # fmt: skip
+        train = of(labelled(folds, row.share, seed))
+        size = batch_of(config.loader.batch_size, len(train))
+        with over_devices(config.training, size):
+            try:
+                model = build_recording_classifier(shapes, len(ptbxl.SUPERCLASSES), self.knobs, encoder, seed)
+            except ValueError as error:
+                found = str(error).split("\n")[0]
+                raise InputError("model.options", found, "knobs that fit the encoder", "correct them") from error
+            history = fit_recordings(
+                model, inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select), config.training, size,
+                config.finetuning.patience, seed,
+            )  # fmt: skip
         return predict_recordings(model, rows_of(inputs, of(folds.test)), count), history, model
 
 
