@@ -72,6 +72,14 @@ def boosting_on_intervals(features: np.ndarray, folds: Folds) -> np.ndarray:
     return model.fit(features[folds.train], folds.labels[folds.train]).predict_proba(features[folds.test])
 
 
+def copied(model: keras.Model, weights: bool) -> keras.Model:
+    """A model once more, on the devices that are wanted now: with its weights, or with random ones."""
+    out = keras.models.clone_model(model)
+    if weights:
+        out.set_weights(model.get_weights())
+    return out
+
+
 class Trainer:
     """Trains rows of the table; what several of them need is read once."""
 
@@ -105,8 +113,7 @@ class Trainer:
         if row.leads and not apart:
             found = load_encoder(self.knobs.weights, row.leads)
         found.model.trainable = True
-        model = keras.models.clone_model(found.model) if row.encoder == "random" else found.model
-        return model, found.contract, row.leads or leads
+        return found.model, found.contract, row.leads or leads
 
     def fit_predict(self, row: Row, seed: int) -> tuple[np.ndarray, list[dict], keras.Model]:
         """Probabilities (m, 5) of the test fold, the history and the model of one training."""
@@ -126,6 +133,7 @@ class Trainer:
         train = of(labelled(folds, row.share, seed))
         size = batch_of(config.loader.batch_size, len(train))
         with over_devices(config.training, size):
+            encoder = copied(encoder, row.encoder == "pretrained") if encoder else None
             try:
                 model = build_recording_classifier(shapes, len(ptbxl.SUPERCLASSES), self.knobs, encoder, seed)
             except ValueError as error:
