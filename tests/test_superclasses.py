@@ -203,6 +203,7 @@ def test_embeddings_of_an_encoder_and_its_controls(database, weights, tmp_path, 
     assert "Davies-Bouldin" in page and "20 neighbours" in page
 
 
+@pytest.mark.slow
 def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp_path):
     run = run_embed(studied(database, weights, tmp_path, "triplet"))
     metrics = read_json(run.path / "metrics.json")
@@ -214,6 +215,7 @@ def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp
     assert sum("triplet" in line for line in history) == 3
 
 
+@pytest.mark.slow
 def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
     names = ["resnet1d", "scratch", "labels_10", "lead_ii"]
     small = {"options": {"encoder": {"width": 4, "stages": 2, "blocks": 1}, "augment": {"probability": 0.0}}}

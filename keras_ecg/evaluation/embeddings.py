@@ -96,12 +96,14 @@ def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, counts: np.ndarray
 
 
 def resampled_separation(features: np.ndarray, groups: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The Davies-Bouldin score of each resample: counts (R, n) of the examples to (R,); lower is better."""
+    """The Davies-Bouldin score of each resample: counts (R, n) of the examples to (R,); lower is better.
+
+    It is NaN where a resample lacks a group.
+    """
     rows = [np.repeat(np.arange(len(groups)), c) for c in counts]
-    whole = len(np.unique(groups))
-    scores = [
-        davies_bouldin_score(features[r], groups[r]) if len(np.unique(groups[r])) == whole else np.nan for r in rows
-    ]
+    kinds = len(np.unique(groups))
+    there = [2 <= kinds == len(np.unique(groups[r])) < len(r) for r in rows]
+    scores = [davies_bouldin_score(features[r], groups[r]) if ok else np.nan for r, ok in zip(rows, there, strict=True)]
     return np.array(scores)
 
 
@@ -129,13 +131,13 @@ def embedding_figures(stored: dict[str, np.ndarray], drawn: np.ndarray | None, s
                 yield f"{probe}_auroc.mean", once
                 yield from _ends(f"{probe}_auroc", resampled)
         yield "classes.recordings", len(single)
-        if drawn is not None:
-            resampled["classes.davies_bouldin"] = resampled_separation(x[single], groups, drawn[:, single])
         patients = tuple(stored[name] for name in REPEATED[::-1])
         for part, features, of in (("classes", x[single], groups), ("patients", *patients)):
             kinds = len(np.unique(of))
-            if kinds < 2:
+            if not 2 <= kinds < len(of):
                 continue
+            if part == "classes" and drawn is not None:
+                resampled["classes.davies_bouldin"] = resampled_separation(features, of, drawn[:, single])
             for score, value in (*agreement(features, of, kinds, seed), *separation(features, of)):
                 yield f"{part}.{score}.mean", value
                 yield from _ends(f"{part}.{score}", resampled)
@@ -182,8 +184,9 @@ def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
     if before := differences.get("before"):
         if not before["neighbours_auroc"]["low"] > 0:
             alarms.append("neighbours do not know demonstrably more than before the triplets")
-        if not before["classes"]["davies_bouldin"]["high"] < 0:
+        if not before.get("classes", {}).get("davies_bouldin", {}).get("high", 0) < 0:
             alarms.append("diagnoses do not lie demonstrably further apart than before the triplets, by Davies-Bouldin")
-    if "ari" in model.get("patients", {}) and model["patients"]["ari"]["mean"] > model["classes"]["ari"]["mean"]:
+    patients, classes = (at(model, f"{part}.ari").get("mean") for part in ("patients", "classes"))
+    if None not in (patients, classes) and patients > classes:
         alarms.append("clusters agree with the patient more than with the diagnosis, by ARI")
     return {"model": model, "controls": figures, "differences": differences, "alarms": alarms}

@@ -1,6 +1,6 @@
 """PTB-XL's superclasses from a pretrained encoder that is trained end to end, with its controls and variants."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras_ecg.contract import Contract
 from keras_ecg.data.intervals import recording_intervals
 from keras_ecg.databases import ptbxl
 from keras_ecg.devices import over_devices
-from keras_ecg.encoders import load_encoder
+from keras_ecg.encoders import load_encoder, read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
 from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
@@ -23,7 +23,7 @@ from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
 
 CLAIMED = ("model", "resnet1d")  # trained with every seed, the others with the first
-RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what the ResNet1D is fed
+RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what a ResNet1D is fed, but for the length
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ class Trainer:
     def encoder(self, row: Row) -> tuple[keras.Model | None, Contract, tuple[str, ...]]:
         """The encoder to start from, its contract, and the leads that it is fed; no encoder is a ResNet1D's."""
         if row.encoder == "resnet1d":
-            return None, RESNET, row.leads or ptbxl.LEADS
+            seconds = read_contract(self.knobs.weights).window_seconds
+            return None, replace(RESNET, window_seconds=seconds), row.leads or ptbxl.LEADS
         found = load_encoder(self.knobs.weights)
         leads, apart = leads_of(found)
         if row.leads and not apart:
