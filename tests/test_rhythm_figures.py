@@ -106,7 +106,8 @@ def test_drawn_recordings_hold_every_class():
 
 def test_workers_import_no_keras():
     modules = (
-        "keras_ecg.data.disturbed, keras_ecg.data.rhythm_records, keras_ecg.data.windows, keras_ecg.data.preprocess"
+        "keras_ecg.data.disturbed, keras_ecg.data.rhythm_records, keras_ecg.data.windows, keras_ecg.data.preprocess, "
+        "keras_ecg.data.intervals, neurokit2"
     )
     check = f"import sys, {modules}; assert not {{'keras', 'tensorflow'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)

@@ -60,10 +60,14 @@ def labelled(folds: Folds, share: float, seed: int) -> np.ndarray:
 
 
 def scaled_intervals(features: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Features (n, K) with a mean of 0 and a spread of 1 over the training ones, within 5; 0 where one is missing."""
+    """Features (n, K) with a mean of 0 and a spread of 1 over the training ones, within 5; 0 where one is missing.
+
+    Beside them stands a one where one is missing that some training recording lacks, too: no PR may be fibrillation.
+    """
     mean, spread = np.nanmean(features[train], axis=0), np.nanstd(features[train], axis=0)
     scaled = np.clip((features - mean) / np.maximum(spread, 1e-6), -5, 5)
-    return np.nan_to_num(scaled).astype(np.float32)
+    missing = np.isnan(features)
+    return np.concatenate([np.nan_to_num(scaled), missing[:, missing[train].any(0)]], axis=1).astype(np.float32)
 
 
 def boosting_on_intervals(features: np.ndarray, folds: Folds) -> np.ndarray:

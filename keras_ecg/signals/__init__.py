@@ -1,1 +1,1 @@
-"""Pure functions of arrays: filters, beats, rhythm, scalograms."""
+"""Pure functions of arrays: filters, beats, rhythm, intervals, scalograms."""
