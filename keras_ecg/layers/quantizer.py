@@ -47,7 +47,7 @@ class VectorQuantizer(layers.Layer):
         self.codebook.assign(ops.normalize(self.codebook, axis=-1))
         self.uses = state("uses", (self.codes,), "ones")  # tokens that chose the code, average over steps
         self.sums = state("sums", (self.codes, shape[-1]), "zeros")  # of these tokens
-        self.sums.assign(self.codebook)
+        self.sums.assign(ops.copy(self.codebook))  # JAX hands buffers on, each once: no two weights may share one
 
     def call(self, x, training=None):
         tokens = ops.normalize(ops.cast(x, "float32"), axis=-1)  # (B, N, C)
@@ -81,8 +81,8 @@ class VectorQuantizer(layers.Layer):
         """Sets the codes (K, C), of any length, as if every one had been used equally."""
         codebook = ops.normalize(ops.cast(codebook, "float32"), axis=-1)
         self.codebook.assign(codebook)
-        self.sums.assign(codebook)
-        self.uses.assign(ops.ones_like(self.uses))
+        self.sums.assign(ops.copy(codebook))
+        self.uses.assign(ops.ones((self.codes,)))
 
     def get_config(self):
         knobs = ("codes", "decay", "dead", "seed")
