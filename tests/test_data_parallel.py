@@ -122,6 +122,7 @@ def test_two_devices_train_as_one_does_and_a_batch_that_they_do_not_divide_is_re
     ]
 
 
+@pytest.mark.slow
 def test_pretraining_on_two_devices(tmp_path):
     """Six whole batches of eight for two epochs; of the 25 windows held out the last one is a batch of its own."""
     pytest.importorskip("jax")
