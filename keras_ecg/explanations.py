@@ -98,6 +98,7 @@ STATISTICS = {
     "per_seed": "of each seed",
     "difference": "model minus control",
     "excludes_zero": "whether the 95 % interval of the difference, over the same resampled subjects, excludes 0",
+    "lower_is_better": "that less of it is better",
     "fold_mean": "mean over folds",
     "fold_sd": "standard deviation over folds",
     "min": "lowest fold",

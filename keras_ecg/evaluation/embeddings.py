@@ -175,6 +175,8 @@ def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
         for m in shared:
             gap = at(model, m)["mean"] - at(figures[name], m)["mean"]
             pairs[m] = difference(gap, resampled["model"][m] - resampled[name][m])
+            if m == "classes.davies_bouldin":
+                pairs[m]["lower_is_better"] = True
         differences[name] = nest(iter(pairs.items()))
     alarms = [
         f"not demonstrably better than the control {title_of(name)}, by the linear probe"

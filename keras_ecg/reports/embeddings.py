@@ -60,7 +60,7 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict) -> li
         card_row(cards),
         alarms(metrics),
         protocol(metrics, config, environment),
-        comparison(metrics, str(environment.get("weights", "model"))),
+        comparison(metrics, Path(str(environment.get("weights", "model"))).name),
         pictures(folder),
         environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
     ]

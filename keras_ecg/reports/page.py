@@ -59,7 +59,9 @@ def difference(figure: dict) -> str:
     if not figure:
         return ""
     low, high = figure["low"], figure["high"]
-    kind = ("better" if low > 0 else "worse") if figure["excludes_zero"] else ""
+    kind = ""
+    if figure["excludes_zero"]:
+        kind = "better" if (low > 0) != figure.get("lower_is_better", False) else "worse"
     ends = "" if low is None else f'<span class="ci">{signed(low)} to {signed(high)}</span>'
     return f'<span class="{kind}">{signed(figure["difference"])}</span>{ends}'
 
