@@ -23,7 +23,7 @@ class Contract:
     bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # zero-phase Butterworth; empty for none
     units: str = "mV"
     normalization: str = "z-score of each lead of each window"
-    seen: dict = field(default_factory=dict)  # records, subjects and hours of each database that pretraining saw
+    seen: dict = field(default_factory=dict)  # of each database: records, subjects, hours; named: which, if not all
     run: str = ""  # the run folder that it comes from
 
     @property

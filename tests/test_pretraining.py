@@ -351,7 +351,8 @@ def test_an_encoder_takes_recordings_as_they_are(run, packed):
     np.testing.assert_allclose(encoder.embed(stored.p_signal, stored.fs, stored.sig_name), tokens.mean(1), atol=1e-6)
     assert not encoder.model.trainable_weights
     contract = json.loads((run.path / "contract.json").read_text())
-    assert contract["units"] == "mV" and contract["seen"]["sample"]["records"] == 4
+    seen = contract["seen"]["sample"]
+    assert contract["units"] == "mV" and seen["records"] == 4 and seen["named"] == ["114", "118", "124", "208"]
     from keras_ecg.data.window_stream import create_window_dataset
 
     # What the stream fed in pretraining is what the encoder makes of the recording.

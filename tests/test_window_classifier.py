@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from conftest import SAMPLE, TEST, TRAIN, with_sections
 
-from keras_ecg.config import Config, from_dict
+from keras_ecg.config import Config, from_dict, to_dict
 from keras_ecg.contract import Contract
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.tfrecords import pack
-from keras_ecg.encoders import save_encoder
+from keras_ecg.encoders import read_contract, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.experiments.final import run_final
 from keras_ecg.experiments.finetune import run_few_labels
 from keras_ecg.experiments.probe import run_probe
-from keras_ecg.experiments.study import check_contract
+from keras_ecg.experiments.study import check_contract, seen_unlabelled
+from keras_ecg.files import write_json
 from keras_ecg.models import build_model, load_model
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.models.window_classifier import BeatTokens, stages
@@ -141,6 +142,21 @@ def test_the_contract_of_the_weights_is_enforced(config, weights):
         check_contract(replace(config, beats=replace(config.beats, lead="aVF")))
 
 
+def test_a_study_says_what_the_weights_saw_of_its_records(config, weights, tmp_path):
+    seen = {"mitdb": {"records": 2, "named": ["101", "106"]}, "cinc2017": {"records": 8528}}
+    write_json(tmp_path / "contract.json", to_dict(replace(read_contract(weights), seen=seen)))
+
+    def told(database: str, records: list[str], **options) -> str:
+        database = replace(config.database, name=database)
+        model = replace(config.model, options={"weights": str(tmp_path), **options})
+        return seen_unlabelled(replace(config, database=database, model=model), records)
+
+    assert f"{tmp_path} was pretrained on 1 of them" in told("mitdb", ["101", "100"])
+    assert "on 2 of them" in told("cinc2017", ["A00001", "A00002"])
+    assert told("mitdb", ["100", "103"]) == told("ptbxl", ["1"]) == told("mitdb", ["101"], random=True) == ""
+    assert seen_unlabelled(replace(config, model=replace(config.model, options={})), ["101"]) == ""
+
+
 def with_finetuning(config, **changes) -> Config:
     return with_sections(config, finetuning=changes)
 
@@ -175,6 +191,8 @@ def test_more_labels_than_beats(config):
 def test_few_labels_of_random_beats(config):
     run = run_few_labels(with_finetuning(config, protocol="random", controls=["rhythm"]))
     assert set(evaluate_run(run.path, 0)["model"]["labels"]) == {"20"}  # ten of each class
+    report = (run.path / "report.html").read_text()
+    assert "logistic regression on the frozen encoder" in report and "transductive: features less the median" in report
 
 
 def test_a_probe_of_all_labels(config):

@@ -18,6 +18,7 @@ from keras_ecg.experiments.study import (
     open_study,
     packed_subjects,
     part_history,
+    seen_unlabelled,
     selection_note,
 )
 from keras_ecg.runs import RunFolder, load_predictions
@@ -58,12 +59,8 @@ def run_final(config: Config) -> RunFolder:
             run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
     run.write_history([row for seed in seeds for row in part_history(run, f"seed_{seed}", seed)])
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
-    print(
-        headline(
-            run,
-            run.finish(train=list(split.train), test=list(split.test), selection=selection_note(config, split.test)),
-        )
-    )
+    details = {"selection": selection_note(config, split.test), "seen_unlabelled": seen_unlabelled(config, split.test)}
+    print(headline(run, run.finish(train=list(split.train), test=list(split.test), **details)))
     return run
 
 

@@ -16,7 +16,7 @@ from keras_ecg.experiments.embed import run_embed
 from keras_ecg.experiments.finetune_superclasses import run_finetune_superclasses
 from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_blocks, read_beats
 from keras_ecg.experiments.probe import run_probe
-from keras_ecg.experiments.study import needed_weights, open_folder, with_weights
+from keras_ecg.experiments.study import needed_weights, open_folder, seen_unlabelled, with_weights
 from keras_ecg.experiments.superclasses import run_superclasses
 from keras_ecg.probing import draw_labels, halves
 from keras_ecg.runs import RunFolder
@@ -98,7 +98,8 @@ def run_few_labels(config: Config) -> RunFolder:
             print(f"{name}: seed {seed} of {len(draws)} done", flush=True)
         run.write_arrays(name, **prediction_arrays(run, name, sizes, config, beats, draws, stored))
     run.write_history(history)
-    metrics = run.finish(weights=str(weights), records=list(records))
+    seen = seen_unlabelled(config, np.unique(beats.columns["record"][scored]).tolist())
+    metrics = run.finish(weights=str(weights), records=list(records), seen_unlabelled=seen)
     print(headline(run, metrics))
     return run
 

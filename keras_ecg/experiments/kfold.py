@@ -12,7 +12,15 @@ from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.rhythm import run_rhythm_kfold
 from keras_ecg.experiments.strips import error_strips
-from keras_ecg.experiments.study import fit_part, headline, open_study, packed_subjects, part_history, selection_note
+from keras_ecg.experiments.study import (
+    fit_part,
+    headline,
+    open_study,
+    packed_subjects,
+    part_history,
+    seen_unlabelled,
+    selection_note,
+)
 from keras_ecg.runs import RunFolder, load_predictions
 
 
@@ -62,7 +70,8 @@ def run_kfold(config: Config) -> RunFolder:
             run.write_predictions(name, **truth, probabilities=control[None], seeds=np.array([0]), fold=fold)
     run.write_history(history)
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
-    print(headline(run, run.finish(folds=[list(test) for _, test in folds], selection=selection_note(config, records))))
+    details = {"selection": selection_note(config, records), "seen_unlabelled": seen_unlabelled(config, records)}
+    print(headline(run, run.finish(folds=[list(test) for _, test in folds], **details)))
     return run
 
 

@@ -286,8 +286,10 @@ def run_pretraining(config: Config) -> RunFolder:
 def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) -> Contract:
     """What the encoder must be fed, and what it has seen."""
     windows, (samples, leads) = config.windows, model.encoder.input_shape[1:]
+    named = {source.database: list(source.records) for source in windows.sources}  # none where all were taken
     seen = {
         name: {"records": t["records"], "subjects": t["subjects"], "hours": round(t["unique_hours"], 2)}
+        | ({"named": named[name]} if named.get(name) else {})
         for name, t in manifest["totals"].items()
         if name != "all"
     }

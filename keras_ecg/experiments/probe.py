@@ -14,6 +14,7 @@ from keras_ecg.experiments.study import (
     needed_weights,
     open_folder,
     packed_subjects,
+    seen_unlabelled,
     selection_note,
     with_weights,
 )
@@ -69,5 +70,6 @@ def run_probe(config: Config) -> RunFolder:
     run.write_history(history)
     chosen = "regularization by cross-validation over the training records"
     note = f"{selection_note(config, split.test)}; {chosen}"
-    print(headline(run, run.finish(train=list(split.train), test=list(split.test), selection=note, weights=weights)))
+    details = {"selection": note, "weights": weights, "seen_unlabelled": seen_unlabelled(config, split.test)}
+    print(headline(run, run.finish(train=list(split.train), test=list(split.test), **details)))
     return run

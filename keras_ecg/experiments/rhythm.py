@@ -18,7 +18,7 @@ from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import rhythm_figures
 from keras_ecg.experiments.rhythm_checks import disturbed_predictions, occlusion
-from keras_ecg.experiments.study import open_folder, part_history, with_weights
+from keras_ecg.experiments.study import open_folder, part_history, seen_unlabelled, with_weights
 from keras_ecg.files import atomic, fingerprint
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.models import load_model, model_config
@@ -66,7 +66,6 @@ def open_rhythm(config: Config, study: str, seeds: tuple[int, ...]) -> RunFolder
     class_weights(config)
     counts = rhythm_manifest(config)["class_counts"]
     details = {"seeds": list(seeds), "labels": config.rhythm.labels, "class_counts": counts}
-    details["seen_unlabelled"] = seen_unlabelled(config)
     return open_folder(config, study, IGNORED, rhythm_data(config), details)
 
 
@@ -91,13 +90,6 @@ def check_rhythm_contract(config: Config) -> None:
         given, wanted = getattr(rhythm, name), getattr(contract, name)
         if given != wanted:
             raise InputError(f"rhythm.{name}", str(given), f"{wanted} of {weights}", "set it, and pack again")
-
-
-def seen_unlabelled(config: Config) -> str:
-    """What a pretrained encoder saw, without labels, of the database whose recordings are tested; empty for nothing."""
-    weights = config.model.options.get("weights")
-    seen = read_contract(weights).seen.get(config.database.name) if weights else None
-    return f"{weights} was pretrained on {seen['records']:,} of them, without labels" if seen else ""
 
 
 def fit_rhythm_part(
@@ -186,7 +178,8 @@ def run_rhythm_kfold(config: Config) -> RunFolder:
             history += part_history(run, part, seed, k)
     write_rhythms(run, config, scored, fold, np.array(seeds), long, temperature, short, boosted)
     run.write_history(history)
-    print(headline(run, run.finish(folds=len(folds), selection=selection(config))))
+    details = {"selection": selection(config), "seen_unlabelled": seen_unlabelled(config, scored["record"].tolist())}
+    print(headline(run, run.finish(folds=len(folds), **details)))
     return run
 
 
@@ -225,7 +218,8 @@ def run_rhythm_final(config: Config) -> RunFolder:
     classifier = RhythmClassifier(model, config.rhythm, float(temperature[0, 0]))
     details = {"train": len(train), "test": len(test), "temperature": classifier.temperature}
     details["milliseconds_for_60_s"] = round(milliseconds(classifier), 1)
-    print(headline(run, run.finish(**details, selection=selection(config))))
+    details |= {"selection": selection(config), "seen_unlabelled": seen_unlabelled(config, test)}
+    print(headline(run, run.finish(**details)))
     return run
 
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,17 @@ def selection_note(config: Config, test: tuple[str, ...]) -> str:
         f"{text}; {len(scored)} of the {len(test)} scored records are among them (their figures may be optimistic), "
         "though no model was trained on a scored subject"
     )
+
+
+def seen_unlabelled(config: Config, records: Iterable[str]) -> str:
+    """What a pretrained encoder saw, without labels, of the records that a study scores; empty for nothing."""
+    weights, scored = config.model.options.get("weights"), set(records)
+    if not weights or config.model.options.get("random"):
+        return ""
+    seen = read_contract(weights).seen.get(config.database.name)
+    if seen and seen.get("named"):
+        scored &= set(seen["named"])
+    return f"{weights} was pretrained on {len(scored):,} of them, without labels" if seen and scored else ""
 
 
 def need_labels(labels: np.ndarray, what: str) -> None:

@@ -79,6 +79,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         inputs += ", RR features" if at(config, "finetuning").get("rhythm") else ""
         normalization = "features are standardized on the training records"
     skipped = environment.get("skipped_records") or []
+    seen = environment.get("seen_unlabelled")
     tested = np.unique(predictions.record).tolist()
     scored = ", ".join(f"{class_label(c)} {count(model['class_counts'][c])}" for c in CLASSES)
     pairs = [
@@ -92,6 +93,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         ("normalization", normalization),
         ("selection", text(environment.get("selection", SELECTION))),
         ("test-record statistics", "; ".join(used) or "the configuration declares none"),
+        ("scored records seen before", f"transductive: {text(seen)}" if seen else ""),
         ("seeds", text(", ".join(map(str, model["seeds"])))),
         ("skipped records", text(", ".join(map(str, skipped))) or "none"),
     ]

@@ -28,9 +28,9 @@ PROTOCOLS = {
     "the figures say nothing of a new patient and are quoted for comparison only",
     "subsampling": "subjects split into training, validation and test by seed",
 }
-MODES = {
+OBJECTIVES = {
     "probe": "logistic regression on the frozen encoder, regularized as cross-validation inside the given labels says",
-    "train": "end-to-end training of encoder and head, but for frozen stages",
+    "finetune": "end-to-end training of encoder and head, but for frozen stages",
 }
 
 
@@ -72,19 +72,22 @@ def cards(metrics: dict) -> str:
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
     """Who is labelled, who is scored, and what the test records give away."""
     wanted = config.get("finetuning", {})
-    relative = wanted.get("relative") and wanted.get("mode") == "probe"
+    objective = {"train": "finetune"}.get(name := wanted.get("objective", wanted.get("mode", "")), name)  # older runs
+    relative = wanted.get("relative") and objective == "probe"
+    seen = environment.get("seen_unlabelled")
     share = 1 - metrics["model"]["abnormal"] / metrics["model"]["beats"]
     chosen_on = config.get("evaluation", {}).get("selected_on")
     settled = f"; what is probed was settled inside records {text(' '.join(chosen_on))}" if chosen_on else ""
     pairs = [
         ("protocol", text(PROTOCOLS.get(wanted.get("protocol"), wanted.get("protocol", "")))),
         ("encoder", text(environment.get("weights", ""))),
-        ("learning", text(MODES.get(wanted.get("mode"), ""))),
+        ("learning", text(OBJECTIVES.get(objective, ""))),
         ("inputs besides", "RR features of each beat" if wanted.get("rhythm") else "none"),
         (
             "test-record statistics",
             "transductive: features less the median of the test record's beats, without labels" if relative else "none",
         ),
+        ("scored records seen before", f"transductive: {text(seen)}" if seen else ""),
         ("draw", "half of the labels normal, half not; uniform over the pool's beats of each, by seed"),
         ("always normal", f"accuracy {share:.3f}, macro-F1 {share / (1 + share):.3f}: accuracy alone says little"),
         ("selection", f"regularization on the given labels alone{settled}"),
