@@ -443,6 +443,19 @@ def test_random_weights_are_as_good_as_untrained(packed):
     assert again["relative_loss"] == pytest.approx(logs["relative_loss"], rel=0.1)  # a dict or the signals alone
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in (SAMPLE.parent / "weights").iterdir()))
+def test_released_encoders_take_a_recording(name):
+    stored = wfdb.rdrecord(str(SAMPLE / "114"), sampto=7200)
+    folder, encoder = SAMPLE.parent / "weights" / name, load_encoder(name)
+    leads = encoder.contract.leads[: encoder.contract.leads_at_once]
+    vectors = encoder.embed(np.repeat(stored.p_signal[:, :1], len(leads), axis=1), stored.fs, leads)
+    assert len(vectors) == 20 / encoder.contract.window_seconds and np.isfinite(vectors).all()
+    assert np.ptp(vectors, axis=0).max() > 0.01  # windows are told apart
+    assert (folder / "encoder.keras").stat().st_size <= 5_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(f"| {database} | {seen['records']:,} |" in card for database, seen in encoder.contract.seen.items())
+
+
 def test_the_card_says_which_records_were_seen():
     assert records_of({"records": ["101", "106"]}) == "101 106"
     assert records_of({"records": [], "folds": [1, 2]}) == "all records of folds 1 2"
