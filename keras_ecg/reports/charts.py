@@ -106,8 +106,8 @@ def precision_recall(curves: dict, model: dict) -> str:
     return svg(drawing, f"Precision-recall curves of the classes {', '.join(curves)}, each against the rest", "pr")
 
 
-def calibration(bins: dict) -> str:
-    """Accuracy against confidence of the predicted class, with the beats of each bin below."""
+def calibration(bins: dict, unit: str = "beats") -> str:
+    """Accuracy against confidence of the predicted class, with how many of a unit are in each bin below."""
     used = [k for k, n in enumerate(bins["count"]) if n]
     confidence = [bins["confidence"][k] for k in used]
     with matplotlib.rc_context(STYLE):
@@ -119,7 +119,7 @@ def calibration(bins: dict) -> str:
         width = 1 / len(bins["count"])
         edges = [(k + 0.5) * width for k in used]
         low.bar(edges, [bins["count"][k] for k in used], width * 0.85, color=CLASS_COLOURS[0], alpha=0.5)
-        low.set(yscale="log", xlabel="confidence", ylabel="beats")
+        low.set(yscale="log", xlabel="confidence", ylabel=unit)
     return svg(
         drawing, "Calibration: accuracy against confidence, and predictions per bin of confidence", "calibration"
     )

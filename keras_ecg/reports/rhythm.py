@@ -185,7 +185,7 @@ def calibration(metrics: dict) -> str:
     captions = {"before": ("ece_before", "Before"), "after": ("ece", "After")}
     images = "".join(
         figure(
-            charts.calibration(model["calibration"][part]),
+            charts.calibration(model["calibration"][part], "recordings"),
             f"{title} temperature scaling: calibration error {number(model[name]['mean'])}.",
         )
         for part, (name, title) in captions.items()
