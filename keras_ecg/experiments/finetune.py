@@ -98,7 +98,7 @@ def run_few_labels(config: Config) -> RunFolder:
             print(f"{name}: seed {seed} of {len(draws)} done", flush=True)
         run.write_arrays(name, **prediction_arrays(run, name, sizes, config, beats, draws, stored))
     run.write_history(history)
-    seen = seen_unlabelled(config, np.unique(beats.columns["record"][scored]).tolist())
+    seen = seen_unlabelled(config, beats.columns["record"][scored])
     metrics = run.finish(weights=str(weights), records=list(records), seen_unlabelled=seen)
     print(headline(run, metrics))
     return run

@@ -178,7 +178,7 @@ def run_rhythm_kfold(config: Config) -> RunFolder:
             history += part_history(run, part, seed, k)
     write_rhythms(run, config, scored, fold, np.array(seeds), long, temperature, short, boosted)
     run.write_history(history)
-    details = {"selection": selection(config), "seen_unlabelled": seen_unlabelled(config, scored["record"].tolist())}
+    details = {"selection": selection(config), "seen_unlabelled": seen_unlabelled(config, scored["record"])}
     print(headline(run, run.finish(folds=len(folds), **details)))
     return run
 

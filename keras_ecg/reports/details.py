@@ -9,7 +9,18 @@ from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import EXPLANATIONS, SECTIONS, STATISTICS
 from keras_ecg.predictions import Predictions
 from keras_ecg.reports import charts
-from keras_ecg.reports.page import class_label, count, definitions, figure, number, section, signed, table, text
+from keras_ecg.reports.page import (
+    class_label,
+    count,
+    definitions,
+    figure,
+    number,
+    section,
+    seen_before,
+    signed,
+    table,
+    text,
+)
 
 STATEMENTS = {
     "ds1_ds2": "DS1 → DS2 (de Chazal et al. 2004): 22 records train, 22 others test",
@@ -79,7 +90,6 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         inputs += ", RR features" if at(config, "finetuning").get("rhythm") else ""
         normalization = "features are standardized on the training records"
     skipped = environment.get("skipped_records") or []
-    seen = environment.get("seen_unlabelled")
     tested = np.unique(predictions.record).tolist()
     scored = ", ".join(f"{class_label(c)} {count(model['class_counts'][c])}" for c in CLASSES)
     pairs = [
@@ -93,7 +103,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         ("normalization", normalization),
         ("selection", text(environment.get("selection", SELECTION))),
         ("test-record statistics", "; ".join(used) or "the configuration declares none"),
-        ("scored records seen before", f"transductive: {text(seen)}" if seen else ""),
+        ("scored records seen before", seen_before(environment)),
         ("seeds", text(", ".join(map(str, model["seeds"])))),
         ("skipped records", text(", ".join(map(str, skipped))) or "none"),
     ]

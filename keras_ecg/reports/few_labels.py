@@ -17,6 +17,7 @@ from keras_ecg.reports.page import (
     number,
     paired,
     section,
+    seen_before,
     table,
     text,
 )
@@ -32,6 +33,7 @@ OBJECTIVES = {
     "probe": "logistic regression on the frozen encoder, regularized as cross-validation inside the given labels says",
     "finetune": "end-to-end training of encoder and head, but for frozen stages",
 }
+OBJECTIVES["train"] = OBJECTIVES["finetune"]  # as older runs call it
 
 
 def sections(folder: Path, metrics: dict, config: dict, environment: dict) -> list[str]:
@@ -72,9 +74,8 @@ def cards(metrics: dict) -> str:
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
     """Who is labelled, who is scored, and what the test records give away."""
     wanted = config.get("finetuning", {})
-    objective = {"train": "finetune"}.get(name := wanted.get("objective", wanted.get("mode", "")), name)  # older runs
+    objective = wanted.get("objective", wanted.get("mode", ""))  # the name of older runs
     relative = wanted.get("relative") and objective == "probe"
-    seen = environment.get("seen_unlabelled")
     share = 1 - metrics["model"]["abnormal"] / metrics["model"]["beats"]
     chosen_on = config.get("evaluation", {}).get("selected_on")
     settled = f"; what is probed was settled inside records {text(' '.join(chosen_on))}" if chosen_on else ""
@@ -87,7 +88,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
             "test-record statistics",
             "transductive: features less the median of the test record's beats, without labels" if relative else "none",
         ),
-        ("scored records seen before", f"transductive: {text(seen)}" if seen else ""),
+        ("scored records seen before", seen_before(environment)),
         ("draw", "half of the labels normal, half not; uniform over the pool's beats of each, by seed"),
         ("always normal", f"accuracy {share:.3f}, macro-F1 {share / (1 + share):.3f}: accuracy alone says little"),
         ("selection", f"regularization on the given labels alone{settled}"),

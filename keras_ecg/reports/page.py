@@ -26,6 +26,12 @@ def signed(value: float | None, digits: int = 3) -> str:
     return "·" if round(value, digits) == 0 else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def seen_before(environment: dict) -> str:
+    """What a run's pretrained encoder saw of its scored records, without labels; empty for nothing."""
+    seen = environment.get("seen_unlabelled")
+    return f"transductive: {text(seen)}" if seen else ""
+
+
 def count(value: float) -> str:
     """A count; a mean of counts keeps one decimal."""
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"

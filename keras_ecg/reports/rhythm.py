@@ -26,6 +26,7 @@ from keras_ecg.reports.page import (
     number,
     paired,
     section,
+    seen_before,
     signed,
     table,
     text,
@@ -103,7 +104,6 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
     )
     if folds == 1:
         split = "one fold of the cross-validation is tested, the others train"
-    seen = environment.get("seen_unlabelled")
     stages = {1: "one", 2: "two: noisy or not, then the rhythm of what is not noisy, by a model each"}
     share = rhythm.get("calibration_fraction", 0)
     pairs = [
@@ -119,7 +119,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ),
         ("stages", stages.get(rhythm.get("stages"), "")),
         ("temperature", f"set on {100 * share:g} % of the training recordings, which train nothing else"),
-        ("test recordings seen before", f"transductive: {text(seen)}" if seen else "none"),
+        ("test recordings seen before", seen_before(environment) or "none"),
         ("selection", text(environment.get("selection", ""))),
         ("seeds", text(", ".join(map(str, model["seeds"])))),
         ("60 s at 300 Hz named in", f"{taken:g} ms" if (taken := environment.get("milliseconds_for_60_s")) else ""),
