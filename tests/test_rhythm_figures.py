@@ -1,5 +1,6 @@
 """Figures of named rhythms against their definitions, and how recordings are disturbed and taken apart."""
 
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_figures
 from keras_ecg.experiments.rhythm_checks import draw_recordings, without_stretches
 from keras_ecg.metrics import confusion_matrix
+from keras_ecg.reports.rhythm import robustness
 from keras_ecg.signals.disturb import add_noise, slowly_recorded, synthetic_noises
 from keras_ecg.signals.filters import bandpass
 
@@ -79,6 +81,16 @@ def test_recorded_noises_take_the_place_of_synthetic_ones(tmp_path):
         assert np.fft.rfftfreq(len(drawn), 1 / RATE)[spectrum.argmax()] == pytest.approx(hertz, abs=0.05)
     with pytest.raises(InputError, match="ma"):
         noises_of(config_of(tmp_path, rhythm={"robustness": {"noise_dir": str(tmp_path / "none")}}), RATE)
+
+
+def test_a_strength_of_zero_decibels_stands_in_the_table():
+    figures = dict.fromkeys(("score", *(f"classes.{c}.f1" for c in "NAO~"), "called.~"), 0.5)
+    strengths = (("none", 0.0), ("muscle noise", 6.0), ("muscle noise", 0.0), ("inverted", 0.0))
+    conditions = [{"disturbance": name, "strength": size, **figures} for name, size in strengths]
+    page = robustness({"robustness": {"conditions": conditions, "recordings": 4, "source": "drawn"}})
+    rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)[1:]
+    cells = [re.sub(r"<[^>]+>", "", re.findall(r"<td.*?</td>", row, re.DOTALL)[-7]) for row in rows]
+    assert cells == ["", "6", "0", ""]
 
 
 def test_deleted_stretches_are_flat_and_without_beats():

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullFormatter
 
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.reports.style import CLASS_COLOURS
@@ -120,6 +121,7 @@ def calibration(bins: dict, unit: str = "beats") -> str:
         edges = [(k + 0.5) * width for k in used]
         low.bar(edges, [bins["count"][k] for k in used], width * 0.85, color=CLASS_COLOURS[0], alpha=0.5)
         low.set(yscale="log", xlabel="confidence", ylabel=unit)
+        low.yaxis.set_minor_formatter(NullFormatter())  # there is room for the powers of ten
     return svg(
         drawing, "Calibration: accuracy against confidence, and predictions per bin of confidence", "calibration"
     )

@@ -44,6 +44,7 @@ TITLES = {
 }
 HEADLINE = ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1")
 COMPARED = tuple(TITLES)
+WITHOUT_STRENGTH = ("none", "inverted")  # among the disturbances
 PAIRED = ("score", "accuracy", "classes.N.f1", "classes.A.f1", "classes.O.f1", "classes.~.f1")
 SCORE = (
     "The score is the challenge's: the mean F1 of N, A and O. The noisy class may be called; its F1 is not averaged. "
@@ -203,7 +204,7 @@ def robustness(metrics: dict) -> str:
     clean = next(row for row in rows if row["disturbance"] == "none")
     lines: dict[str, list] = {}
     for row in rows:
-        if row["disturbance"] not in ("none", "inverted"):
+        if row["disturbance"] not in WITHOUT_STRENGTH:
             lines.setdefault(row["disturbance"], []).append((row["strength"], row["score"]))
     noises = {name: points for name, points in lines.items() if name != "sampling rate"}
     images = [figure(rhythm_charts.curves(noises, "signal-to-noise ratio, dB", clean["score"], "noise"), "Noise.")]
@@ -213,10 +214,17 @@ def robustness(metrics: dict) -> str:
         images.append(figure(image, "Recorded at a lower rate, and brought back to its own."))
     names = ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1", "classes.~.f1")
     cells = [
-        ("lead" if row is clean else "", [text(row["disturbance"]), f"{row['strength']:g}" if row["strength"] else "",
-         *(number(row[m]) for m in names), number(row["called.~"])])
+        (
+            "lead" if row is clean else "",
+            [
+                text(row["disturbance"]),
+                "" if row["disturbance"] in WITHOUT_STRENGTH else f"{row['strength']:g}",
+                *(number(row[m]) for m in names),
+                number(row["called.~"]),
+            ],
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
     head = ["disturbance", "strength", *(TITLES[m] for m in names), "called noisy"]
     note = (
         f'<p class="note">{count(found["recordings"])} test recordings, the first seed\'s model; beats are looked for '
