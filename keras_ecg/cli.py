@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from keras_ecg.config import Config, Model, load_config
+from keras_ecg.config import Config, Model, load_config, with_override
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT = "mitdb.yaml"
@@ -32,8 +32,18 @@ def add_model(out: argparse.ArgumentParser) -> None:
     out.add_argument("--weights", help="of a pretrained encoder: a name under weights/, or a run of run_pretraining.py")
 
 
+def named_model(model: Model, name: str | None, settings: list[str]) -> Model:
+    """The model of that name, if one is given; another one starts from its defaults and the options of `--set`."""
+    if not name or name == model.name:
+        return model
+    given: dict = {}
+    for text in settings:
+        given = with_override(given, text)
+    return Model(name, given.get("model", {}).get("options", {}))
+
+
 def with_model(config: Config, args: argparse.Namespace) -> Config:
-    """The configuration with the model and weights of the command line; another model starts from its defaults.
+    """The configuration with the model (`named_model`) and weights of the command line.
 
     Weights say themselves what was pretrained: `--weights nt-xent` needs no `--model contrastive` where the
     configuration names another objective.
@@ -44,8 +54,7 @@ def with_model(config: Config, args: argparse.Namespace) -> Config:
         from keras_ecg.models.objectives import OBJECTIVES
 
         name = read_contract(args.weights).model if model.name in OBJECTIVES else ""
-    if name and name != model.name:
-        model = Model(name)
+    model = named_model(model, name, args.set)
     if args.weights:
         model = replace(model, options={**model.options, "weights": args.weights})
     return replace(config, model=model)

@@ -4,6 +4,7 @@ import pytest
 import yaml
 from conftest import SAMPLE
 
+from keras_ecg import cli
 from keras_ecg.config import Config, as_config, from_dict, load_config, merge, to_dict
 from keras_ecg.errors import InputError
 from keras_ecg.models import model_config
@@ -112,6 +113,17 @@ def test_a_wrong_setting_is_one_line(setting, found):
     with pytest.raises(InputError, match=found) as caught:
         load_config([], [setting])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("model", "width"), [("cnn", {}), (None, {"width": 16})])
+def test_another_model_keeps_the_options_of_the_command_line_alone(write, model, width):
+    file = write("model: {name: resnet1d, options: {width: 16}}")
+    arguments = ["--config", file, "--set", "model.options.dropout=0.5", *(["--model", model] if model else [])]
+    reading = cli.parser("")
+    cli.add_model(reading)
+    args = reading.parse_args(arguments)
+    found = cli.with_model(cli.config(args), args).model
+    assert found.name == (model or "resnet1d") and found.options == {**width, "dropout": 0.5}
 
 
 def test_a_configuration_survives_its_own_yaml():

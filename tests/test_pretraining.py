@@ -474,5 +474,5 @@ def test_the_card_says_which_records_were_seen():
 def test_weights_say_which_model_was_pretrained(tmp_path, run, model, given, expected):
     write_json(tmp_path / "contract.json", to_dict(Contract(run=run)))
     config = replace(Config(), model=Model(model))
-    found = cli.with_model(config, Namespace(model=given, weights=str(tmp_path))).model
+    found = cli.with_model(config, Namespace(model=given, weights=str(tmp_path), set=[])).model
     assert found.name == expected and found.options["weights"] == str(tmp_path)

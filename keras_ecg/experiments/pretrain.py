@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_ecg import cli
-from keras_ecg.config import Config, Model
+from keras_ecg.config import Config
 from keras_ecg.contract import Contract
 from keras_ecg.controls import interpolate_masked
 from keras_ecg.data.splits import named_records
@@ -320,6 +320,4 @@ def main() -> None:
     )
     args = parser.parse_args()
     config = cli.config(args)
-    if args.model and args.model != config.model.name:
-        config = replace(config, model=Model(args.model))
-    run_pretraining(config)
+    run_pretraining(replace(config, model=cli.named_model(config.model, args.model, args.set)))
