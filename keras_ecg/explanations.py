@@ -154,6 +154,13 @@ def title_of(control: str) -> str:
     return CONTROLS.get(control, control.replace("_", " "))
 
 
+def row_title(control: str, figures: dict, model: dict) -> str:
+    """A control's name, and of how many recordings its figures are where the model's are of more."""
+    count = figures.get("recordings")
+    fewer = count is not None and count < model.get("recordings", count)
+    return title_of(control) + (f", {count:,} recordings" if fewer else "")
+
+
 def explain(name: str) -> str:
     """The line that explains a dotted name of metrics.json, whatever section it stands in.
 

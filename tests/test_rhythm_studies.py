@@ -195,12 +195,15 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
     ]
     gap = np.mean(scores) - metrics["controls"]["one_fold"]["score"]["mean"]
     assert metrics["differences"]["one_fold"]["score"]["difference"] == pytest.approx(gap)
-    assert not verify_run(folder)[1] and "one fold" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert not verify_run(folder)[1] and f"one fold, {own.sum()} recordings" in page
+    assert "Cross-validation over recordings" in page and "Patient-wise" not in page
     main(["--root", str(root), "publish", "cinc2017-kfold", kfold.path.name])
     rows = (root / "Research_Runs" / "README.md").read_text().splitlines()
     (model,) = (row for row in rows if row.startswith("| **model**, 2 seeds |"))
     figures = metrics["model"]
     assert f"{figures['ece_before']['mean']:.3f}" in model and model.endswith(f"{figures['ece']['sd']:.3f} |")
+    assert sum(row.startswith(f"| control: one fold, {own.sum()} recordings |") for row in rows) == 1
     assert sum(row.startswith("| ensemble of the seeds |") for row in rows) == 1
     with pytest.raises(InputError, match="no finished study of rhythms"):
         (folder / "environment.json").write_text("{}")

@@ -37,6 +37,7 @@ STUDIES = {
     "final_seed": "Seven test records of the closest public work",
     "final_records": "Named training and test records",
     "kfold": "Patient-wise cross-validation",
+    "kfold_rhythm": "Cross-validation over recordings",  # whose patients are not known
     "final_rhythm": "One fold of recordings, with the weights for use",
     "pretrain": "Pretraining without labels",
     "fewshot_disjoint": "Few labels, patients apart",
@@ -95,7 +96,10 @@ def write_report(folder: Path | str) -> Path:
     body = "\n".join(filter(None, sections))
     links = [(anchor, title) for anchor, title in LINKS.items() if f'<section id="{anchor}"' in body]
     path = folder / "report.html"
-    page = document(text(f"{title}: {name}"), _header(title, name, size, environment), links, body, _footer(folder))
+    study = str(environment.get("study", ""))
+    heading = STUDIES.get(f"{study}_{kind}", STUDIES.get(study, study))
+    header = _header(title, heading, name, size, str(environment.get("started_utc", ""))[:10])
+    page = document(text(f"{title}: {name}"), header, links, body, _footer(folder))
     write_text(path, page)
     return path
 
@@ -129,9 +133,8 @@ def beat_subtitle(metrics: dict) -> list[str]:
     return [size, f"{len(model['seeds'])} seed{'s' * (len(model['seeds']) > 1)}"]
 
 
-def _header(title: str, name: str, size: list[str], environment: dict) -> str:
-    study = STUDIES.get(str(environment.get("study")), str(environment.get("study", "")))
-    facts = [f"model <strong>{text(name)}</strong>", *size, text(str(environment.get("started_utc", ""))[:10])]
+def _header(title: str, study: str, name: str, size: list[str], day: str) -> str:
+    facts = [f"model <strong>{text(name)}</strong>", *size, text(day)]
     line = f'<p class="soft">{" · ".join(filter(None, facts))}</p>'
     return f'<div class="kicker">{text(title)}</div><h1>{text(study)}</h1>{line}'
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.rhythm import BASELINES
-from keras_ecg.explanations import explain, title_of
+from keras_ecg.explanations import explain, row_title, title_of
 from keras_ecg.predictions import read_npz
 from keras_ecg.reports import charts, rhythm_charts
 from keras_ecg.reports.details import environment_section, training
@@ -48,7 +48,7 @@ WITHOUT_STRENGTH = ("none", "inverted")  # among the disturbances
 PAIRED = ("score", "accuracy", "classes.N.f1", "classes.A.f1", "classes.O.f1", "classes.~.f1")
 SCORE = (
     "The score is the challenge's: the mean F1 of N, A and O. The noisy class may be called; its F1 is not averaged. "
-    "Of the calibration errors only the model's is one after temperature scaling."
+    "Calibration errors of the model and of its variants are those after temperature scaling."
 )
 
 
@@ -133,7 +133,7 @@ def comparison(metrics: dict, name: str) -> str:
     model = metrics["model"]
     rows = [("lead", text(name), model)]
     rows += [("", "ensemble of the seeds", model["ensemble"])] if "ensemble" in model else []
-    rows += [("", text(title_of(c)), f) for c, f in metrics["controls"].items()]
+    rows += [("", text(row_title(c, f, model)), f) for c, f in metrics["controls"].items()]
     cells = [(kind, [shown, *(estimate(at(f, m)) for m in COMPARED)]) for kind, shown, f in rows]
     drawn = {name: model, **{title_of(c): f for c, f in metrics["controls"].items()}}
     lines = {shown: {m: at(f, m) for m in COMPARED} for shown, f in drawn.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import at
-from keras_ecg.explanations import REFERENCES, title_of
+from keras_ecg.explanations import REFERENCES, row_title, title_of
 from keras_ecg.files import read_json, write_json, write_text
 
 RUNS = "Research_Runs"
@@ -125,7 +125,7 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
 
 def named_figures(metrics: dict, model: str, others: dict[str, dict] | None = None) -> dict[str, dict]:
     """The figures of the model, of others beside it, and of its controls, each by the name of its row."""
-    controls = {f"control: {title_of(c)}": of for c, of in metrics["controls"].items()}
+    controls = {f"control: {row_title(c, of, metrics['model'])}": of for c, of in metrics["controls"].items()}
     return {model: metrics["model"], **(others or {}), **controls}
 
 
