@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from keras_ecg.config import Config, Model, load_config, with_override
+from keras_ecg.config import Config, Model, load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT = "mitdb.yaml"
@@ -36,10 +36,7 @@ def named_model(model: Model, name: str | None, settings: list[str]) -> Model:
     """The model of that name, if one is given; another one starts from its defaults and the options of `--set`."""
     if not name or name == model.name:
         return model
-    given: dict = {}
-    for text in settings:
-        given = with_override(given, text)
-    return Model(name, given.get("model", {}).get("options", {}))
+    return Model(name, load_config((), settings).model.options)
 
 
 def with_model(config: Config, args: argparse.Namespace) -> Config:

@@ -44,8 +44,8 @@ TITLES = {
 }
 HEADLINE = ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1")
 COMPARED = tuple(TITLES)
-WITHOUT_STRENGTH = ("none", "inverted")  # among the disturbances
 PAIRED = ("score", "accuracy", "classes.N.f1", "classes.A.f1", "classes.O.f1", "classes.~.f1")
+WITHOUT_STRENGTH = ("none", "inverted")  # among the disturbances
 SCORE = (
     "The score is the challenge's: the mean F1 of N, A and O. The noisy class may be called; its F1 is not averaged. "
     "Calibration errors of the model and of its variants are those after temperature scaling."

@@ -160,7 +160,7 @@ def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
 
 
 def rhythm_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a study of rhythms: the model, in full its ensemble, the controls; only the model is tempered."""
+    """Rows of a study of rhythms: the model, in full its ensemble, the controls; variants are tempered, too."""
     rows = _head([*RHYTHM_COLUMNS.values(), "calibration error", "tempered"])
     model = next(iter(named))
     if full and "ensemble" in named[model]:
