@@ -120,7 +120,7 @@ def calibration(bins: dict, unit: str = "beats") -> str:
         width = 1 / len(bins["count"])
         edges = [(k + 0.5) * width for k in used]
         low.bar(edges, [bins["count"][k] for k in used], width * 0.85, color=CLASS_COLOURS[0], alpha=0.5)
-        low.set(yscale="log", xlabel="confidence", ylabel=unit)
+        low.set(yscale="log", ylim=(0.5, None), xlabel="confidence", ylabel=unit)  # 1 is among its ticks
         low.yaxis.set_minor_formatter(NullFormatter())  # there is room for the powers of ten
     return svg(
         drawing, "Calibration: accuracy against confidence, and predictions per bin of confidence", "calibration"
