@@ -97,15 +97,27 @@ def test_cross_pattern_is_a_truth_table():
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
 def test_a_token_hears_of_those_that_it_may_attend_to_alone(kind, dtype):
     keras.utils.set_random_seed(0)
-    layer, x, allowed = kind(2, 0.0, dtype=dtype), normal(1, 6, 8), cross_pattern(2, 3)
-    out = array(layer(x, allowed=allowed)).astype("f4")
+    layer, x = kind(2, 0.0, dtype=dtype), normal(1, 6, 8)
+    out = array(layer(x, rows=2)).astype("f4")
     heard = np.zeros((6, 6), bool)
     for k in range(6):
         moved = x.copy()
         moved[0, k] = normal(8, seed=9 + k)
-        heard[:, k] = np.abs(array(layer(moved, allowed=allowed)).astype("f4") - out).max((0, 2)) > 0
-    np.testing.assert_array_equal(heard, allowed)
-    np.testing.assert_allclose(array(layer(x, allowed=np.ones((6, 6), bool))), array(layer(x)), atol=1e-3)
+        heard[:, k] = np.abs(array(layer(moved, rows=2)).astype("f4") - out).max((0, 2)) > 0
+    np.testing.assert_array_equal(heard, cross_pattern(2, 3))
+    np.testing.assert_allclose(array(layer(x, rows=1)), array(layer(x)), atol=1e-3)  # a row hears all of itself
+
+
+def test_attention_across_the_pattern_is_attention_with_all_other_scores_taken_out():
+    keras.utils.set_random_seed(0)
+    layer, x = RotarySelfAttention(2, 0.0), normal(3, 12, 8)
+    out = array(layer(x, np.zeros(12), rows=3)) - x
+    normed, (kernel, bias) = array(layer.norm(x)), (array(w) for w in layer.query_key_value.weights)
+    query, key, value = np.split((normed @ kernel + bias).reshape(3, 12, 6, 4).swapaxes(1, 2), 3, axis=1)
+    scores = np.exp(query @ key.swapaxes(2, 3) / 2) * cross_pattern(3, 4)
+    heard = (scores / scores.sum(-1, keepdims=True)) @ value
+    kernel, bias = (array(w) for w in layer.output_projection.weights)
+    np.testing.assert_allclose(heard.swapaxes(1, 2).reshape(3, 12, 8) @ kernel + bias, out, atol=1e-5)
 
 
 def test_positions_begin_anew_in_each_row():

@@ -1,6 +1,7 @@
 """Self-attention over tokens.
 
-Where not every token may attend to every other, `allowed` (N, N) or (B, N, N) is true where the row's token may look.
+With `rows` the tokens are a grid of that many rows, one after the other, and each of them attends within its own row
+and its own column only: `cross_pattern`.
 """
 
 import keras
@@ -29,8 +30,8 @@ class SelfAttention(layers.Layer):
         self.norm.build(shape)
         self.attend.build(shape, shape)
 
-    def call(self, x, allowed=None, training=None):
-        y = self.norm(x)
+    def call(self, x, rows=None, training=None):
+        y, allowed = self.norm(x), None if rows is None else cross_pattern(rows, x.shape[1] // rows)
         return x + self.drop(self.attend(y, y, attention_mask=allowed, training=training), training=training)
 
     def get_config(self):
@@ -70,7 +71,7 @@ class RotarySelfAttention(layers.Layer):
         for part in (self.norm, self.query_key_value, self.output_projection):
             part.build(shape)
 
-    def call(self, x, positions=None, allowed=None, training=None):
+    def call(self, x, positions=None, rows=None, training=None):
         shape, width = ops.shape(x), x.shape[-1] // self.heads
         if positions is None:
             positions = ops.arange(shape[1])
@@ -79,12 +80,28 @@ class RotarySelfAttention(layers.Layer):
         parts = ops.reshape(self.query_key_value(self.norm(x)), (shape[0], shape[1], 3 * self.heads, width))
         query, key, value = ops.split(parts, 3, axis=2)  # (B, N, heads, D / heads)
         query, key, value = (ops.swapaxes(v, 1, 2) for v in (rotate(query, *turn), rotate(key, *turn), value))
-        scores = ops.matmul(query, ops.swapaxes(key, 2, 3)) / width**0.5  # (B, heads, N, N)
-        if allowed is not None:
-            scores = ops.where(ops.convert_to_tensor(allowed)[..., None, :, :], scores, FORBIDDEN)
-        weights = self.drop_weights(ops.softmax(scores, -1), training=training)
-        y = ops.reshape(ops.swapaxes(ops.matmul(weights, value), 1, 2), shape)
+        y = self.look_around(query / width**0.5, key, value, rows, training)
+        y = ops.reshape(ops.swapaxes(y, 1, 2), shape)
         return x + self.drop(self.output_projection(y), training=training)
+
+    def look_around(self, query, key, value, rows, training):
+        """What each token hears, (B, heads, N, D / heads), of queries, keys and values of that shape."""
+
+        def weigh(scores):
+            return self.drop_weights(ops.softmax(scores, -1), training=training)
+
+        if rows is None:
+            return ops.matmul(weigh(ops.matmul(query, ops.swapaxes(key, 2, 3))), value)
+        heads, tokens, width = query.shape[1:]
+        columns = tokens // rows
+        query, key, value = (ops.reshape(v, (-1, heads, rows, columns, width)) for v in (query, key, value))
+        along = ops.einsum("bhrcd,bhrkd->bhrck", query, key)  # with its row, itself among it
+        across = ops.einsum("bhrcd,bhkcd->bhrck", query, key)  # with its column
+        across = ops.where(np.eye(rows, dtype=bool)[:, None], FORBIDDEN, across)  # but not with itself once more
+        weights = weigh(ops.concatenate([along, across], -1))
+        heard = ops.einsum("bhrck,bhrkd->bhrcd", weights[..., :columns], value)
+        heard = heard + ops.einsum("bhrck,bhkcd->bhrcd", weights[..., columns:], value)
+        return ops.reshape(heard, (-1, heads, tokens, width))
 
     def get_config(self):
         knobs = ("heads", "dropout", "slowest")

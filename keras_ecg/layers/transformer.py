@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_ecg.layers.attention import RotarySelfAttention, SelfAttention, cross_pattern
+from keras_ecg.layers.attention import RotarySelfAttention, SelfAttention
 from keras_ecg.layers.feed_forward import FeedForward
 
 
@@ -17,7 +17,7 @@ class TransformerBlock(layers.Layer):
     """Self-attention, then feed-forward, each pre-norm with its residual: (B, N, D) to (B, N, D).
 
     With `rotary` attention knows how far tokens are from each other; `positions` (B, N) say so where they are not in a
-    row. `allowed` (N, N) is true where a token may attend to another; without it they all may.
+    row. With `rows` each token attends within its row and column of a grid only; without, to all.
     """
 
     def __init__(self, heads: int = 4, expansion: int = 4, dropout: float = 0.0, rotary: bool = False, **kwargs):
@@ -31,9 +31,9 @@ class TransformerBlock(layers.Layer):
         self.attention.build(shape)
         self.feed_forward.build(shape)
 
-    def call(self, x, positions=None, allowed=None, training=None):
+    def call(self, x, positions=None, rows=None, training=None):
         where = {"positions": positions} if self.rotary else {}
-        return self.feed_forward(self.attention(x, **where, allowed=allowed, training=training), training=training)
+        return self.feed_forward(self.attention(x, **where, rows=rows, training=training), training=training)
 
     def get_config(self):
         knobs = ("heads", "expansion", "dropout", "rotary")
@@ -51,7 +51,7 @@ class Transformer(layers.Layer):
         dropout: of attention and feed-forward parts.
         rotary: whether attention knows distances.
         rows: leads whose tokens stand one lead after the other; positions begin anew in each.
-        cross: attend within the token's row and its column only, `cross_pattern`.
+        cross: attend within the token's row and its column only, `keras_ecg.layers.attention.cross_pattern`.
     """
 
     def __init__(
@@ -85,9 +85,8 @@ class Transformer(layers.Layer):
             raise ValueError(f"{x.shape[1]} tokens do not divide into {self.rows} rows")
         if self.rows > 1 and positions is None:
             positions = np.tile(np.arange(x.shape[1] // self.rows), self.rows)
-        allowed = cross_pattern(self.rows, x.shape[1] // self.rows) if self.cross else None
         for block in self.blocks:
-            x = block(x, positions, allowed, training=training)
+            x = block(x, positions, rows=self.rows if self.cross else None, training=training)
         return self.norm(x)
 
     def get_config(self):
