@@ -85,20 +85,20 @@ def copied(model: keras.Model, weights: bool) -> keras.Model:
 
 
 class Trainer:
-    """Trains rows of the table; what several of them need is read once."""
+    """Trains rows of the table; what several of them need is read once, and intervals are kept in the run."""
 
-    def __init__(self, config: Config, folds: Folds):
-        self.config, self.folds = config, folds
+    def __init__(self, config: Config, folds: Folds, run: RunFolder):
+        self.config, self.folds, self.run = config, folds, run
         self.knobs = from_dict(RecordingClassifierConfig, config.model.options, "model.options")
         self.known: dict = {}
-        self.intervals: np.ndarray | None = None
 
     def measured(self) -> np.ndarray:
         """Intervals and amplitudes (n, K) of all recordings, NaN where one cannot be measured."""
-        if self.intervals is None:
+        if not self.run.has_part(INTERVALS):
             records = self.folds.diagnosed.record
-            self.intervals = recording_intervals(self.config.database.data_dir, records, ptbxl.LEADS)
-        return self.intervals
+            measured = recording_intervals(self.config.database.data_dir, records, ptbxl.LEADS)
+            self.run.save_part(INTERVALS, measured=measured)
+        return self.run.load_part(INTERVALS)["measured"]
 
     def windows(self, contract: Contract, leads: tuple[str, ...]) -> np.ndarray:
         """Windows (n, G, T, L) of all recordings."""
@@ -168,7 +168,7 @@ def run_finetune_superclasses(config: Config) -> RunFolder:
     if run.finished:
         return run
     prepare_backend(config)
-    trainer, history = Trainer(config, folds), []
+    trainer, history = Trainer(config, folds, run), []
     for name in ("model", *wanted.controls):
         if name == INTERVALS:
             write_superclasses(run, name, folds, boosting_on_intervals(trainer.measured(), folds)[np.newaxis], (0,))
