@@ -9,6 +9,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.training import adamw
 
 Inputs = dict[str, np.ndarray]  # each (n, ...)
+LEAST_BATCHES = 16  # of an epoch, which passes over few examples several times
 
 
 def rows_of(inputs: Inputs, index: np.ndarray) -> Inputs:
@@ -48,7 +49,7 @@ def fit_recordings(
         train: indices of the examples to train on.
         held_out: of those that choose the epoch.
         training: how.
-        batch_size: B, as `batch_of` has it; a last batch that is smaller begins with the first examples once more.
+        batch_size: B, as `batch_of` has it; what is left of the last one is filled with the first examples once more.
         patience: epochs without a better one before it stops.
         seed: of the order, and of dropout.
 
@@ -59,7 +60,7 @@ def fit_recordings(
         InputError: a loss that is not a number.
     """
     keras.utils.set_random_seed(seed)
-    steps = -(-len(train) // batch_size)
+    steps = max(LEAST_BATCHES, -(-len(train) // batch_size))
     train = np.resize(train, steps * batch_size)  # one size, for which JAX compiles once
     compile_recordings(model, training, labels.shape[1], steps * training.epochs)
     best = keras.callbacks.EarlyStopping("val_auroc", mode="max", patience=patience, restore_best_weights=True)
