@@ -18,6 +18,7 @@ from keras_ecg.layers.leads import (
 )
 from keras_ecg.layers.masking import RandomMasking
 from keras_ecg.layers.transformer import Transformer
+from keras_ecg.models.encoders import build_encoder as build_convolutions
 from keras_ecg.models.fewer_leads import with_leads
 from keras_ecg.models.mae import MAEConfig
 from keras_ecg.models.mae import build_encoder as build_mae
@@ -146,10 +147,23 @@ def test_blocks_are_hidden_whole_but_for_one():
     assert np.abs(share - 0.6).max() < 0.06  # an end is hidden about as often as the middle
 
 
+def test_to_convolutions_a_missing_lead_is_one_of_zeros():
+    keras.utils.set_random_seed(0)
+    options = {"width": 8, "kernel_sizes": (5, 3), "strides": (2, 2), "blocks": 1, "heads": 2}
+    encoder = build_convolutions("cnn_transformer", (40, 3), options)
+    x = normal(2, 40, 3)
+    without = x.copy()
+    without[..., 1] = 0
+    np.testing.assert_allclose(array(with_leads(encoder, [2, 0])(x[..., [2, 0]])), array(encoder(without)), atol=1e-5)
+    np.testing.assert_allclose(array(with_leads(encoder, [2, 0, 1])(x[..., [2, 0, 1]])), array(encoder(x)), atol=1e-5)
+    assert np.abs(array(encoder(x)) - array(encoder(without))).max() > 1e-2
+
+
 def test_leads_that_encoders_cannot_do_without():
     mixing = build_mae((20, 3), MAEConfig(width=8, depth=1, heads=2, patch_samples=5))
-    with pytest.raises(ValueError, match="takes all 3 of them"):
-        with_leads(mixing, [0, 1])
+    for leads in ([0, 1], [1, 0, 2]):
+        with pytest.raises(ValueError, match="takes all 3, in their order"):
+            with_leads(mixing, leads)
     for leads in ([], [3], [1, 1]):
         with pytest.raises(ValueError, match="of an encoder of 3"):
             with_leads(mixing, leads)

@@ -166,6 +166,32 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
     assert run_superclasses(config_of(database, weights, tmp_path)).path == run.path
 
 
+def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
+    keras.utils.set_random_seed(1)
+    again, found = tmp_path / "again", load_encoder(weights / "twelve")
+    again.mkdir()
+    save_encoder(again, keras.models.clone_model(found.model), replace(found.contract, run="another"))
+    config = config_of(database, weights, tmp_path, against=[], controls=["untrained"])
+    alone = run_superclasses(config)
+    both = run_superclasses(with_finetuning(config, replicas=(str(again),)))
+    other = run_superclasses(replace(config, model=replace(config.model, options={"weights": str(again)})))
+    stored = read_npz(both.path / "predictions.npz")
+    assert stored["seeds"].tolist() == [0, 1]
+    for row, run in zip(stored["probabilities"], (alone, other), strict=True):
+        np.testing.assert_array_equal(row, read_npz(run.path / "predictions.npz")["probabilities"][0])
+    np.testing.assert_array_equal(
+        *(read_npz(run.path / "predictions_untrained.npz")["probabilities"] for run in (alone, both))
+    )
+    with pytest.raises(InputError, match="encoders that take what"):
+        run_superclasses(with_finetuning(config, replicas=(str(weights / "one"),)))
+    with pytest.raises(InputError, match="a probe's alone"):
+        run_embed(with_finetuning(config, replicas=(str(again),), objective="embed"))
+
+
+def with_finetuning(config: Config, **changes) -> Config:
+    return replace(config, finetuning=replace(config.finetuning, **changes))
+
+
 def test_bad_input(database, weights, tmp_path):
     config = config_of(database, weights, tmp_path)
     with pytest.raises(InputError, match="a pretrained encoder"):

@@ -89,9 +89,15 @@ def open_diagnoses(config: Config, study: str, ignored: tuple[str, ...] = ()) ->
         raise InputError("training.data_parallel", found, "false: it fits on one device", "leave it out")
     if not weights:
         raise InputError("model.options.weights", "none", "a pretrained encoder", "give --weights")
-    names, folder = (weights, *config.finetuning.against), Path(config.database.data_dir)
-    for name in names:
-        read_contract(name)
+    wanted, folder = config.finetuning, Path(config.database.data_dir)
+    if wanted.replicas and wanted.objective != "probe":
+        raise InputError("finetuning.replicas", f"some, of {wanted.objective}", "a probe's alone", "leave them out")
+    names = (weights, *wanted.replicas, *wanted.against)
+    kinds = {name: replace(read_contract(name), run="") for name in names}
+    if odd := [name for name in wanted.replicas if kinds[name] != kinds[weights]]:
+        raise InputError(
+            "finetuning.replicas", ", ".join(odd), f"encoders that take what {weights} takes", "correct it"
+        )
     folds = read_folds(config.database.data_dir)
     tables = [sha256(folder / name) for name in (ptbxl.TABLE, ptbxl.STATEMENTS)]
     encoders = [sha256(find_encoder(name) / "encoder.keras") for name in names]

@@ -153,9 +153,10 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", type=int, help="numbers of labels; 0 for all")
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--against", nargs="+", help="other encoders beside it, for superclasses")
+    parser.add_argument("--replicas", nargs="+", help="the encoder pretrained from other seeds, for that probe")
     args = parser.parse_args()
     config = cli.with_model(cli.config(args), args)
-    given = {k: getattr(args, k) for k in ("protocol", "objective", "labels", "seeds", "against")}
+    given = {k: getattr(args, k) for k in ("protocol", "objective", "labels", "seeds", "against", "replicas")}
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if v is not None}
     config = replace(config, finetuning=replace(config.finetuning, **given))
     study_of(config)(config)

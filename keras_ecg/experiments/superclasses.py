@@ -46,7 +46,7 @@ def leads_of(encoder: Encoder) -> tuple[tuple[str, ...], bool]:
 def feature_sets(
     config: Config, folds: Folds, embed: Callable = embed_recordings, raw: Callable = raw_features
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """What the model and its controls make of all recordings, by name.
+    """What the model and its controls make of all recordings, by name; that of a model once more for each replica.
 
     Args:
         config: names the encoders and the controls.
@@ -56,20 +56,23 @@ def feature_sets(
     """
     wanted, folder, records = config.finetuning, config.database.data_dir, folds.diagnosed.record
     weights = config.model.options["weights"]
-    for name, source in {"model": weights, **{Path(w).name: w for w in wanted.against}}.items():
+    against = [(Path(source).name, source) for source in wanted.against]
+    for name, source in [("model", weights), *(("model", source) for source in wanted.replicas), *against]:
         encoder = load_encoder(source)
         leads, apart = leads_of(encoder)
-        print(f"{name}: embedding {len(records)} recordings", flush=True)
+        print(f"{Path(source).name}: embedding {len(records)} recordings", flush=True)
         windows, size = read_windows(folder, records, encoder.contract, leads, apart), len(leads) if apart else 1
         yield name, embed(encoder.model, windows, size)
         if apart:
             second = leads.index("II") * windows.shape[1] // size
             own = windows[:, second : second + windows.shape[1] // size]
             yield f"{name}_lead_ii".removeprefix("model_"), embed(encoder.model, own, 1)
-        if name == "model" and "untrained" in wanted.controls:
+        if source != weights:
+            continue
+        if "untrained" in wanted.controls:
             keras.utils.set_random_seed(0)
             yield "untrained", embed(keras.models.clone_model(encoder.model), windows, size)
-        if name == "model" and "raw" in wanted.controls:
+        if "raw" in wanted.controls:
             yield "raw", raw(windows, encoder.contract.sampling_rate_hz)
 
 
@@ -99,11 +102,14 @@ def run_superclasses(config: Config) -> RunFolder:
     if run.finished:
         return run
     prepare_backend(config)
-    history = []
+    history, found = [], {}
     for name, features in feature_sets(config, folds):
-        found, rows = fit_linear(features, folds)
-        history += [{"predictor": name, "seed": 0, "epoch": k + 1, **row} for k, row in enumerate(rows)]
-        write_superclasses(run, name, folds, found[np.newaxis], (0,))
+        probabilities, rows = fit_linear(features, folds)
+        seed = len(found.setdefault(name, []))
+        history += [{"predictor": name, "seed": seed, "epoch": k + 1, **row} for k, row in enumerate(rows)]
+        found[name].append(probabilities)
+    for name, each in found.items():
+        write_superclasses(run, name, folds, np.stack(each), tuple(range(len(each))))
     return finish_superclasses(run, config, history, folds)
 
 
