@@ -11,6 +11,7 @@ from keras import layers
 from keras_ecg.layers.leads import FoldLeads, JoinLeads
 from keras_ecg.layers.pooling import AttentionPooling, RowMeans
 from keras_ecg.models.fewer_leads import token_rows
+from keras_ecg.models.fewer_patches import with_patch_dropout
 from keras_ecg.models.resnet1d import ConvolutionsConfig, build_encoder
 from keras_ecg.models.window_classifier import freeze
 from keras_ecg.signals.window_augment import WindowAugment, augment_windows
@@ -24,6 +25,7 @@ class RecordingClassifierConfig:
     random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
     encoder: ConvolutionsConfig = field(default_factory=ConvolutionsConfig)  # without weights: a ResNet1D
     frozen_stages: int = 0  # from the input on; -1 freezes the encoder
+    patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
     dropout: float = 0.2  # before the last layer
     augment: WindowAugment = field(default_factory=WindowAugment)
 
@@ -81,11 +83,13 @@ def build_recording_classifier(
         seed: of the augmentation.
 
     Raises:
-        ValueError: too many frozen stages.
+        ValueError: too many frozen stages, or no patches to leave out.
     """
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    encoder = encoder or build_encoder(shapes["signals"], config.encoder)
+    pretrained, encoder = encoder is not None, encoder or build_encoder(shapes["signals"], config.encoder)
     freeze(encoder, config.frozen_stages)
+    if pretrained and config.patch_dropout:
+        encoder = with_patch_dropout(encoder, config.patch_dropout, seed)
     x = inputs["signals"]
     if config.augment.probability:
         x = AugmentWindows(config.augment, seed, name="augment")(x)
