@@ -15,10 +15,11 @@ from keras_ecg.devices import over_devices
 from keras_ecg.encoders import load_encoder, read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
-from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
+from keras_ecg.experiments.superclasses import choose_linear, finish_superclasses, leads_of, write_superclasses
 from keras_ecg.files import atomic
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
-from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings, rows_of
+from keras_ecg.probing import predict_batches
+from keras_ecg.recording_training import Inputs, batch_of, fit_recordings, predict_recordings, rows_of
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
 
@@ -84,6 +85,31 @@ def copied(model: keras.Model, weights: bool) -> keras.Model:
     return out
 
 
+def begin_with_probe(model: keras.Model, inputs: Inputs, labels: np.ndarray, train: np.ndarray, held_out: np.ndarray):
+    """Gives a classifier's last layer the weights of a linear probe, so that training starts from what is known.
+
+    Kumar A et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022,
+    https://arxiv.org/abs/2202.10054.
+
+    Args:
+        model: of `build_recording_classifier`.
+        inputs: of all examples, (n, ...) each.
+        labels: (n, C).
+        train: indices of the examples that the probe is fitted on.
+        held_out: of those that choose its strength.
+    """
+    features = keras.Model(model.input, model.get_layer("head_drop").input)
+    features.compile(jit_compile=True)
+    x = predict_batches(features, rows_of(inputs, np.concatenate([train, held_out])), "embed")
+    mean, spread = x[: len(train)].mean(0), np.maximum(x[: len(train)].std(0), 1e-6)
+    rows, y = np.arange(len(x)), labels[np.concatenate([train, held_out])]
+    probe, _ = choose_linear((x - mean) / spread, y, rows[: len(train)], rows[len(train) :])
+    # A class that all or none of few labelled recordings have has no classifier: its weights stay zero.
+    kernel = np.stack([getattr(e, "coef_", np.zeros((1, x.shape[1])))[0] / spread for e in probe.estimators_], 1)
+    bias = np.array([getattr(e, "intercept_", np.zeros(1))[0] for e in probe.estimators_]) - mean @ kernel
+    model.get_layer("probabilities").set_weights([kernel, bias])
+
+
 class Trainer:
     """Trains rows of the table; what several of them need is read once, and intervals are kept in the run."""
 
@@ -144,6 +170,8 @@ class Trainer:
             except ValueError as error:
                 found = str(error).split("\n")[0]
                 raise InputError("model.options", found, "knobs that fit the encoder", "correct them") from error
+            if config.finetuning.probe_first and row.encoder == "pretrained":
+                begin_with_probe(model, inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select))
             history = fit_recordings(
                 model, inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select), config.training, size,
                 config.finetuning.patience, seed,

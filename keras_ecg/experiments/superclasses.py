@@ -78,15 +78,30 @@ def feature_sets(
 
 def fit_linear(features: np.ndarray, folds: Folds) -> tuple[np.ndarray, list[dict]]:
     """Probabilities (m, 5) of the test fold, and the rows of history.csv; the selection fold chooses C."""
-    x, y = standardized([features], folds.train) * np.sqrt(features.shape[1]), folds.labels
+    x = standardized([features], folds.train) * np.sqrt(features.shape[1])
+    model, rows = choose_linear(x, folds.labels, folds.train, folds.select)
+    return model.predict_proba(x[folds.test]), rows
+
+
+def choose_linear(
+    x: np.ndarray, y: np.ndarray, train: np.ndarray, select: np.ndarray
+) -> tuple[OneVsRestClassifier, list[dict]]:
+    """Logistic regressions of classes (n, C) on features (n, K), and the rows of their history.
+
+    Args:
+        x: standardized.
+        y: one where a class holds.
+        train: indices of the examples to train on.
+        select: of those that choose the strength, by the mean AUROC.
+    """
     best, rows = None, []
     for strength in STRENGTHS:
-        model = OneVsRestClassifier(LogisticRegression(C=strength, max_iter=1000)).fit(x[folds.train], y[folds.train])
-        score = roc_auc_score(y[folds.select], model.predict_proba(x[folds.select]), average="macro")
+        model = OneVsRestClassifier(LogisticRegression(C=strength, max_iter=1000)).fit(x[train], y[train])
+        score = roc_auc_score(y[select], model.predict_proba(x[select]), average="macro")
         rows.append({"strength": strength, "selection_auroc": score})
         if best is None or score > best[0]:
             best = (score, model)
-    return best[1].predict_proba(x[folds.test]), rows
+    return best[1], rows
 
 
 def run_superclasses(config: Config) -> RunFolder:
