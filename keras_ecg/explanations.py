@@ -136,6 +136,7 @@ CONTROLS = {
     "resnet1d": "ResNet1D from scratch",
     "before": "the encoder before",
     "hybrid": "with intervals and amplitudes",
+    "waveform": "without intervals and amplitudes",
     "intervals": "intervals and amplitudes alone",
     "labels_10": "10 % of the labels",
     "labels_1": "1 % of the labels",

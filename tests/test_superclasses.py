@@ -262,7 +262,9 @@ def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
     assert metrics["model"]["seeds"] == metrics["controls"]["resnet1d"]["seeds"] == [3, 4]
     assert metrics["controls"]["scratch"]["seeds"] == [3]
     assert verify_run(run.path)[1] == [] and load_model(run.path).output_shape == (None, 5)
-    with pytest.raises(InputError, match="finetuning.controls: found boosting; expected some of scratch, resnet1d"):
+    with pytest.raises(
+        InputError, match="finetuning.controls: found boosting; expected some of waveform, hybrid, scratch"
+    ):
         run_finetune_superclasses(
             studied(database, weights, tmp_path, "finetune", finetuning={"controls": ["boosting"]})
         )

@@ -23,7 +23,7 @@ from keras_ecg.recording_training import Inputs, batch_of, fit_recordings, predi
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
 
-CLAIMED = ("model", "resnet1d")  # trained with every seed, the others with the first
+CLAIMED = ("model", "waveform", "resnet1d")  # trained with every seed, the others with the first
 RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what a ResNet1D is fed, but for the length
 
 
@@ -37,19 +37,24 @@ class Row:
     intervals: bool = False  # whether intervals and amplitudes come in beside the waveform
 
 
-ROWS = {
-    "model": Row(),
-    "scratch": Row("random"),
-    "resnet1d": Row("resnet1d"),
-    "labels_10": Row(share=0.1),
-    "labels_1": Row(share=0.01),
-    "resnet1d_labels_10": Row("resnet1d", share=0.1),
-    "resnet1d_labels_1": Row("resnet1d", share=0.01),
-    "lead_ii": Row(leads=("II",)),
-    "hybrid": Row(intervals=True),
-    "resnet1d_hybrid": Row("resnet1d", intervals=True),
-}
 INTERVALS = "intervals"  # gradient boosting on them alone
+
+
+def rows_of_table(hybrid: bool) -> dict[str, Row]:
+    """The rows by name; with `hybrid` intervals and amplitudes come in beside the model's waveform."""
+    return {
+        "model": Row(intervals=hybrid),
+        "waveform": Row(),
+        "hybrid": Row(intervals=True),
+        "scratch": Row("random", intervals=hybrid),
+        "labels_10": Row(share=0.1, intervals=hybrid),
+        "labels_1": Row(share=0.01, intervals=hybrid),
+        "lead_ii": Row(leads=("II",)),
+        "resnet1d": Row("resnet1d"),
+        "resnet1d_hybrid": Row("resnet1d", intervals=True),
+        "resnet1d_labels_10": Row("resnet1d", share=0.1),
+        "resnet1d_labels_1": Row("resnet1d", share=0.01),
+    }
 
 
 def labelled(folds: Folds, share: float, seed: int) -> np.ndarray:
@@ -189,8 +194,9 @@ def run_finetune_superclasses(config: Config) -> RunFolder:
         InputError: no weights, no recordings, an unknown control, or recordings that break an encoder's contract.
     """
     wanted = config.finetuning
-    if unknown := set(wanted.controls) - {*ROWS, INTERVALS}:
-        known = ", ".join([*list(ROWS)[1:], INTERVALS])
+    table = rows_of_table(wanted.hybrid)
+    if unknown := set(wanted.controls) - {*table, INTERVALS}:
+        known = ", ".join([*list(table)[1:], INTERVALS])
         raise InputError("finetuning.controls", ", ".join(sorted(unknown)), f"some of {known}", "correct them")
     run, folds = open_diagnoses(config, "finetune_superclasses")
     if run.finished:
@@ -206,7 +212,7 @@ def run_finetune_superclasses(config: Config) -> RunFolder:
         for seed, part in parts.items():
             if not run.has_part(part):
                 print(f"{run.path.name}: {name}, seed {seed}", flush=True)
-                found, rows, model = trainer.fit_predict(ROWS[name], seed)
+                found, rows, model = trainer.fit_predict(table[name], seed)
                 if part == f"model_{wanted.seeds[0]}":
                     with atomic(run.path / "model.keras") as partial:
                         model.save(partial)
