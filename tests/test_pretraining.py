@@ -449,7 +449,7 @@ def test_released_encoders_take_a_recording(name):
     folder, encoder = SAMPLE.parent / "weights" / name, load_encoder(name)
     leads = encoder.contract.leads[: encoder.contract.leads_at_once]
     vectors = encoder.embed(np.repeat(stored.p_signal[:, :1], len(leads), axis=1), stored.fs, leads)
-    assert len(vectors) == 20 / encoder.contract.window_seconds and np.isfinite(vectors).all()
+    assert len(vectors) == 20 // encoder.contract.window_seconds and np.isfinite(vectors).all()
     assert np.ptp(vectors, axis=0).max() > 0.01  # windows are told apart
     assert (folder / "encoder.keras").stat().st_size <= 5_000_000
     card = (folder / "README.md").read_text(encoding="utf-8")
