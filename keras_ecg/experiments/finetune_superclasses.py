@@ -90,7 +90,9 @@ def copied(model: keras.Model, weights: bool) -> keras.Model:
     return out
 
 
-def begin_with_probe(model: keras.Model, inputs: Inputs, labels: np.ndarray, train: np.ndarray, held_out: np.ndarray):
+def begin_with_probe(
+    model: keras.Model, inputs: Inputs, labels: np.ndarray, train: np.ndarray, held_out: np.ndarray
+) -> None:
     """Gives a classifier's last layer the weights of a linear probe, so that training starts from what is known.
 
     Kumar A et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022,
@@ -105,10 +107,11 @@ def begin_with_probe(model: keras.Model, inputs: Inputs, labels: np.ndarray, tra
     """
     features = keras.Model(model.input, model.get_layer("head_drop").input)
     features.compile(jit_compile=True)
-    x = predict_batches(features, rows_of(inputs, np.concatenate([train, held_out])), "embed")
-    mean, spread = x[: len(train)].mean(0), np.maximum(x[: len(train)].std(0), 1e-6)
-    rows, y = np.arange(len(x)), labels[np.concatenate([train, held_out])]
-    probe, _ = choose_linear((x - mean) / spread, y, rows[: len(train)], rows[len(train) :])
+    used = np.concatenate([train, held_out])
+    x = predict_batches(features, rows_of(inputs, used), "embed")
+    train, held_out = np.split(np.arange(len(used)), [len(train)])
+    mean, spread = x[train].mean(0), np.maximum(x[train].std(0), 1e-6)
+    probe, _ = choose_linear((x - mean) / spread, labels[used], train, held_out)
     # A class that all or none of few labelled recordings have has no classifier: its weights stay zero.
     kernel = np.stack([getattr(e, "coef_", np.zeros((1, x.shape[1])))[0] / spread for e in probe.estimators_], 1)
     bias = np.array([getattr(e, "intercept_", np.zeros(1))[0] for e in probe.estimators_]) - mean @ kernel
@@ -175,12 +178,10 @@ class Trainer:
             except ValueError as error:
                 found = str(error).split("\n")[0]
                 raise InputError("model.options", found, "knobs that fit the encoder", "correct them") from error
+            data = (inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select))
             if config.finetuning.probe_first and row.encoder == "pretrained":
-                begin_with_probe(model, inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select))
-            history = fit_recordings(
-                model, inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select), config.training, size,
-                config.finetuning.patience, seed,
-            )  # fmt: skip
+                begin_with_probe(model, *data)
+            history = fit_recordings(model, *data, config.training, size, config.finetuning.patience, seed)
         return predict_recordings(model, rows_of(inputs, of(folds.test)), count), history, model
 
 

@@ -56,8 +56,9 @@ def feature_sets(
     """
     wanted, folder, records = config.finetuning, config.database.data_dir, folds.diagnosed.record
     weights = config.model.options["weights"]
-    against = [(Path(source).name, source) for source in wanted.against]
-    for name, source in [("model", weights), *(("model", source) for source in wanted.replicas), *against]:
+    against = {Path(source).name: source for source in wanted.against}
+    sources = [("model", weights), *(("model", source) for source in wanted.replicas), *against.items()]
+    for k, (name, source) in enumerate(sources):
         encoder = load_encoder(source)
         leads, apart = leads_of(encoder)
         print(f"{Path(source).name}: embedding {len(records)} recordings", flush=True)
@@ -67,7 +68,7 @@ def feature_sets(
             second = leads.index("II") * windows.shape[1] // size
             own = windows[:, second : second + windows.shape[1] // size]
             yield f"{name}_lead_ii".removeprefix("model_"), embed(encoder.model, own, 1)
-        if source != weights:
+        if k:  # controls are of the model's own shape
             continue
         if "untrained" in wanted.controls:
             keras.utils.set_random_seed(0)

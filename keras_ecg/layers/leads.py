@@ -109,6 +109,12 @@ class Separators(layers.Layer):
         return ops.concatenate([first, x, last], 1)
 
 
+def count_separators(places, tokens: int):
+    """Where tokens of N stand, places (B L, V) int, among the separators: (B L, V + 2), from 0 to N + 1."""
+    first = ops.zeros_like(places[:, :1])
+    return ops.concatenate([first, places + 1, first + tokens + 1], 1)
+
+
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class DropSeparators(_OfLeads):
     """A sequence without the rows' separators: (B, L (N + 2), D) to (B, L N, D)."""

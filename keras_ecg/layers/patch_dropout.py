@@ -7,6 +7,7 @@ https://arxiv.org/abs/2208.07220.
 import keras
 from keras import layers, ops
 
+from keras_ecg.layers.leads import count_separators
 from keras_ecg.layers.masking import count_visible
 
 
@@ -37,10 +38,7 @@ class PatchDropout(layers.Layer):
             x = ops.take_along_axis(x, places[:, :, None], axis=1)
         else:
             places = ops.broadcast_to(ops.arange(tokens, dtype="int32"), (rows, tokens))
-        if self.ends:
-            places = ops.pad(places + 1, ((0, 0), (1, 1)))
-            places = places + (tokens + 1) * ops.one_hot(places.shape[1] - 1, places.shape[1], dtype="int32")
-        return x, places
+        return x, count_separators(places, tokens) if self.ends else places
 
     def compute_output_shape(self, shape):
         return shape, (shape[0], shape[1] + 2 * self.ends)

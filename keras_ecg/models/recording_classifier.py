@@ -86,10 +86,11 @@ def build_recording_classifier(
         ValueError: too many frozen stages, or no patches to leave out.
     """
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    pretrained, encoder = encoder is not None, encoder or build_encoder(shapes["signals"], config.encoder)
-    freeze(encoder, config.frozen_stages)
-    if pretrained and config.patch_dropout:
+    if encoder is None:
+        encoder = build_encoder(shapes["signals"], config.encoder)
+    elif config.patch_dropout:
         encoder = with_patch_dropout(encoder, config.patch_dropout, seed)
+    freeze(encoder, config.frozen_stages)
     x = inputs["signals"]
     if config.augment.probability:
         x = AugmentWindows(config.augment, seed, name="augment")(x)

@@ -29,6 +29,7 @@ from keras_ecg.layers.leads import (
     JoinLeads,
     LeadEmbedding,
     Separators,
+    count_separators,
     fold_leads,
     join_leads,
     split_leads,
@@ -118,9 +119,8 @@ class STMEM(MaskedAutoencoder):
     def encode(self, visible, order, training=None):
         """Visible tokens (B L, V, D), the first of their order (B L, N), to encoded ones with separators, V + 2."""
         x = self.encoder.get_layer("lead_embedding")(self.encoder.get_layer("separators")(visible))
-        stood = ops.argsort(order, axis=1)[:, : visible.shape[1]] + 1  # (B L, V): a separator comes before
-        ends = ops.zeros_like(stood[:, :1]), ops.full_like(stood[:, :1], order.shape[1] + 1)
-        positions = ops.concatenate([ends[0], stood, ends[1]], 1)  # (B L, V + 2)
+        stood = ops.argsort(order, axis=1)[:, : visible.shape[1]]  # (B L, V)
+        positions = count_separators(stood, order.shape[1])  # (B L, V + 2)
         x, positions = (join_leads(v, self.rows) for v in (x, positions))  # all leads in one sequence
         return split_leads(self.encoder.get_layer("transformer")(x, positions, training=training), self.rows)
 
