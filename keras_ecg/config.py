@@ -236,7 +236,6 @@ class Finetuning:
     projection: int = 0  # of `triplet`: a linear layer on the mean token, thrown away afterwards; 0: none
     margin: float = 0.2  # of `triplet`
     hybrid: bool = False  # intervals and amplitudes beside the waveform, for `finetune` of `superclasses`
-    probe_first: bool = False  # `finetune` of `superclasses` begins with the last layer of a linear probe
     test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate
     patience: int = 10  # epochs without a better validation loss; without validation there is no early stopping
 

@@ -10,9 +10,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import write_signals
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.preprocessing import StandardScaler
 
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.contract import Contract
@@ -25,19 +23,16 @@ from keras_ecg.experiments.diagnoses import read_folds
 from keras_ecg.experiments.embed import run_embed
 from keras_ecg.experiments.finetune import study_of
 from keras_ecg.experiments.finetune_superclasses import (
-    begin_with_probe,
     labelled,
     run_finetune_superclasses,
     scaled_intervals,
 )
 from keras_ecg.experiments.pretrain import test_subjects as forbidden_subjects
-from keras_ecg.experiments.superclasses import STRENGTHS, run_superclasses
+from keras_ecg.experiments.superclasses import run_superclasses
 from keras_ecg.files import read_json
 from keras_ecg.metrics import resampled_auroc
 from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import build_objective
-from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
-from keras_ecg.models.resnet1d import ConvolutionsConfig
 from keras_ecg.predictions import read_npz, write_npz
 from keras_ecg.runs import verify_run
 
@@ -193,6 +188,8 @@ def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
     )
     with pytest.raises(InputError, match="encoders that take what"):
         run_superclasses(with_finetuning(config, replicas=(str(weights / "one"),)))
+    with pytest.raises(InputError, match="replicas: found .*twelve twice; expected each seed once"):
+        run_superclasses(with_finetuning(config, replicas=(str(weights / "twelve"),)))
     with pytest.raises(InputError, match="a probe's alone"):
         run_embed(with_finetuning(config, replicas=(str(again),), objective="embed"))
 
@@ -252,15 +249,15 @@ def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp
 
 @pytest.mark.slow
 def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
-    names = ["resnet1d", "scratch", "labels_10", "lead_ii"]
+    names = ["waveform", "resnet1d", "scratch", "labels_10", "lead_ii"]
     small = {"options": {"encoder": {"width": 4, "stages": 2, "blocks": 1}, "augment": {"probability": 0.0}}}
     chosen = {"controls": names, "seeds": [3, 4]}
     config = studied(database, weights, tmp_path, "finetune", model=small, finetuning=chosen)
     run = run_finetune_superclasses(config)
     metrics = read_json(run.path / "metrics.json")
     assert metrics["kind"] == "superclasses" and set(metrics["controls"]) == set(names)
-    assert metrics["model"]["seeds"] == metrics["controls"]["resnet1d"]["seeds"] == [3, 4]
-    assert metrics["controls"]["scratch"]["seeds"] == [3]
+    assert metrics["model"]["seeds"] == metrics["controls"]["waveform"]["seeds"] == [3, 4]
+    assert metrics["controls"]["resnet1d"]["seeds"] == [3]
     assert verify_run(run.path)[1] == [] and load_model(run.path).output_shape == (None, 5)
     with pytest.raises(
         InputError, match="finetuning.controls: found boosting; expected some of waveform, hybrid, scratch"
@@ -268,26 +265,6 @@ def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
         run_finetune_superclasses(
             studied(database, weights, tmp_path, "finetune", finetuning={"controls": ["boosting"]})
         )
-
-
-def test_a_classifier_begins_with_its_linear_probe():
-    rng = np.random.default_rng(0)
-    signals, labels = rng.normal(size=(80, 40, 1)).astype("f4"), np.ones((80, 3), np.int8)
-    labels[:, :2], labels[70:, 2] = rng.random((80, 2)) < 0.5, 0
-    signals[:, :, 0] += 0.5 * labels[:, :1] * np.sin(np.arange(40))
-    train, held_out = np.arange(60), np.arange(60, 80)
-    knobs = RecordingClassifierConfig(encoder=ConvolutionsConfig(width=4, stages=2, blocks=1))
-    model = build_recording_classifier({"signals": (40, 1)}, 3, knobs)
-    features = keras.Model(model.input, model.get_layer("head_drop").input)
-    with pytest.warns(UserWarning, match="present in all training examples"):
-        begin_with_probe(model, {"signals": signals}, labels, train, held_out)
-    x = features.predict({"signals": signals}, verbose=0)
-    found, x = model.predict({"signals": signals}, verbose=0), StandardScaler().fit(x[train]).transform(x)
-    for c in range(2):
-        fits = [LogisticRegression(C=s, max_iter=1000).fit(x[train], labels[train, c]) for s in STRENGTHS]
-        apart = [np.abs(fit.predict_proba(x)[:, 1] - found[:, c]).max() for fit in fits]
-        assert min(apart) < 1e-3
-    np.testing.assert_allclose(found[:, 2], 0.5)  # all those of training have it: there is nothing to learn
 
 
 def test_few_labels_are_a_share_of_the_training_recordings(database):

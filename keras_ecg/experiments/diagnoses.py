@@ -98,10 +98,13 @@ def open_diagnoses(config: Config, study: str, ignored: tuple[str, ...] = ()) ->
         raise InputError(
             "finetuning.replicas", ", ".join(odd), f"encoders that take what {weights} takes", "correct it"
         )
+    encoders = {name: sha256(find_encoder(name) / "encoder.keras") for name in names}
+    seen = [encoders[name] for name in (weights, *wanted.replicas)]
+    if twice := [name for k, name in enumerate(wanted.replicas) if encoders[name] in seen[: k + 1]]:
+        raise InputError("finetuning.replicas", f"{', '.join(twice)} twice", "each seed once", "leave it out")
     folds = read_folds(config.database.data_dir)
     tables = [sha256(folder / name) for name in (ptbxl.TABLE, ptbxl.STATEMENTS)]
-    encoders = [sha256(find_encoder(name) / "encoder.keras") for name in names]
-    data = fingerprint([tables, list(folds.diagnosed.record), encoders])
+    data = fingerprint([tables, list(folds.diagnosed.record), list(encoders.values())])
     seeds = config.finetuning.seeds if config.finetuning.objective == "finetune" else (0,)
     return open_folder(config, study, (*IGNORED, *ignored), data, {"seeds": list(seeds)}), folds
 

@@ -15,15 +15,14 @@ from keras_ecg.devices import over_devices
 from keras_ecg.encoders import load_encoder, read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
-from keras_ecg.experiments.superclasses import choose_linear, finish_superclasses, leads_of, write_superclasses
+from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
 from keras_ecg.files import atomic
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
-from keras_ecg.probing import predict_batches
-from keras_ecg.recording_training import Inputs, batch_of, fit_recordings, predict_recordings, rows_of
+from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings, rows_of
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
 
-CLAIMED = ("model", "waveform", "resnet1d")  # trained with every seed, the others with the first
+CLAIMED = ("model", "waveform")  # trained with every seed, the others with the first
 RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what a ResNet1D is fed, but for the length
 
 
@@ -90,34 +89,6 @@ def copied(model: keras.Model, weights: bool) -> keras.Model:
     return out
 
 
-def begin_with_probe(
-    model: keras.Model, inputs: Inputs, labels: np.ndarray, train: np.ndarray, held_out: np.ndarray
-) -> None:
-    """Gives a classifier's last layer the weights of a linear probe, so that training starts from what is known.
-
-    Kumar A et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022,
-    https://arxiv.org/abs/2202.10054.
-
-    Args:
-        model: of `build_recording_classifier`.
-        inputs: of all examples, (n, ...) each.
-        labels: (n, C).
-        train: indices of the examples that the probe is fitted on.
-        held_out: of those that choose its strength.
-    """
-    features = keras.Model(model.input, model.get_layer("head_drop").input)
-    features.compile(jit_compile=True)
-    used = np.concatenate([train, held_out])
-    x = predict_batches(features, rows_of(inputs, used), "embed")
-    train, held_out = np.split(np.arange(len(used)), [len(train)])
-    mean, spread = x[train].mean(0), np.maximum(x[train].std(0), 1e-6)
-    probe, _ = choose_linear((x - mean) / spread, labels[used], train, held_out)
-    # A class that all or none of few labelled recordings have has no classifier: its weights stay zero.
-    kernel = np.stack([getattr(e, "coef_", np.zeros((1, x.shape[1])))[0] / spread for e in probe.estimators_], 1)
-    bias = np.array([getattr(e, "intercept_", np.zeros(1))[0] for e in probe.estimators_]) - mean @ kernel
-    model.get_layer("probabilities").set_weights([kernel, bias])
-
-
 class Trainer:
     """Trains rows of the table; what several of them need is read once, and intervals are kept in the run."""
 
@@ -179,8 +150,6 @@ class Trainer:
                 found = str(error).split("\n")[0]
                 raise InputError("model.options", found, "knobs that fit the encoder", "correct them") from error
             data = (inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select))
-            if config.finetuning.probe_first and row.encoder == "pretrained":
-                begin_with_probe(model, *data)
             history = fit_recordings(model, *data, config.training, size, config.finetuning.patience, seed)
         return predict_recordings(model, rows_of(inputs, of(folds.test)), count), history, model
 
