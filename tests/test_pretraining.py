@@ -27,6 +27,7 @@ from keras_ecg.evaluation.pretraining import loss_ratio
 from keras_ecg.experiments import pretrain
 from keras_ecg.files import write_json
 from keras_ecg.metrics import effective_rank
+from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
 from keras_ecg.runs import find_or_create, verify_run
@@ -331,6 +332,11 @@ def test_the_objectives_of_twelve_leads(packed, tmp_path, name):
     assert set(row) >= wanted | ({"usage", "perplexity"} if name == "vqvae" else set())
     encoder = load_encoder(run.path)
     assert encoder.model.output_shape[2] == (8 if name == "vqvae" else 16)
+    assert (run.path / "model.keras").is_file() == (name == "vqvae")
+    if name == "vqvae":
+        model, windows = load_model(run.path), read_npz(run.path / "pictures.npz")["signals"]
+        words = model.codes_of(windows)
+        assert words.shape == (len(windows), 100) and model.signals_of_codes(words).shape == windows.shape
 
 
 def test_straight_lines_between_visible_samples():

@@ -34,6 +34,7 @@ from keras_ecg.metrics import resampled_auroc
 from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
+from keras_ecg.reports import read_history
 from keras_ecg.runs import verify_run
 
 HAS = np.array([[0, 0, 0, 1, 1], [0, 1, 1, 1, 0], [1, 0, 1, 0, 1], [1, 1, 0, 0, 0]])  # of the four of each fold
@@ -166,6 +167,7 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
     assert verify_run(run.path)[1] == []
     page = (run.path / "report.html").read_text()
     assert "fold 10" in page and "AUROC STTC" in page
+    assert "logistic regression" in page and 'id="training"' not in page
     assert "ALARM" in capsys.readouterr().out
     assert run_superclasses(config_of(database, weights, tmp_path)).path == run.path
 
@@ -180,6 +182,7 @@ def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
     both = run_superclasses(with_finetuning(config, replicas=(str(again),)))
     other = run_superclasses(replace(config, model=replace(config.model, options={"weights": str(again)})))
     stored = read_npz(both.path / "predictions.npz")
+    assert "<dt>its other seeds</dt><dd>again</dd>" in (both.path / "report.html").read_text()
     assert stored["seeds"].tolist() == [0, 1]
     for row, run in zip(stored["probabilities"], (alone, other), strict=True):
         np.testing.assert_array_equal(row, read_npz(run.path / "predictions.npz")["probabilities"][0])
@@ -259,6 +262,10 @@ def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
     assert metrics["model"]["seeds"] == metrics["controls"]["waveform"]["seeds"] == [3, 4]
     assert metrics["controls"]["resnet1d"]["seeds"] == [3]
     assert verify_run(run.path)[1] == [] and load_model(run.path).output_shape == (None, 5)
+    page = (run.path / "report.html").read_text()
+    assert "encoder and classifier together" in page and "logistic regression" not in page
+    assert "the epoch, by macro AUROC on fold 9" in page and 'id="training"' in page
+    assert (read_history(run.path / "history.csv")["epoch"] == 1).sum() == 2  # the model's, of two seeds
     with pytest.raises(
         InputError, match="finetuning.controls: found boosting; expected some of waveform, hybrid, scratch"
     ):

@@ -194,6 +194,7 @@ def test_training_moves_weights_and_codes_and_is_kept(tmp_path):
     assert loaded.config == model.config
     for name, values in model.scores(x, 0).items():
         np.testing.assert_array_equal(array(loaded.scores(x, 0)[name]), array(values))
+    np.testing.assert_allclose(loaded.signals_of_codes(loaded.codes_of(x)), model(x)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("knob", [field.name for field in dataclasses.fields(VQVAEConfig)])

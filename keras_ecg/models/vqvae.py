@@ -13,6 +13,9 @@ With `encoder: cnn` leads are encoded one by one, by the same weights; with `st_
     model = VQVAE((1000, 12), VQVAEConfig(), seed=0)
     model.begin(signals, batches)  # k-means, on some training windows
     codes = model.codes_of(signals)  # (B, L N) int: the words
+    signals = model.signals_of_codes(codes)  # (B, T, L): the ECG from them
+
+A run of `run_pretraining.py` keeps all of it: `load_model("Research_Runs/…")` of `keras_ecg.models.loading`.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -174,6 +177,10 @@ class VQVAE(keras.Model):
     def codes_of(self, signals):
         """Signals (B, T, L) to their words (B, L N) int32, one lead after the other."""
         return self.quantizer(self.tokens(signals, training=False), training=False)[1]
+
+    def signals_of_codes(self, codes):
+        """Words (B, L N) int, one lead after the other, to the signals (B, T, L) that they stand for."""
+        return self.decode(ops.take(self.quantizer.codebook, codes, axis=0), training=False)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The loss: mean squared error of the reconstruction and the weighted commitment, a scalar in float32."""

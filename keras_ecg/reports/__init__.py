@@ -52,11 +52,14 @@ STUDIES = {
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:
-    """Columns of history.csv as numbers, NaN where a cell is empty or text; none without the file."""
+    """Columns of history.csv as numbers, NaN where a cell is empty or text; none without the file.
+
+    Where controls were trained as well, the rows are the model's.
+    """
     if not path.is_file():
         return {}
     with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+        rows = [row for row in csv.DictReader(stream) if row.get("predictor", "model") == "model"]
 
     def parsed(cell: str) -> float:
         try:
@@ -89,7 +92,8 @@ def write_report(folder: Path | str) -> Path:
     elif kind == "embedded":
         size, sections = embeddings.subtitle(metrics), embeddings.sections(folder, metrics, config, environment)
     elif kind == "superclasses":
-        size, sections = superclasses.subtitle(metrics), superclasses.sections(folder, metrics, environment)
+        size = superclasses.subtitle(metrics)
+        sections = superclasses.sections(folder, metrics, config, environment, history)
     else:
         size, sections = beat_subtitle(metrics), beat_sections(folder, metrics, config, environment, history)
     name, title = str(environment.get("model", "model")), str(config.get("title", "Heartbeats"))

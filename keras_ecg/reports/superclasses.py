@@ -1,11 +1,13 @@
-"""The report's page of a probe on PTB-XL's superclasses: areas of each, for the model and its controls."""
+"""The report's page of PTB-XL's superclasses, probed or trained: areas of each, for the model and its controls."""
 
 from pathlib import Path
+
+import numpy as np
 
 from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import explain, title_of
-from keras_ecg.reports.details import environment_section
+from keras_ecg.reports.details import environment_section, training
 from keras_ecg.reports.page import (
     alarms,
     card_row,
@@ -27,17 +29,27 @@ CLASS_NAMES = {
     "HYP": "hypertrophy",
 }
 TITLES = {"macro_auroc": "macro AUROC", **{f"classes.{c}.auroc": f"AUROC {c}" for c in SUPERCLASSES}}
+# How the model learns, and what is selected.
+PROBED = (
+    "logistic regression for each superclass, on the mean token; of an encoder of one lead, those of every lead side "
+    "by side",
+    "regularization",
+)
+END_TO_END = ("encoder and classifier together, from the pretrained weights", "the epoch")
+BESIDE = "; intervals and amplitudes, scaled on folds 1 to 8, come in beside the waveform"
 
 
-def sections(folder: Path, metrics: dict, environment: dict) -> list[str]:
+def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict[str, np.ndarray]) -> list[str]:
     """The page's sections, in order."""
+    trained = config.get("finetuning", {}).get("objective") == "finetune"
     controls = [c["macro_auroc"] for c in metrics["controls"].values()]
     tip = f'<span title="{text(explain("macro_auroc"))}">macro AUROC</span>'
     return [
         card_row([figure_card(tip, metrics["model"]["macro_auroc"], controls)]),
         alarms(metrics),
-        protocol(metrics, environment),
-        comparison(metrics, str(environment.get("weights", "model"))),
+        protocol(metrics, config, environment),
+        comparison(metrics, Path(str(environment.get("weights", "model"))).name),
+        training(history) if trained else "",
         environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
     ]
 
@@ -48,18 +60,18 @@ def subtitle(metrics: dict) -> list[str]:
     return [f"{count(model['recordings'])} recordings of {count(model['subjects'])} patients scored"]
 
 
-def protocol(metrics: dict, environment: dict) -> str:
+def protocol(metrics: dict, config: dict, environment: dict) -> str:
     """Who trains, who selects, who is scored."""
+    wanted = config.get("finetuning", {})
+    learning, selected = END_TO_END if wanted.get("objective") == "finetune" else PROBED
     counts = metrics["model"]["class_counts"]
+    replicas = [Path(name).name for name in wanted.get("replicas", ())]
     pairs = [
         ("encoder", text(environment.get("weights", ""))),
-        (
-            "learning",
-            "logistic regression for each superclass, on the mean token; of an encoder of one lead, those of every "
-            "lead side by side",
-        ),
+        ("its other seeds", text(", ".join(replicas))),
+        ("learning", learning + BESIDE * bool(wanted.get("hybrid"))),
         ("training", "PTB-XL's folds 1 to 8"),
-        ("selection", "regularization by macro AUROC on fold 9"),
+        ("selection", f"{selected}, by macro AUROC on fold 9"),
         ("scored once", "fold 10: whole patients, in no other fold"),
         ("test-record statistics", "none"),
         ("scored", ", ".join(f"{CLASS_NAMES[c]} ({c}) {count(counts[c])}" for c in SUPERCLASSES)),
