@@ -1,5 +1,6 @@
 """Pretrained encoders that go with the repository: weights, contract, and a card that says what they have seen."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -27,7 +28,8 @@ An encoder pretrained without labels; its run is `{run}`, whose `config.yaml` ha
 ```python
 from keras_ecg.encoders import load_encoder
 
-tokens = load_encoder("{name}")(signal, 360.0, ["MLII", "V1"])  # signal (M, L) in mV: (windows, tokens, width)
+leads = {example}  # the columns of signal (M, L), in mV
+tokens = load_encoder("{name}")(signal, {hz}, leads)  # (windows, tokens, width)
 ```
 
 ## Input
@@ -83,8 +85,11 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
     ]
     sources = [(s["database"], records_of(s)) for s in config["windows"]["sources"]]
     losses = [row(label, cell(of["relative_loss"])) for label, of in named_figures(metrics, "this encoder").items()]
+    example = contract.leads if contract.leads_at_once > 1 else ("MLII", "V1")
     return CARD.format(
         name=name,
+        example=json.dumps(example),
+        hz=500.0 if contract.leads_at_once > 1 else 360.0,
         run=contract.run,
         seconds=contract.window_seconds,
         rate=contract.sampling_rate_hz,
