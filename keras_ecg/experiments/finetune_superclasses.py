@@ -22,7 +22,6 @@ from keras_ecg.recording_training import batch_of, fit_recordings, predict_recor
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
 
-CLAIMED = ("model", "waveform")  # trained with every seed, the others with the first
 RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what a ResNet1D is fed, but for the length
 
 
@@ -177,7 +176,7 @@ def run_finetune_superclasses(config: Config) -> RunFolder:
         if name == INTERVALS:
             write_superclasses(run, name, folds, boosting_on_intervals(trainer.measured(), folds)[np.newaxis], (0,))
             continue
-        seeds = wanted.seeds if name in CLAIMED else wanted.seeds[:1]
+        seeds = wanted.seeds if name == "model" else wanted.seeds[:1]  # a training each: controls have the first
         parts = {seed: f"{name}_{seed}" for seed in seeds}
         for seed, part in parts.items():
             if not run.has_part(part):

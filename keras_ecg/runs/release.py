@@ -1,6 +1,5 @@
 """Pretrained encoders that go with the repository: weights, contract, and a card that says what they have seen."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -28,8 +27,8 @@ An encoder pretrained without labels; its run is `{run}`, whose `config.yaml` ha
 ```python
 from keras_ecg.encoders import load_encoder
 
-leads = {example}  # the columns of signal (M, L), in mV
-tokens = load_encoder("{name}")(signal, {hz}, leads)  # (windows, tokens, width)
+leads = "{example}".split()
+tokens = load_encoder("{name}")(signal, {hz}, leads)  # signal (M, L) in mV: (windows, tokens, width)
 ```
 
 ## Input
@@ -88,7 +87,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
     example = contract.leads if contract.leads_at_once > 1 else ("MLII", "V1")
     return CARD.format(
         name=name,
-        example=json.dumps(example),
+        example=" ".join(example),
         hz=500.0 if contract.leads_at_once > 1 else 360.0,
         run=contract.run,
         seconds=contract.window_seconds,
