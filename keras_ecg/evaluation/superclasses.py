@@ -87,7 +87,7 @@ def evaluate_superclasses(folder: Path, bootstrap: int, seed: int) -> dict:
     }
     alarms = [
         f"not demonstrably better than the control {title_of(name)}, by macro AUROC"
-        for name in ("untrained", "raw", "scratch", "resnet1d")
+        for name in ("untrained", "raw", "scratch", "resnet1d", "intervals")
         if name in differences and not differences[name][NAMES[0]]["low"] > 0
     ]
     return {"model": model, "controls": figures, "differences": differences, "alarms": alarms}
