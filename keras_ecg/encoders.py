@@ -18,9 +18,9 @@ import numpy as np
 from keras_ecg.config import from_dict, to_dict
 from keras_ecg.contract import Contract
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic, read_json, write_json
+from keras_ecg.files import read_json, write_json
 from keras_ecg.models.fewer_leads import with_leads
-from keras_ecg.models.loading import find_encoder, load_model
+from keras_ecg.models.loading import find_encoder, load_model, save_model
 
 
 @dataclass
@@ -56,8 +56,7 @@ class Encoder:
 
 def save_encoder(folder: Path | str, model: keras.Model, contract: Contract) -> None:
     """Writes encoder.keras and contract.json."""
-    with atomic(Path(folder) / "encoder.keras") as partial:
-        model.save(partial)
+    save_model(Path(folder) / "encoder.keras", model)
     write_json(Path(folder) / "contract.json", to_dict(contract))
 
 

@@ -17,8 +17,9 @@ from keras_ecg.data.tfrecords import SCRIPT, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic, write_json
+from keras_ecg.files import write_json
 from keras_ecg.models import build_model
+from keras_ecg.models.loading import save_model
 
 
 @dataclass
@@ -32,8 +33,7 @@ class Classifier:
 
     def save(self, folder: Path | str) -> None:
         """Writes model.keras and normalization.json."""
-        with atomic(Path(folder) / "model.keras") as partial:
-            self.model.save(partial)
+        save_model(Path(folder) / "model.keras", self.model)
         values = {k: None if v is None else v.tolist() for k, v in (("mean", self.mean), ("scale", self.scale))}
         write_json(Path(folder) / "normalization.json", values)
 

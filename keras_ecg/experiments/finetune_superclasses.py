@@ -16,7 +16,7 @@ from keras_ecg.encoders import load_encoder, read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
 from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
-from keras_ecg.files import atomic
+from keras_ecg.models.loading import save_model
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
 from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings, rows_of
 from keras_ecg.runs import RunFolder
@@ -183,8 +183,7 @@ def run_finetune_superclasses(config: Config) -> RunFolder:
                 print(f"{run.path.name}: {name}, seed {seed}", flush=True)
                 found, rows, model = trainer.fit_predict(table[name], seed)
                 if part == f"model_{wanted.seeds[0]}":
-                    with atomic(run.path / "model.keras") as partial:
-                        model.save(partial)
+                    save_model(run.path / "model.keras", model)
                 columns = {k: np.array([row[k] for row in rows]) for k in rows[0]}
                 run.save_part(part, probabilities=found, **columns)
             columns = run.load_part(part)

@@ -23,8 +23,9 @@ from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.study import open_folder
 from keras_ecg.explanations import REFERENCES
-from keras_ecg.files import atomic, fingerprint
+from keras_ecg.files import fingerprint
 from keras_ecg.metrics import effective_rank
+from keras_ecg.models.loading import save_model
 from keras_ecg.models.mae import MaskedAutoencoder
 from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_config
 from keras_ecg.models.vqvae import VQVAE
@@ -279,8 +280,7 @@ def run_pretraining(config: Config) -> RunFolder:
         fit_objective(run, model, config, manifest, train, held_out)
     save_encoder(run.path, model.encoder, contract_of(config, model, manifest, run.path.name))
     if isinstance(model, VQVAE):  # an encoder alone has no words
-        with atomic(run.path / "model.keras") as partial:
-            model.save(partial)
+        save_model(run.path / "model.keras", model)
     score(run, model, config, manifest, held_out)
     metrics = run.finish(training_subjects=len(train), held_out_subjects=len(held_out), totals=manifest["totals"])
     print(headline(run, metrics))

@@ -19,9 +19,10 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import rhythm_figures
 from keras_ecg.experiments.rhythm_checks import disturbed_predictions, occlusion
 from keras_ecg.experiments.study import open_folder, part_history, seen_unlabelled, with_weights
-from keras_ecg.files import atomic, fingerprint
+from keras_ecg.files import fingerprint
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.models import load_model, model_config
+from keras_ecg.models.loading import save_model
 from keras_ecg.predictions import write_npz
 from keras_ecg.rhythm_training import class_weights, predict_rhythm, train_stages
 from keras_ecg.rhythms import RhythmClassifier
@@ -124,8 +125,7 @@ def fit_rhythm_part(
     labels = known["label"][np.isin(known["record"], held_out)]
     temperature = fit_temperature(predict_rhythm(model, config, held_out), labels)
     if keep:
-        with atomic(run.path / "model.keras") as partial:
-            model.save(partial)
+        save_model(run.path / "model.keras", model)
     columns = {k: np.array([row[k] for row in history]) for k in history[0]}
     seconds = round(time.monotonic() - began, 1)
     run.save_part(

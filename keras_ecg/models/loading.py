@@ -5,8 +5,15 @@ from pathlib import Path
 import keras
 
 from keras_ecg.errors import InputError
+from keras_ecg.files import atomic
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+
+
+def save_model(path: Path | str, model: keras.Model) -> None:
+    """Writes a `.keras` model, whole or not at all."""
+    with atomic(path) as partial:
+        model.save(partial)
 
 
 def load_model(path: Path | str) -> keras.Model:

@@ -40,7 +40,6 @@ TITLES = {
     "ptbxl-contrastive": "PTB-XL, five superclasses, linear probe of a contrastive encoder of twelve leads",
     "ptbxl-probe": "PTB-XL, five superclasses, linear probe of ST-MEM, other encoders beside it",
     "ptbxl-embeddings": "PTB-XL, five superclasses: what ST-MEM's embeddings know",
-    "ptbxl-triplet": "PTB-XL, five superclasses: NT-Xent's embeddings after triplets of the training folds",
     "ptbxl-finetuned": "PTB-XL, five superclasses, trained end to end from NT-Xent",
     "nt-xent": "NT-Xent on unlabelled windows",
     "cmsc": "CMSC on unlabelled windows",

@@ -28,7 +28,7 @@ An encoder pretrained without labels; its run is `{run}`, whose `config.yaml` ha
 from keras_ecg.encoders import load_encoder
 
 leads = "{example}".split()
-tokens = load_encoder("{name}")(signal, {hz}, leads)  # signal (M, L) in mV: (windows, tokens, width)
+tokens = load_encoder("{name}")(signal, 360.0, leads)  # signal (M, L) in mV: (windows, tokens, width)
 ```
 
 ## Input
@@ -84,11 +84,9 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
     ]
     sources = [(s["database"], records_of(s)) for s in config["windows"]["sources"]]
     losses = [row(label, cell(of["relative_loss"])) for label, of in named_figures(metrics, "this encoder").items()]
-    example = contract.leads if contract.leads_at_once > 1 else ("MLII", "V1")
     return CARD.format(
         name=name,
-        example=" ".join(example),
-        hz=500.0 if contract.leads_at_once > 1 else 360.0,
+        example=" ".join(contract.leads),
         run=contract.run,
         seconds=contract.window_seconds,
         rate=contract.sampling_rate_hz,
