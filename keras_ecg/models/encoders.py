@@ -1,7 +1,8 @@
-"""Encoders of whole windows, (B, T, L) to (B, N, D): CNN, CNN-LSTM, CNN-attention-LSTM, CNN-Transformer.
+"""Encoders of whole windows, (B, T, L) to (B, N, D): CNN, CNN-LSTM, CNN-attention-LSTM, CNN-Transformer, ResNet1D.
 
-They know no loss. All four begin with the same strided convolutions, which leave one token for every 32 samples; what
-follows mixes the tokens. In the frequency domain the magnitudes of short-time spectra take the place of the samples.
+They know no loss. The first four begin with the same strided convolutions, which leave one token for every 32 samples;
+what follows mixes the tokens. In the frequency domain the magnitudes of short-time spectra take the place of the
+samples. The residual convolutions of `keras_ecg.models.resnet1d` leave one token for every 16.
 
 Shapes: B batch, T samples, L leads, N tokens, D width.
 """
@@ -18,6 +19,7 @@ from keras_ecg.layers.attention import SelfAttention
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.layers.spectrum import Spectrum
 from keras_ecg.layers.transformer import Transformer
+from keras_ecg.models import resnet1d
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ ENCODERS = {
     "cnn_lstm": (CNNConfig, build_cnn_lstm),
     "cnn_attention_lstm": (CNNAttentionLSTMConfig, build_cnn_attention_lstm),
     "cnn_transformer": (CNNTransformerConfig, build_cnn_transformer),
+    "resnet1d": (resnet1d.ConvolutionsConfig, resnet1d.build_encoder),
 }
 
 

@@ -28,7 +28,7 @@ class ContrastiveConfig:
 
     objective: str = "nt_xent"  # or cmsc (halves in time), cmlc (leads), cmsmlc (both)
     level: str = "window"  # or token: of nt_xent, which then keeps time
-    encoder: str = "cnn_transformer"  # or cnn, cnn_lstm, cnn_attention_lstm
+    encoder: str = "cnn_transformer"  # or cnn, cnn_lstm, cnn_attention_lstm, resnet1d
     encoder_options: dict = field(default_factory=dict)
     temperature: float = 0.1
     projection: int = 128
