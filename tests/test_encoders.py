@@ -9,11 +9,12 @@ from keras_ecg.errors import InputError
 from keras_ecg.layers.spectrum import Spectrum
 from keras_ecg.models.encoders import ENCODERS, build_encoder
 
+STRIDED = [name for name in ENCODERS if name != "resnet1d"]
 SHAPE = (128, 2)
 TINY = {"width": 16}
 OTHER = {
     "width": 8, "kernel_sizes": (9, 7, 5, 3), "strides": (2, 2, 2, 2), "domain": "frequency", "heads": 2, "blocks": 1,
-    "expansion": 3, "dropout": 0.4,
+    "expansion": 3, "dropout": 0.4, "stages": 2, "kernel_size": 5, "stem_kernel_size": 9,
 }  # fmt: skip
 
 
@@ -61,17 +62,20 @@ def test_spectra_stand_where_strided_convolutions_do(samples):
     assert energy.argmax() == 10  # frame n is around sample 4 n
 
 
-@pytest.mark.parametrize("domain", ["time", "frequency"])
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    ("name", "domain"), [*((name, domain) for name in STRIDED for domain in ("time", "frequency")), ("resnet1d", "")]
+)
 def test_encoder(name, domain, tmp_path):
-    model, x = built(name, domain=domain), signals()
+    options = {"domain": domain} if domain else {"width": 4}
+    model, x = built(name, **options), signals()
     out = output(model, x)
-    assert out.shape == (4, 4, 16) == (4, *model.output_shape[1:])  # a token for every 32 samples
+    tokens = 4 if domain else 8  # one for every 32 samples, or every 16
+    assert out.shape == (4, tokens, 16) == (4, *model.output_shape[1:])
     assert np.isfinite(out).all() and np.ptp(out, axis=0).max() > 1e-2  # it tells windows apart
     check_gradients(model, lambda: model(x), ("key/bias",))
     check_saving(model, x, tmp_path)
-    np.testing.assert_array_equal(output(built(name, domain=domain), x), out)
-    assert np.abs(output(built(name, seed=4, domain=domain), x) - out).max() > 1e-3
+    np.testing.assert_array_equal(output(built(name, **options), x), out)
+    assert np.abs(output(built(name, seed=4, **options), x) - out).max() > 1e-3
     np.testing.assert_array_equal(output(model, x), out)  # no dropout in prediction
     assert np.abs(output(model, x, True) - out).max() > 1e-3
     changed = x.copy()
@@ -83,8 +87,8 @@ def test_encoder(name, domain, tmp_path):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_ten_seconds_by_default(name, leads):
     model = build_encoder(name, (1000, leads))
-    assert model.output_shape == (None, 32, 128)
-    assert 95_000 < model.count_params() < 500_000
+    assert model.output_shape == (None, 63 if name == "resnet1d" else 32, 128)
+    assert 95_000 < model.count_params() < 700_000
 
 
 KNOBS = [(name, field.name) for name, (cls, _) in ENCODERS.items() for field in dataclasses.fields(cls)]
@@ -103,10 +107,11 @@ def test_every_knob_changes_something(name, knob):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_mixed_precision(name, tmp_path):
-    x, full = signals(), built(name, domain="frequency")
+    options = {} if name == "resnet1d" else {"domain": "frequency"}
+    x, full = signals(), built(name, **options)
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        model = built(name, domain="frequency")
+        model = built(name, **options)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     out = model(x)

@@ -80,6 +80,25 @@ def test_intervals_come_in_beside_the_waveform():
     assert np.abs(one - outputs(model, {"signals": X, "intervals": known[::-1].copy()})).max() > 1e-4
 
 
+def test_intervals_pass_through_layers_of_the_wanted_widths():
+    shapes, inputs = {"signals": SHAPE, "intervals": (4,)}, {"signals": X, "intervals": X[:, :4, 0]}
+    plain = classifier("resnet1d", shapes, intervals_hidden=[7, 3], intervals_dropout=0.0, dropout=0.0)
+    hidden = keras.Model(plain.inputs, plain.get_layer("known").output)
+    waves = classifier("resnet1d").get_layer("tokens_norm").output.shape[-1]
+    kernels = [keras.ops.convert_to_numpy(w) for w in plain.weights if "intervals_hidden" in w.path]
+    expected = X[:, :4, 0]
+    for kernel, bias in zip(kernels[::2], kernels[1::2], strict=True):
+        expected = np.maximum(expected @ kernel + bias, 0)
+    assert expected.shape == (6, 3)
+    np.testing.assert_allclose(outputs(hidden, inputs)[:, waves:], expected, atol=1e-5)
+    dropped = classifier("resnet1d", shapes, intervals_hidden=[7, 3], intervals_dropout=0.5, dropout=0.0)
+    dropped.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(outputs(dropped, inputs), outputs(plain, inputs))
+    assert np.abs(outputs(dropped, inputs, True) - outputs(plain, inputs, True)).max() > 1e-3
+    bare = classifier("resnet1d", shapes, intervals_hidden=[])
+    assert bare.get_layer("known").output.shape[-1] == waves + 4
+
+
 def test_frozen_stages_do_not_learn():
     assert len(classifier("rows", frozen_stages=-1).trainable_weights) == 4  # norm and the last layer
     assert len(classifier("rows").trainable_weights) > 10

@@ -26,6 +26,8 @@ class RecordingClassifierConfig:
     encoder: ConvolutionsConfig = field(default_factory=ConvolutionsConfig)  # without weights: a ResNet1D
     frozen_stages: int = 0  # from the input on; -1 freezes the encoder
     patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
+    intervals_hidden: tuple[int, ...] = (256, 64)  # widths of the layers between intervals and the last layer
+    intervals_dropout: float = 0.3  # after each of them
     dropout: float = 0.2  # before the last layer
     augment: WindowAugment = field(default_factory=WindowAugment)
 
@@ -97,7 +99,10 @@ def build_recording_classifier(
     tokens, rows = tokens_of(encoder, x)
     x = layers.LayerNormalization(name="tokens_norm")(RowMeans(rows, name="means")(tokens))
     if "intervals" in inputs:
-        intervals = layers.Dense(32, activation="relu", name="intervals_hidden")(inputs["intervals"])
+        intervals = inputs["intervals"]
+        for i, width in enumerate(config.intervals_hidden):
+            intervals = layers.Dense(width, activation="relu", name=f"intervals_hidden_{i}")(intervals)
+            intervals = layers.Dropout(config.intervals_dropout, name=f"intervals_drop_{i}")(intervals)
         x = layers.Concatenate(name="known")([x, intervals])
     x = layers.Dropout(config.dropout, name="head_drop")(x)
     outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probabilities")(x)
