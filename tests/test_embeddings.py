@@ -10,12 +10,13 @@ from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.embeddings import (
     agreement,
     embedding_figures,
+    halved_separation,
     macro_auroc,
     neighbour_probabilities,
-    resampled_separation,
     separation,
 )
 from keras_ecg.explanations import explain
+from keras_ecg.metrics import half_samples, interval
 from keras_ecg.predictions import write_npz
 from keras_ecg.reports.embeddings import sections
 
@@ -94,16 +95,39 @@ def test_recordings_of_several_classes_are_no_part_of_a_partition():
 
 
 def test_resamples_repeat_recordings():
-    rng, x = np.random.default_rng(0), features(2.0)
+    rng = np.random.default_rng(0)
     counts = rng.integers(0, 3, (3, 200))
-    rows = [np.repeat(np.arange(200), c) for c in counts]
-    expected = [davies_bouldin_score(x[r], KINDS[r]) for r in rows]
-    np.testing.assert_allclose(resampled_separation(x, KINDS, counts), expected)
-    counts[0, KINDS == 2] = 0  # nobody has the class
-    assert np.isnan(resampled_separation(x, KINDS, counts)[0])
     scores = rng.random((200, 5))
-    expected = [roc_auc_score(LABELS[r], scores[r], average="macro") for r in rows[1:]]
-    np.testing.assert_allclose(macro_auroc(LABELS, scores, counts)[1:], expected)
+    rows = [np.repeat(np.arange(200), c) for c in counts]
+    expected = [roc_auc_score(LABELS[r], scores[r], average="macro") for r in rows]
+    np.testing.assert_allclose(macro_auroc(LABELS, scores, counts), expected)
+
+
+def test_halves_are_random_halves():
+    halves = half_samples(9, 4000, 1)
+    assert halves.shape == (4000, 9) and (halves.sum(1) == 4).all()
+    np.testing.assert_allclose(halves.mean(0), 4 / 9, atol=0.04)
+    x = np.random.default_rng(0).normal(size=60)
+    means = [x[half].mean() for half in half_samples(60, 4000, 0)]
+    assert np.std(means) == pytest.approx(x.std(ddof=1) / 60**0.5, rel=0.05)  # the standard error, without a factor
+
+
+def test_separation_spreads_over_halves_as_over_fresh_samples():
+    def faint(seed: int) -> np.ndarray:  # as embeddings are: groups lie close in many dimensions
+        noise = np.random.default_rng(seed).normal(size=(200, 30))
+        return noise + np.eye(5, 30)[KINDS]
+
+    x, fresh = faint(0), [davies_bouldin_score(faint(seed), KINDS) for seed in range(60)]
+    found = halved_separation(x, KINDS, half_samples(200, 300, 0))
+    whole = davies_bouldin_score(x, KINDS)
+    low, high = interval(found)
+    assert found.mean() == pytest.approx(whole) and low < whole < high
+    assert 0.6 < found.std() / np.std(fresh) < 1.6
+    twice = np.random.default_rng(0).integers(200, size=(50, 200))
+    assert np.mean([davies_bouldin_score(x[r], KINDS[r]) for r in twice]) < low  # what a bootstrap would say
+    halves = half_samples(200, 3, 0)
+    halves[0, KINDS == 2] = False  # nobody has the class
+    assert np.isnan(halved_separation(x, KINDS, halves)).tolist() == [True, False, False]
 
 
 def run_of(folder, **controls):

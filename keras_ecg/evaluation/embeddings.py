@@ -27,7 +27,7 @@ from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, at, nest
 from keras_ecg.explanations import title_of
-from keras_ecg.metrics import difference, interval, resample_counts, resampled_auroc
+from keras_ecg.metrics import difference, half_samples, interval, resample_counts, resampled_auroc
 from keras_ecg.predictions import control_files, file_name, read_arrays
 
 NEIGHBOURS = 20
@@ -95,29 +95,38 @@ def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, counts: np.ndarray
     return np.mean(areas, axis=0)
 
 
-def resampled_separation(features: np.ndarray, groups: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The Davies-Bouldin score of each resample: counts (R, n) of the examples to (R,); lower is better.
+def halved_separation(features: np.ndarray, groups: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """The Davies-Bouldin score (R,) of random halves (R, n) of the examples, moved to that of all; lower is better.
 
-    It is NaN where a resample lacks a group.
+    In a bootstrap's resample the same example twice would make its group look tighter. Halves are moved because the
+    centroids of fewer examples lie further apart; their spread is that of the score (`half_samples`). NaN where a half
+    lacks a group.
     """
-    rows = [np.repeat(np.arange(len(groups)), c) for c in counts]
     kinds = len(np.unique(groups))
-    there = [2 <= kinds == len(np.unique(groups[r])) < len(r) for r in rows]
-    scores = [davies_bouldin_score(features[r], groups[r]) if ok else np.nan for r, ok in zip(rows, there, strict=True)]
-    return np.array(scores)
+
+    def score(rows: np.ndarray) -> float:
+        enough = 2 <= kinds == len(np.unique(groups[rows])) < len(groups[rows])
+        return davies_bouldin_score(features[rows], groups[rows]) if enough else np.nan
+
+    found = np.array([score(half) for half in halves])
+    return found - np.nanmean(found) + score(np.arange(len(groups))) if np.isfinite(found).any() else found
 
 
-def embedding_figures(stored: dict[str, np.ndarray], drawn: np.ndarray | None, seed: int) -> tuple[dict, dict]:
-    """The figures of one predictor, and the bootstrap values (R,) of those that are compared.
+def embedding_figures(
+    stored: dict[str, np.ndarray], resamples: tuple[np.ndarray, np.ndarray] | None, seed: int
+) -> tuple[dict, dict]:
+    """The figures of one predictor, and the values (R,) on resamples of those that are compared.
 
     Args:
         stored: its arrays.
-        drawn: how often each recording comes up in each resample of the patients, (R, n); None for no intervals.
+        resamples: of the patients, how often each recording comes up in a bootstrap, (R, n), and which are in each
+            random half, (R, n) bool; None for no intervals.
         seed: of k-means.
     """
     truth, x = stored["y_true"], stored["embeddings"]
     single = np.flatnonzero(truth.sum(1) == 1)  # there a partition can be right
     groups, resampled = truth[single].argmax(1), {}
+    drawn, halves = resamples or (None, None)
 
     def named() -> Named:
         yield "recordings", len(truth)
@@ -136,8 +145,8 @@ def embedding_figures(stored: dict[str, np.ndarray], drawn: np.ndarray | None, s
             kinds = len(np.unique(of))
             if not 2 <= kinds < len(of):
                 continue
-            if part == "classes" and drawn is not None:
-                resampled["classes.davies_bouldin"] = resampled_separation(features, of, drawn[:, single])
+            if part == "classes" and halves is not None:
+                resampled["classes.davies_bouldin"] = halved_separation(features, of, halves[:, single])
             for score, value in (*agreement(features, of, kinds, seed), *separation(features, of)):
                 yield f"{part}.{score}.mean", value
                 yield from _ends(f"{part}.{score}", resampled)
@@ -161,13 +170,15 @@ def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
     stored = {name: load_embeddings(path) for name, path in files.items()}
     first = stored["model"]
     subjects, place = np.unique(first["subject"], return_inverse=True)
-    drawn = resample_counts(len(subjects), bootstrap, seed)[:, place] if bootstrap else None
+    resamples = None
+    if bootstrap:
+        resamples = tuple(draw(len(subjects), bootstrap, seed)[:, place] for draw in (resample_counts, half_samples))
     figures, resampled = {}, {}
     for name, arrays in stored.items():
         for array in ("ecg_id", "y_true"):
             if not np.array_equal(arrays[array], first[array]):
                 raise InputError(files[name], f"another {array}", "that of the model", "run it again")
-        figures[name], resampled[name] = embedding_figures(arrays, drawn, seed)
+        figures[name], resampled[name] = embedding_figures(arrays, resamples, seed)
     model, differences = figures.pop("model"), {}
     for name in figures if bootstrap else ():
         shared = [m for m in resampled["model"] if m in resampled[name]]

@@ -106,8 +106,8 @@ def comparison(metrics: dict, name: str) -> str:
     ]
     note = (
         '<p class="note">Macro AUROC of the superclasses under the probes and among neighbours; agreement of clusters '
-        "with the superclasses, and how far these lie apart. Below a figure the 95 % interval by bootstrap over "
-        "patients.</p>"
+        "with the superclasses, and how far these lie apart. Below a figure the 95 % interval over patients: by "
+        "bootstrap, that of Davies-Bouldin by random halves, because a patient drawn twice would distort it.</p>"
     )
     return section(
         "comparison",
