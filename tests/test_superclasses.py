@@ -19,8 +19,9 @@ from keras_ecg.databases import ptbxl
 from keras_ecg.encoders import load_encoder, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
-from keras_ecg.experiments.diagnoses import read_folds
-from keras_ecg.experiments.embed import run_embed
+from keras_ecg.evaluation.embeddings import neighbour_probabilities
+from keras_ecg.experiments.diagnoses import read_folds, read_windows
+from keras_ecg.experiments.embed import components, run_embed
 from keras_ecg.experiments.finetune import study_of
 from keras_ecg.experiments.finetune_superclasses import (
     labelled,
@@ -28,7 +29,7 @@ from keras_ecg.experiments.finetune_superclasses import (
     scaled_intervals,
 )
 from keras_ecg.experiments.pretrain import test_subjects as forbidden_subjects
-from keras_ecg.experiments.superclasses import run_superclasses
+from keras_ecg.experiments.superclasses import embed_recordings, run_superclasses
 from keras_ecg.files import read_json
 from keras_ecg.metrics import resampled_auroc
 from keras_ecg.models.loading import load_model
@@ -246,8 +247,15 @@ def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp
     after, before = load_encoder(run.path), load_encoder(weights / "twelve")
     changes = [np.abs(a - b).max() for a, b in zip(after.model.get_weights(), before.model.get_weights(), strict=True)]
     assert max(changes) > 1e-3 and after.contract.run == run.path.name
-    history = (run.path / "history.csv").read_text().splitlines()
-    assert sum("triplet" in line for line in history) == 3
+    with open(run.path / "history.csv", newline="") as stream:
+        scores = [float(row["selection_auroc"]) for row in csv.DictReader(stream) if row["probe"] == "triplet"]
+    assert len(scores) == 3
+    folds = read_folds(str(database))
+    windows = read_windows(str(database), folds.diagnosed.record, after.contract, ptbxl.LEADS, apart=True)
+    x = components(embed_recordings(after.model, windows, 12), folds.train)
+    known, asked = (folds.labels[rows] for rows in (folds.train, folds.select))
+    kept = roc_auc_score(asked, neighbour_probabilities(x[folds.train], known, x[folds.select]))
+    assert kept == pytest.approx(max(scores)) and "by 20 neighbours on fold 9" in (run.path / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 
 from keras_ecg.config import Config
 from keras_ecg.contract import Contract
@@ -96,27 +97,42 @@ def embedding_arrays(
 
 
 def fit_triplet(config: Config, folds: Folds) -> tuple[keras.Model, Contract, list[dict]]:
-    """The configured encoder after triplets of the training folds' recordings, its contract, and its history."""
+    """The configured encoder after triplets of the training folds' recordings, its contract, and its history.
+
+    It keeps the epoch after which neighbours know most of the selection fold.
+    """
     encoder = load_encoder(config.model.options["weights"])
     leads, apart = leads_of(encoder)
-    records = tuple(np.array(folds.diagnosed.record)[folds.train].tolist())
-    windows = read_windows(config.database.data_dir, records, encoder.contract, leads, apart)
-    labels = np.repeat(folds.labels[folds.train], windows.shape[1], axis=0)
-    windows = windows.reshape(-1, *windows.shape[2:])
+    used = np.concatenate([folds.train, folds.select])
+    train, select = np.split(np.arange(len(used)), [len(folds.train)])
+    records = tuple(np.array(folds.diagnosed.record)[used].tolist())
+    own = read_windows(config.database.data_dir, records, encoder.contract, leads, apart)
+    truth = folds.labels[used]
+    labels = np.repeat(truth[train], own.shape[1], axis=0)
+    windows = own[train].reshape(-1, *own.shape[2:])
     keras.utils.set_random_seed(0)
     encoder.model.trainable = True
     model, training = Triplet(encoder.model, config.finetuning.projection, config.finetuning.margin), config.training
     size = min(config.loader.batch_size, len(windows))
     steps = len(windows) // size
     model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)
-    rng, rows = np.random.default_rng(0), []
+    rng, rows, best, since = np.random.default_rng(0), [], None, 0
     for epoch in range(training.epochs):
         order = rng.permutation(len(windows))[: steps * size]  # whole batches: a small one has few triplets
         loss = model.fit(
             windows[order].astype(np.float32), labels[order], batch_size=size, shuffle=False, verbose=0
         ).history["loss"][0]
-        rows.append({"probe": "triplet", "epoch": epoch + 1, "loss": float(loss)})
-        print(f"triplets: epoch {epoch + 1} of {training.epochs}, loss {loss:.4f}", flush=True)
+        x = components(embed_recordings(encoder.model, own, len(leads) if apart else 1), train)
+        score = roc_auc_score(truth[select], neighbour_probabilities(x[train], truth[train], x[select]))
+        rows.append({"probe": "triplet", "epoch": epoch + 1, "loss": float(loss), "selection_auroc": score})
+        shown = f"loss {loss:.4f}, neighbours on the selection fold {score:.4f}"
+        print(f"triplets: epoch {epoch + 1} of {training.epochs}, {shown}", flush=True)
+        since += 1
+        if best is None or score > best[0]:
+            best, since = (score, encoder.model.get_weights()), 0
+        if since >= config.finetuning.patience:
+            break
+    encoder.model.set_weights(best[1])
     return encoder.model, encoder.contract, rows
 
 
@@ -127,7 +143,8 @@ def embedded(config: Config, folds: Folds, run: RunFolder) -> Iterator[tuple[str
         if not (run.path / "encoder.keras").is_file():
             model, contract, rows = fit_triplet(config, folds)
             save_encoder(run.path, model, replace(contract, run=run.path.name))
-            run.save_part("triplet", **{k: np.array([row[k] for row in rows]) for k in ("epoch", "loss")})
+            columns = ("epoch", "loss", "selection_auroc")
+            run.save_part("triplet", **{k: np.array([row[k] for row in rows]) for k in columns})
         after = load_encoder(run.path)
         leads, apart = leads_of(after)
         windows = read_windows(config.database.data_dir, folds.diagnosed.record, after.contract, leads, apart)

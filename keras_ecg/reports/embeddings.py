@@ -75,7 +75,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         (
             "triplets",
             f"the encoder is trained on folds 1 to 8: recordings of the same superclasses are drawn together, others "
-            f"pushed {wanted.get('margin')} further off; a fixed number of epochs"
+            f"pushed {wanted.get('margin')} further off; the epoch is chosen by 20 neighbours on fold 9"
             if wanted.get("objective") == "triplet"
             else "",
         ),

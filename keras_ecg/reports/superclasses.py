@@ -72,6 +72,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ("learning", learning + BESIDE * bool(wanted.get("hybrid"))),
         ("training", "PTB-XL's folds 1 to 8"),
         ("selection", f"{selected}, by macro AUROC on fold 9"),
+        ("settings chosen by", text("; ".join(config.get("evaluation", {}).get("selected_on", ())))),
         ("scored once", "fold 10: whole patients, in no other fold"),
         ("test-record statistics", "none"),
         ("scored", ", ".join(f"{CLASS_NAMES[c]} ({c}) {count(counts[c])}" for c in SUPERCLASSES)),
