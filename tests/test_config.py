@@ -10,6 +10,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.models import model_config
 from keras_ecg.models.objectives import objective_config
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig
+from keras_ecg.models.triplet import TripletConfig
 
 CONFIGS = sorted((SAMPLE.parent / "configs").glob("*.yaml"))
 EXPERIMENTS = [path for path in CONFIGS if not path.name.startswith("search_")]
@@ -163,8 +164,9 @@ def test_merging_leaves_its_arguments():
 def test_every_experiment_that_ships_loads(path):
     config = load_config(path)
     assert config != Config() and config.title
-    if config.model.name == "recording_classifier":  # built on an encoder, not by name
-        from_dict(RecordingClassifierConfig, config.model.options)
+    on_encoders = {"recording_classifier": RecordingClassifierConfig, "triplet": TripletConfig}  # not built by name
+    if config.model.name in on_encoders:
+        from_dict(on_encoders[config.model.name], config.model.options)
     else:
         known = objective_config if path.name.startswith("pretrain") else model_config
         known(config.model.name, config.model.options)

@@ -4,7 +4,8 @@ import pytest
 from layer_checks import check_gradients
 
 from keras_ecg.models.encoders import build_encoder
-from keras_ecg.models.triplet import Triplet, pairs_of, triplet_loss
+from keras_ecg.models.objectives import build_objective
+from keras_ecg.models.triplet import Triplet, TripletConfig, build_triplet, pairs_of, triplet_loss
 
 
 def array(x) -> np.ndarray:
@@ -75,3 +76,36 @@ def test_training_parts_the_classes(tmp_path):
     np.testing.assert_array_equal(array(loaded(x)), embeddings)
     bare = Triplet(build_encoder("cnn", (64, 1), {"width": 16}), projection=0)
     assert bare(x).shape == (48, 16)
+
+
+def patches() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return build_objective("st_mem", (200, 3), {"width": 16, "depth": 1, "heads": 2, "patch_samples": 25}).encoder
+
+
+def test_tokens_of_single_leads_are_averaged_lead_by_lead():
+    encoder, x = patches(), np.random.default_rng(0).normal(size=(4, 200, 3)).astype(np.float32)
+    means = array(encoder(x)).reshape(4, 3, 8, 16).mean(2).reshape(4, 48)
+    expected = means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(array(Triplet(encoder, projection=0)(x)), expected, atol=1e-5)
+    assert Triplet(encoder, projection=5)(x).shape == (4, 5)
+
+
+def test_patches_are_left_out_while_training_alone():
+    encoder, x = patches(), np.random.default_rng(0).normal(size=(4, 200, 3)).astype(np.float32)
+    model = build_triplet(encoder, TripletConfig(patch_dropout=0.5), seed=0)
+    whole = array(Triplet(patches(), projection=0)(x))
+    np.testing.assert_allclose(array(model(x)), whole, atol=1e-5)
+    assert np.abs(array(model(x, training=True)) - whole).max() > 1e-3
+    before = [array(w) for w in encoder.weights]
+    model.compile(keras.optimizers.SGD(1.0))
+    model.fit(x, np.array([0, 0, 1, 1]), batch_size=4, verbose=0)
+    assert max(np.abs(array(w) - b).max() for w, b in zip(encoder.weights, before, strict=True)) > 1e-4
+    with pytest.raises(ValueError, match="no patches to leave out"):
+        build_triplet(build_encoder("cnn", (64, 1), {"width": 16}), TripletConfig(patch_dropout=0.5))
+
+
+def test_frozen_stages_stay():
+    assert build_triplet(patches(), TripletConfig(frozen_stages=-1)).trainable_weights == []
+    all_of_it = len(build_triplet(patches(), TripletConfig()).trainable_weights)
+    assert 0 < len(build_triplet(patches(), TripletConfig(frozen_stages=1)).trainable_weights) < all_of_it

@@ -11,15 +11,16 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
-from keras_ecg.config import Config
+from keras_ecg.config import Config, from_dict
 from keras_ecg.contract import Contract
 from keras_ecg.databases import ptbxl
 from keras_ecg.encoders import load_encoder, save_encoder
+from keras_ecg.errors import InputError
 from keras_ecg.evaluation.embeddings import neighbour_probabilities
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
 from keras_ecg.experiments.superclasses import embed_recordings, feature_sets, fit_linear, leads_of, raw_features
 from keras_ecg.models.recording_classifier import build_attentive_probe
-from keras_ecg.models.triplet import Triplet
+from keras_ecg.models.triplet import TripletConfig, build_triplet
 from keras_ecg.probing import standardized, token_windows
 from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings
 from keras_ecg.runs import RunFolder
@@ -100,8 +101,12 @@ def fit_triplet(config: Config, folds: Folds) -> tuple[keras.Model, Contract, li
     """The configured encoder after triplets of the training folds' recordings, its contract, and its history.
 
     It keeps the epoch after which neighbours know most of the selection fold.
+
+    Raises:
+        InputError: an unknown knob, or one that does not fit the encoder.
     """
-    encoder = load_encoder(config.model.options["weights"])
+    knobs = from_dict(TripletConfig, config.model.options, "model.options")
+    encoder = load_encoder(knobs.weights)
     leads, apart = leads_of(encoder)
     used = np.concatenate([folds.train, folds.select])
     train, select = np.split(np.arange(len(used)), [len(folds.train)])
@@ -111,8 +116,11 @@ def fit_triplet(config: Config, folds: Folds) -> tuple[keras.Model, Contract, li
     labels = np.repeat(truth[train], own.shape[1], axis=0)
     windows = own[train].reshape(-1, *own.shape[2:])
     keras.utils.set_random_seed(0)
-    encoder.model.trainable = True
-    model, training = Triplet(encoder.model, config.finetuning.projection, config.finetuning.margin), config.training
+    try:
+        model = build_triplet(encoder.model, knobs, config.finetuning.projection, config.finetuning.margin, seed=0)
+    except ValueError as error:
+        raise InputError("model.options", str(error), "knobs that fit the encoder", "correct them") from error
+    training = config.training
     size = min(config.loader.batch_size, len(windows))
     steps = len(windows) // size
     model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)

@@ -10,10 +10,26 @@ that every pair has a part in the loss. A window may have several diagnoses: pos
 share none, and windows that share some are neither.
 """
 
+from dataclasses import dataclass
+
 import keras
 from keras import layers, ops
 
+from keras_ecg.layers.pooling import RowMeans
+from keras_ecg.models.fewer_leads import token_rows
+from keras_ecg.models.fewer_patches import with_patch_dropout
+from keras_ecg.models.window_classifier import freeze
+
 FAR = 1e9
+
+
+@dataclass(frozen=True)
+class TripletConfig:
+    """Knobs of an encoder under triplets."""
+
+    weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder
+    frozen_stages: int = 0  # from the input on; -1 freezes the encoder
+    patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
 
 
 def pairs_of(labels):
@@ -61,24 +77,27 @@ def triplet_loss(embeddings, labels, margin: float = 0.2):
 class Triplet(keras.Model):
     """A pretrained encoder under the triplet loss: signals (B, T, L) to embeddings (B, K) of length one.
 
-    It is fitted to signals and labels, as `pairs_of` wants them.
+    It is fitted to signals and labels, as `pairs_of` wants them. What is drawn together is the mean token; of an
+    encoder of single leads' tokens the mean of each lead, side by side.
 
     Args:
         encoder: (B, T, L) to (B, N, D).
-        projection: K, of a linear layer on the mean token; 0 for none, K = D.
+        projection: K, of a linear layer on the means; 0 for none, K = D times the leads that have tokens of their own.
         margin: that negatives are to be further off.
     """
 
     def __init__(self, encoder: keras.Model, projection: int = 128, margin: float = 0.2, **kwargs):
         super().__init__(**kwargs)
         self.encoder, self.projection, self.margin = encoder, projection, margin
+        rows = token_rows(encoder)
+        self.means = RowMeans(rows, name="means", dtype="float32")
         self.project = layers.Dense(projection, use_bias=False, name="project", dtype="float32") if projection else None
         if self.project:
-            self.project.build((None, encoder.output_shape[-1]))
+            self.project.build((None, rows * encoder.output_shape[-1]))
         self.built = True
 
     def call(self, signals, training=None):
-        x = ops.mean(ops.cast(self.encoder(signals, training=training), "float32"), 1)  # (B, D)
+        x = self.means(ops.cast(self.encoder(signals, training=training), "float32"))
         return ops.normalize(self.project(x) if self.project else x, axis=-1)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -95,3 +114,25 @@ class Triplet(keras.Model):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+
+
+def build_triplet(
+    encoder: keras.Model, config: TripletConfig, projection: int = 0, margin: float = 0.2, seed: int | None = None
+) -> Triplet:
+    """A pretrained encoder, whose weights will change, under the triplet loss.
+
+    Args:
+        encoder: (B, T, L) to (B, N, D).
+        config: what of it learns, and on which patches.
+        projection: as `Triplet` has it.
+        margin: likewise.
+        seed: of the patches that are left out.
+
+    Raises:
+        ValueError: too many frozen stages, or no patches to leave out.
+    """
+    encoder.trainable = True
+    freeze(encoder, config.frozen_stages)
+    if config.patch_dropout:
+        encoder = with_patch_dropout(encoder, config.patch_dropout, seed)
+    return Triplet(encoder, projection, margin)
