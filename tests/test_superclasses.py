@@ -224,7 +224,7 @@ def studied(database, weights, tmp_path, objective, **sections) -> Config:
 
 
 def test_embeddings_of_an_encoder_and_its_controls(database, weights, tmp_path, capsys):
-    run = run_embed(studied(database, weights, tmp_path, "embed"))
+    run = run_embed(studied(database, weights, tmp_path, "embed", evaluation={"selected_on": ["fold 9", "a < b"]}))
     metrics = read_json(run.path / "metrics.json")
     assert metrics["kind"] == "embedded" and set(metrics["controls"]) == {"untrained", "raw", "lead_ii"}
     stored = read_npz(run.path / "predictions.npz")
@@ -236,7 +236,7 @@ def test_embeddings_of_an_encoder_and_its_controls(database, weights, tmp_path, 
     assert verify_run(run.path)[1] == []
     assert "macro AUROC linear" in capsys.readouterr().out
     page = (run.path / "report.html").read_text(encoding="utf-8")
-    assert "Davies-Bouldin" in page and "20 neighbours" in page
+    assert "Davies-Bouldin" in page and "20 neighbours" in page and "fold 9; a &lt; b" in page
 
 
 @pytest.mark.slow

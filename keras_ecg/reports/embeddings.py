@@ -22,7 +22,7 @@ from keras_ecg.reports.page import (
     table,
     text,
 )
-from keras_ecg.reports.superclasses import CLASS_NAMES
+from keras_ecg.reports.superclasses import CLASS_NAMES, chosen_by
 
 TITLES = {
     "linear_auroc": "linear probe",
@@ -81,6 +81,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ),
         ("probes", "of the frozen encoder, on PTB-XL's folds 1 to 8; fold 9 chooses regularization and epoch"),
         ("neighbours, clusters, separation", "of the first 64 principal components, scaled on folds 1 to 8"),
+        ("settings chosen by", chosen_by(config)),
         ("scored once", "fold 10: whole patients, in no other fold"),
         ("scored", ", ".join(f"{CLASS_NAMES[c]} ({c}) {count(counts[c])}" for c in SUPERCLASSES)),
         ("clustered and parted", f"{count(model['classes']['recordings'])} of them, with one superclass alone"),

@@ -60,6 +60,11 @@ def subtitle(metrics: dict) -> list[str]:
     return [f"{count(model['recordings'])} recordings of {count(model['subjects'])} patients scored"]
 
 
+def chosen_by(config: dict) -> str:
+    """What the configuration says that it was chosen on, as HTML."""
+    return text("; ".join(config.get("evaluation", {}).get("selected_on", ())))
+
+
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
     """Who trains, who selects, who is scored."""
     wanted = config.get("finetuning", {})
@@ -72,7 +77,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ("learning", learning + BESIDE * bool(wanted.get("hybrid"))),
         ("training", "PTB-XL's folds 1 to 8"),
         ("selection", f"{selected}, by macro AUROC on fold 9"),
-        ("settings chosen by", text("; ".join(config.get("evaluation", {}).get("selected_on", ())))),
+        ("settings chosen by", chosen_by(config)),
         ("scored once", "fold 10: whole patients, in no other fold"),
         ("test-record statistics", "none"),
         ("scored", ", ".join(f"{CLASS_NAMES[c]} ({c}) {count(counts[c])}" for c in SUPERCLASSES)),
