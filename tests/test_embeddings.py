@@ -148,7 +148,7 @@ def test_a_gain_is_one_where_its_interval_says_so(tmp_path):
     alarms = evaluate_run(run_of(spoilt, before=features(1.0)), bootstrap=50)["alarms"]
     assert len(alarms) == 2 and "neighbours" in alarms[0] and "Davies-Bouldin" in alarms[1]
     (tmp_path / "config.yaml").write_text("title: x\n")
-    page = "".join(sections(tmp_path, metrics, {}, {}))
+    page = "".join(sections(tmp_path, metrics, {}, {}, {}))
     assert page.count("<svg") == 3 and "Calinski-Harabasz" in page
     for name in ("model.neighbours_auroc.low", "model.classes.ari.mean", "model.patients.silhouette.mean"):
         assert explain(name)

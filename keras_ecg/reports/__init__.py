@@ -51,15 +51,16 @@ STUDIES = {
 }
 
 
-def read_history(path: Path) -> dict[str, np.ndarray]:
+def read_history(path: Path, probe: str = "") -> dict[str, np.ndarray]:
     """Columns of history.csv as numbers, NaN where a cell is empty or text; none without the file.
 
-    Where controls were trained as well, the rows are the model's.
+    Where controls were trained as well, the rows are the model's; where several things were, those of `probe`.
     """
     if not path.is_file():
         return {}
     with open(path, newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row.get("predictor", "model") == "model"]
+        rows = [row for row in rows if not probe or row.get("probe") == probe]
 
     def parsed(cell: str) -> float:
         try:
@@ -90,7 +91,9 @@ def write_report(folder: Path | str) -> Path:
     elif kind == "few_labels":
         size, sections = few_labels.subtitle(metrics), few_labels.sections(folder, metrics, config, environment)
     elif kind == "embedded":
-        size, sections = embeddings.subtitle(metrics), embeddings.sections(folder, metrics, config, environment)
+        history = read_history(folder / "history.csv", "triplet")
+        size = embeddings.subtitle(metrics)
+        sections = embeddings.sections(folder, metrics, config, environment, history)
     elif kind == "superclasses":
         size = superclasses.subtitle(metrics)
         sections = superclasses.sections(folder, metrics, config, environment, history)

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.evaluation.embeddings import PROBES, load_embeddings
 from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import explain, title_of
 from keras_ecg.predictions import control_files, file_name
 from keras_ecg.reports import charts
-from keras_ecg.reports.details import environment_section
+from keras_ecg.reports.details import environment_section, training
 from keras_ecg.reports.page import (
     alarms,
     card_row,
@@ -49,8 +51,8 @@ def tip(name: str, title: str) -> str:
     return f'<span title="{text(explain(name))}">{title}</span>'
 
 
-def sections(folder: Path, metrics: dict, config: dict, environment: dict) -> list[str]:
-    """The page's sections, in order."""
+def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict[str, np.ndarray]) -> list[str]:
+    """The page's sections, in order; the history is that of triplets."""
     names = [m for probe in PROBES if (m := f"{probe}_auroc") in metrics["model"]]
     cards = [
         figure_card(tip(m, TITLES[m]), metrics["model"][m], [c[m] for c in metrics["controls"].values() if m in c])
@@ -62,6 +64,7 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict) -> li
         protocol(metrics, config, environment),
         comparison(metrics, Path(str(environment.get("weights", "model"))).name),
         pictures(folder),
+        training(history, ("loss", "selection_auroc")),
         environment_section(environment, (folder / "config.yaml").read_text(encoding="utf-8"), folder.name),
     ]
 
