@@ -124,7 +124,7 @@ def fit_triplet(config: Config, folds: Folds) -> tuple[keras.Model, Contract, li
     size = min(config.loader.batch_size, len(windows))
     steps = len(windows) // size
     model.compile(adamw(training, steps * training.epochs), jit_compile=training.jit_compile)
-    rng, rows, best, since = np.random.default_rng(0), [], None, 0
+    rng, rows = np.random.default_rng(0), []
     for epoch in range(training.epochs):
         order = rng.permutation(len(windows))[: steps * size]  # whole batches: a small one has few triplets
         loss = model.fit(
@@ -135,12 +135,12 @@ def fit_triplet(config: Config, folds: Folds) -> tuple[keras.Model, Contract, li
         rows.append({"probe": "triplet", "epoch": epoch + 1, "loss": float(loss), "selection_auroc": score})
         shown = f"loss {loss:.4f}, neighbours on the selection fold {score:.4f}"
         print(f"triplets: epoch {epoch + 1} of {training.epochs}, {shown}", flush=True)
-        since += 1
-        if best is None or score > best[0]:
-            best, since = (score, encoder.model.get_weights()), 0
-        if since >= config.finetuning.patience:
+        best = int(np.argmax([row["selection_auroc"] for row in rows]))
+        if best == epoch:
+            weights = encoder.model.get_weights()
+        if epoch - best >= config.finetuning.patience:
             break
-    encoder.model.set_weights(best[1])
+    encoder.model.set_weights(weights)
     return encoder.model, encoder.contract, rows
 
 

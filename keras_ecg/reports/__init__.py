@@ -59,8 +59,11 @@ def read_history(path: Path, probe: str = "") -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
     with open(path, newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("predictor", "model") == "model"]
-        rows = [row for row in rows if not probe or row.get("probe") == probe]
+        rows = [
+            row
+            for row in csv.DictReader(stream)
+            if row.get("predictor", "model") == "model" and probe in ("", row.get("probe"))
+        ]
 
     def parsed(cell: str) -> float:
         try:
@@ -81,8 +84,8 @@ def write_report(folder: Path | str) -> Path:
     if not (folder / "metrics.json").is_file():
         raise InputError(folder, "no metrics.json", "a run whose evaluation is done", "rerun its command: it resumes")
     metrics, environment = read_json(folder / "metrics.json"), read_json(folder / "environment.json")
-    config, history = read_yaml(folder / "config.yaml"), read_history(folder / "history.csv")
-    kind = metrics.get("kind")
+    config, kind = read_yaml(folder / "config.yaml"), metrics.get("kind")
+    history = read_history(folder / "history.csv", "triplet" if kind == "embedded" else "")
     if kind in REFERENCES:
         size = pretraining.subtitle(metrics)
         sections = pretraining.sections(folder, metrics, config, environment, history)
@@ -91,7 +94,6 @@ def write_report(folder: Path | str) -> Path:
     elif kind == "few_labels":
         size, sections = few_labels.subtitle(metrics), few_labels.sections(folder, metrics, config, environment)
     elif kind == "embedded":
-        history = read_history(folder / "history.csv", "triplet")
         size = embeddings.subtitle(metrics)
         sections = embeddings.sections(folder, metrics, config, environment, history)
     elif kind == "superclasses":
