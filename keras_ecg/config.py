@@ -233,7 +233,7 @@ class Finetuning:
     scratch_labels: tuple[int, ...] = ()  # of the control from scratch, each of whose draws is a training; empty: all
     against: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
     replicas: tuple[str, ...] = ()  # the same pretraining from other seeds: further seeds of that probe
-    projection: int = 0  # of `triplet`: a linear layer on the mean token, thrown away afterwards; 0: none
+    projection: int = 0  # of `triplet`: width of a linear layer on the mean tokens, which is compared; 0: none
     margin: float = 0.2  # of `triplet`
     hybrid: bool = False  # intervals and amplitudes beside the waveform, for `finetune` of `superclasses`
     test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate

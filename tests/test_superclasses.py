@@ -20,8 +20,9 @@ from keras_ecg.encoders import load_encoder, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.embeddings import neighbour_probabilities
+from keras_ecg.experiments.compared import components
 from keras_ecg.experiments.diagnoses import read_folds, read_windows
-from keras_ecg.experiments.embed import components, run_embed
+from keras_ecg.experiments.embed import run_embed
 from keras_ecg.experiments.finetune import study_of
 from keras_ecg.experiments.finetune_superclasses import (
     labelled,
@@ -30,6 +31,7 @@ from keras_ecg.experiments.finetune_superclasses import (
 )
 from keras_ecg.experiments.pretrain import test_subjects as forbidden_subjects
 from keras_ecg.experiments.superclasses import embed_recordings, run_superclasses
+from keras_ecg.experiments.triplet import beside
 from keras_ecg.files import read_json
 from keras_ecg.metrics import resampled_auroc
 from keras_ecg.models.loading import load_model
@@ -241,24 +243,56 @@ def test_embeddings_of_an_encoder_and_its_controls(database, weights, tmp_path, 
 
 
 @pytest.mark.slow
-def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp_path):
-    run = run_embed(studied(database, weights, tmp_path, "triplet"))
+@pytest.mark.parametrize("size", [0, 6])
+def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp_path, size):
+    knobs = {"options": {"projection_epochs": 2}}
+    wanted = {"projection": size, "patience": 9}
+    run = run_embed(studied(database, weights, tmp_path, "triplet", model=knobs, finetuning=wanted))
     metrics = read_json(run.path / "metrics.json")
-    assert "before" in metrics["controls"] and "before" in metrics["differences"]
+    assert set(metrics["controls"]) == {"untrained", "raw", "lead_ii", "before", *(["whitened"] if size else [])}
+    assert "before" in metrics["differences"]
     after, before = load_encoder(run.path), load_encoder(weights / "twelve")
     changes = [np.abs(a - b).max() for a, b in zip(after.model.get_weights(), before.model.get_weights(), strict=True)]
-    assert max(changes) > 1e-3 and after.contract.run == run.path.name
+    assert after.contract.run == run.path.name
     with open(run.path / "history.csv", newline="") as stream:
-        scores = [float(row["selection_auroc"]) for row in csv.DictReader(stream) if row["probe"] == "triplet"]
-    assert len(scores) == 3
+        rows = [row for row in csv.DictReader(stream) if row["probe"] == "triplet"]
+    scores = [float(row["selection_auroc"]) for row in rows]
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3] if size else [1, 2, 3]
+    assert (max(changes) > 1e-3) == (size == 0 or np.argmax(scores) > 0)  # epoch 0 has the encoder as it was
     folds = read_folds(str(database))
     windows = read_windows(str(database), folds.diagnosed.record, after.contract, ptbxl.LEADS, apart=True)
-    x = components(embed_recordings(after.model, windows, 12), folds.train)
-    known, asked = (folds.labels[rows] for rows in (folds.train, folds.select))
+    x = embed_recordings(after.model, windows, 12)
+    stored = read_npz(run.path / "predictions.npz")["embeddings"].astype("f4")
+    if size:
+        x = load_model(run.path / "projection.keras").predict(x, verbose=0)
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        np.testing.assert_allclose(stored @ stored.T, x[folds.test] @ x[folds.test].T, atol=1e-2)
+    else:
+        x = components(x, folds.train)
+        np.testing.assert_allclose(stored, x[folds.test], atol=1e-2)
+    known, asked = (folds.labels[part] for part in (folds.train, folds.select))
     kept = roc_auc_score(asked, neighbour_probabilities(x[folds.train], known, x[folds.select]))
     assert kept == pytest.approx(max(scores))
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "by 20 neighbours on fold 9" in page and 'id="training"' in page and "selection auroc" in page
+    assert ("after a projection of its means" in page) == bool(size)
+
+
+@pytest.mark.slow
+def test_a_frozen_encoder_leaves_triplets_to_the_projection(database, weights, tmp_path):
+    knobs = {"options": {"projection_epochs": 3, "frozen_stages": -1}}
+    run = run_embed(studied(database, weights, tmp_path, "triplet", model=knobs, finetuning={"projection": 6}))
+    after, before = load_encoder(run.path), load_encoder(weights / "twelve")
+    for a, b in zip(after.model.get_weights(), before.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with open(run.path / "history.csv", newline="") as stream:
+        assert [row["epoch"] for row in csv.DictReader(stream) if row["probe"] == "triplet"] == ["0"]
+
+
+def test_windows_of_single_leads_beside_each_other():
+    signals = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)  # recordings, windows, samples, leads
+    apart = signals.transpose(0, 3, 1, 2).reshape(2, 15, 4, 1)
+    np.testing.assert_array_equal(beside(apart, 5), signals)
 
 
 @pytest.mark.slow

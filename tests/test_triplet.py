@@ -2,10 +2,21 @@ import keras
 import numpy as np
 import pytest
 from layer_checks import check_gradients
+from sklearn.decomposition import PCA
+from sklearn.metrics import silhouette_score
+from sklearn.preprocessing import StandardScaler
 
+from keras_ecg.layers.pooling import RowMeans
 from keras_ecg.models.encoders import build_encoder
 from keras_ecg.models.objectives import build_objective
-from keras_ecg.models.triplet import Triplet, TripletConfig, build_triplet, pairs_of, triplet_loss
+from keras_ecg.models.triplet import (
+    Triplet,
+    TripletConfig,
+    build_projection,
+    build_triplet,
+    pairs_of,
+    triplet_loss,
+)
 
 
 def array(x) -> np.ndarray:
@@ -42,8 +53,10 @@ def test_the_loss_is_the_references(margin):
 def test_several_diagnoses():
     labels = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
     positive, negative = (array(v) for v in pairs_of(labels))
-    assert np.argwhere(positive).tolist() == [[0, 1], [1, 0], [4, 5], [5, 4]]
-    assert np.argwhere(np.triu(negative)).tolist() == [[0, 3], [1, 3], [2, 3]]
+    assert np.argwhere(np.triu(positive)).tolist() == [[0, 1], [0, 2], [1, 2]]  # who share one
+    assert np.argwhere(np.triu(negative)).tolist() == [[0, 3], [1, 3], [2, 3]]  # who share none, and have some
+    np.testing.assert_array_equal(positive, positive.T)
+    np.testing.assert_array_equal(negative, negative.T)
     z = normal(6, 4)
     np.testing.assert_allclose(array(triplet_loss(z, labels)), reference(z, positive, negative, 0.2), rtol=1e-4)
     kinds = np.array([2, 0, 2, 1])
@@ -58,13 +71,17 @@ def test_losses_that_are_zero():
     assert float(triplet_loss(normal(6, 4), np.zeros(6, int))) == 0  # no negatives
 
 
+def means_of(encoder: keras.Model, rows: int = 1) -> keras.Model:
+    return keras.Model(encoder.input, RowMeans(rows)(encoder.output))
+
+
 def test_training_parts_the_classes(tmp_path):
     keras.utils.set_random_seed(0)
     rng, time = np.random.default_rng(0), np.arange(64) / 64
     labels = np.repeat(np.arange(3), 16)
     angle = 2 * np.pi * ((2 + 3 * labels[:, None]) * time + rng.uniform(size=(48, 1)))
     x = (np.sin(angle) + 0.3 * rng.normal(size=angle.shape)).astype(np.float32)[..., None]
-    model = Triplet(build_encoder("cnn", (64, 1), {"width": 16, "dropout": 0.0}), projection=8)
+    model = Triplet(means_of(build_encoder("cnn", (64, 1), {"width": 16, "dropout": 0.0})))
     check_gradients(model, lambda: triplet_loss(model(x, training=True), labels, 1.0))
     model.compile(keras.optimizers.Adam(5e-3))
     history = model.fit(x, labels, batch_size=48, epochs=25, verbose=0).history["loss"]
@@ -74,8 +91,32 @@ def test_training_parts_the_classes(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(array(loaded(x)), embeddings)
-    bare = Triplet(build_encoder("cnn", (64, 1), {"width": 16}), projection=0)
-    assert bare(x).shape == (48, 16)
+
+
+def test_a_projection_begins_as_principal_components(tmp_path):
+    means = normal(30, 6) * np.array([1, 2, 3, 4, 5, 6]) @ normal(6, 6, seed=1) + 3
+    scaled = StandardScaler().fit_transform(means)
+    expected = PCA(4).fit_transform(scaled)
+    projection = build_projection(means, 4, dropout=0.5, seed=0)
+    found = array(projection(means))
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
+    assert np.abs(array(projection(means, training=True)) - found).max() > 0.1
+    assert build_projection(means[:3], 4, dropout=0.0)(means).shape == (30, 3)
+    projection.save(tmp_path / "projection.keras")
+    np.testing.assert_array_equal(array(keras.saving.load_model(tmp_path / "projection.keras")(means)), found)
+
+
+def test_a_projection_finds_what_lies_in_small_directions():
+    keras.utils.set_random_seed(0)
+    labels, loud = np.repeat([0, 1], 64), np.random.default_rng(0).normal(size=(128, 1))
+    means = normal(128, 12) * 0.3 + 3 * loud
+    means[:, 0] += labels
+    projection = build_projection(means, 4, dropout=0.0)
+    model = Triplet(projection)
+    before = silhouette_score(array(model(means)), labels)
+    model.compile(keras.optimizers.Adam(1e-2))
+    model.fit(means, labels, batch_size=64, epochs=30, verbose=0)
+    assert silhouette_score(array(model(means)), labels) > before + 0.3
 
 
 def patches() -> keras.Model:
@@ -84,17 +125,27 @@ def patches() -> keras.Model:
 
 
 def test_tokens_of_single_leads_are_averaged_lead_by_lead():
-    encoder, x = patches(), np.random.default_rng(0).normal(size=(4, 200, 3)).astype(np.float32)
+    encoder, x = patches(), normal(4, 200, 3)
     means = array(encoder(x)).reshape(4, 3, 8, 16).mean(2).reshape(4, 48)
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
-    np.testing.assert_allclose(array(Triplet(encoder, projection=0)(x)), expected, atol=1e-5)
-    assert Triplet(encoder, projection=5)(x).shape == (4, 5)
+    np.testing.assert_allclose(array(build_triplet(encoder, 3, TripletConfig())(x)), expected, atol=1e-5)
+    projection = build_projection(normal(9, 48), 5, dropout=0.5)
+    found = array(build_triplet(encoder, 3, TripletConfig(), projection)(x))
+    z = array(projection(means))
+    np.testing.assert_allclose(found, z / np.linalg.norm(z, axis=1, keepdims=True), atol=1e-4)
+
+
+def test_an_encoder_of_one_lead_sees_each_lead():
+    encoder, x = build_encoder("cnn", (64, 1), {"width": 16}), normal(4, 64, 3)
+    means = np.concatenate([array(encoder(x[..., k : k + 1])).mean(1) for k in range(3)], 1)
+    found = array(build_triplet(encoder, 3, TripletConfig())(x))
+    np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_patches_are_left_out_while_training_alone():
-    encoder, x = patches(), np.random.default_rng(0).normal(size=(4, 200, 3)).astype(np.float32)
-    model = build_triplet(encoder, TripletConfig(patch_dropout=0.5), seed=0)
-    whole = array(Triplet(patches(), projection=0)(x))
+    encoder, x = patches(), normal(4, 200, 3)
+    model = build_triplet(encoder, 3, TripletConfig(patch_dropout=0.5), seed=0)
+    whole = array(build_triplet(patches(), 3, TripletConfig())(x))
     np.testing.assert_allclose(array(model(x)), whole, atol=1e-5)
     assert np.abs(array(model(x, training=True)) - whole).max() > 1e-3
     before = [array(w) for w in encoder.weights]
@@ -102,10 +153,10 @@ def test_patches_are_left_out_while_training_alone():
     model.fit(x, np.array([0, 0, 1, 1]), batch_size=4, verbose=0)
     assert max(np.abs(array(w) - b).max() for w, b in zip(encoder.weights, before, strict=True)) > 1e-4
     with pytest.raises(ValueError, match="no patches to leave out"):
-        build_triplet(build_encoder("cnn", (64, 1), {"width": 16}), TripletConfig(patch_dropout=0.5))
+        build_triplet(build_encoder("cnn", (64, 1), {"width": 16}), 1, TripletConfig(patch_dropout=0.5))
 
 
 def test_frozen_stages_stay():
-    assert build_triplet(patches(), TripletConfig(frozen_stages=-1)).trainable_weights == []
-    all_of_it = len(build_triplet(patches(), TripletConfig()).trainable_weights)
-    assert 0 < len(build_triplet(patches(), TripletConfig(frozen_stages=1)).trainable_weights) < all_of_it
+    assert build_triplet(patches(), 3, TripletConfig(frozen_stages=-1)).trainable_weights == []
+    all_of_it = len(build_triplet(patches(), 3, TripletConfig()).trainable_weights)
+    assert 0 < len(build_triplet(patches(), 3, TripletConfig(frozen_stages=1)).trainable_weights) < all_of_it

@@ -1,23 +1,27 @@
-"""Triplets: windows of one diagnosis are drawn together, until those of another are further off by a margin.
+"""Triplets: windows that share a diagnosis are drawn together, until those of others are further off by a margin.
 
 Schroff F, Kalenichenko D, Philbin J, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
-https://arxiv.org/abs/1503.03832: semi-hard negatives, which are further off than the positive, but the nearest such.
+https://arxiv.org/abs/1503.03832: semi-hard negatives, which are further off than the positive, but the nearest such; a
+linear layer makes the embedding. It is trained alone first, and the encoder with it then: Kumar A et al., Fine-Tuning
+can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022, https://arxiv.org/abs/2202.10054.
 
-Shapes: B windows of a batch, T samples, L leads, N tokens, D width, K width of the embeddings, C classes.
+Shapes: B windows of a batch, T samples, L leads, N tokens, D width, R rows of tokens, K width of the embeddings, C
+classes.
 
 Departures from the paper: where an anchor has no negative beyond its positive, the furthest one takes its place, so
-that every pair has a part in the loss. A window may have several diagnoses: positives have the same ones, negatives
-share none, and windows that share some are neither.
+that every pair has a part in the loss. A window may have several diagnoses: positives share one, negatives none.
 """
 
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import layers, ops
+from sklearn.decomposition import PCA
 
 from keras_ecg.layers.pooling import RowMeans
-from keras_ecg.models.fewer_leads import token_rows
 from keras_ecg.models.fewer_patches import with_patch_dropout
+from keras_ecg.models.recording_classifier import tokens_of
 from keras_ecg.models.window_classifier import freeze
 
 FAR = 1e9
@@ -28,26 +32,28 @@ class TripletConfig:
     """Knobs of an encoder under triplets."""
 
     weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder
-    frozen_stages: int = 0  # from the input on; -1 freezes the encoder
+    frozen_stages: int = 0  # from the input on; -1 freezes the encoder: the projection learns alone, in a minute
     patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
+    projection_dropout: float = 0.7  # of the mean tokens, before the projection
+    projection_epochs: int = 60  # of the projection alone
+    projection_learning_rate: float = 1e-3  # then
 
 
 def pairs_of(labels):
     """Which windows of a batch are positives and negatives of each other: two (B, B) bool.
 
     Args:
-        labels: classes (B,) int, or (B, C) that are one where a window has the class. A window without any has no
-            negatives, for nothing says what it is not.
+        labels: classes (B,) int, or (B, C) that are one where a window has the class. A window without any has neither
+            positives nor negatives, for nothing says what it is or is not.
     """
     others = ops.logical_not(ops.eye(ops.shape(labels)[0], dtype="bool"))
     if len(labels.shape) == 1:
         same = ops.equal(labels[:, None], labels[None])
         return ops.logical_and(same, others), ops.logical_not(same)
     labels = ops.cast(labels, "float32")
-    shared, sizes = ops.matmul(labels, ops.transpose(labels)), ops.sum(labels, 1)
-    same = ops.logical_and(ops.equal(shared, sizes[:, None]), ops.equal(shared, sizes[None]))
-    apart = ops.logical_and(ops.equal(shared, 0), ops.logical_and(sizes[:, None] > 0, sizes[None] > 0))
-    return ops.logical_and(same, others), apart
+    shared, known = ops.matmul(labels, ops.transpose(labels)) > 0, ops.sum(labels, 1) > 0
+    apart = ops.logical_and(ops.logical_not(shared), ops.logical_and(known[:, None], known[None]))
+    return ops.logical_and(shared, others), apart
 
 
 def triplet_loss(embeddings, labels, margin: float = 0.2):
@@ -75,57 +81,76 @@ def triplet_loss(embeddings, labels, margin: float = 0.2):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Triplet(keras.Model):
-    """A pretrained encoder under the triplet loss: signals (B, T, L) to embeddings (B, K) of length one.
+    """A model under the triplet loss, whose outputs it scales to a length of one: (B, ...) to (B, K).
 
-    It is fitted to signals and labels, as `pairs_of` wants them. What is drawn together is the mean token; of an
-    encoder of single leads' tokens the mean of each lead, side by side.
+    It is fitted to inputs and labels, as `pairs_of` wants them.
 
     Args:
-        encoder: (B, T, L) to (B, N, D).
-        projection: K, of a linear layer on the means; 0 for none, K = D times the leads that have tokens of their own.
+        body: (B, ...) to (B, K).
         margin: that negatives are to be further off.
     """
 
-    def __init__(self, encoder: keras.Model, projection: int = 128, margin: float = 0.2, **kwargs):
+    def __init__(self, body: keras.Model, margin: float = 0.2, **kwargs):
         super().__init__(**kwargs)
-        self.encoder, self.projection, self.margin = encoder, projection, margin
-        rows = token_rows(encoder)
-        self.means = RowMeans(rows, name="means", dtype="float32")
-        self.project = layers.Dense(projection, use_bias=False, name="project", dtype="float32") if projection else None
-        if self.project:
-            self.project.build((None, rows * encoder.output_shape[-1]))
+        self.body, self.margin = body, margin
         self.built = True
 
-    def call(self, signals, training=None):
-        x = self.means(ops.cast(self.encoder(signals, training=training), "float32"))
-        return ops.normalize(self.project(x) if self.project else x, axis=-1)
+    def call(self, inputs, training=None):
+        return ops.normalize(ops.cast(self.body(inputs, training=training), "float32"), axis=-1)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return triplet_loss(y_pred, y, self.margin)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "projection": self.projection,
-            "margin": self.margin,
-        }
+        body = keras.saving.serialize_keras_object(self.body)
+        return {**super().get_config(), "body": body, "margin": self.margin}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+        return cls(**{**config, "body": keras.saving.deserialize_keras_object(config["body"])})
+
+
+def build_projection(means: np.ndarray, size: int, dropout: float, seed: int | None = None) -> keras.Model:
+    """A linear layer on standardized mean tokens: (B, R D) to (B, K). It begins as their principal components.
+
+    Args:
+        means: (n, R D) of training, which set the scale and the start.
+        size: K, but no more than there are.
+        dropout: of the means, while training.
+        seed: of the dropout.
+    """
+    means = means.astype(np.float32)
+    standard = layers.Normalization(name="standard", dtype="float32")
+    standard.adapt(means)
+    scaled = (means - means.mean(0)) / np.maximum(means.std(0), 1e-6)
+    found = PCA(min(size, *means.shape), svd_solver="full").fit(scaled).components_
+    inputs = keras.Input(means.shape[1:], name="means")
+    x = layers.Dropout(dropout, seed=seed, name="drop")(standard(inputs))
+    project = layers.Dense(len(found), use_bias=False, name="project", dtype="float32")
+    model = keras.Model(inputs, project(x), name="projection")
+    project.set_weights([found.T])
+    return model
 
 
 def build_triplet(
-    encoder: keras.Model, config: TripletConfig, projection: int = 0, margin: float = 0.2, seed: int | None = None
+    encoder: keras.Model,
+    leads: int,
+    config: TripletConfig,
+    projection: keras.Model | None = None,
+    margin: float = 0.2,
+    seed: int | None = None,
 ) -> Triplet:
-    """A pretrained encoder, whose weights will change, under the triplet loss.
+    """A pretrained encoder, whose weights will change, under the triplet loss: signals (B, T, L) to (B, K).
+
+    What is drawn together is the projection of the mean token; of an encoder of single leads' tokens, or of one lead,
+    that of the means of each lead, side by side.
 
     Args:
-        encoder: (B, T, L) to (B, N, D).
+        encoder: (B, T, L) or (B, T, 1) to (B, N, D).
+        leads: L.
         config: what of it learns, and on which patches.
-        projection: as `Triplet` has it.
-        margin: likewise.
+        projection: of the means; None: K is their own width.
+        margin: that negatives are to be further off.
         seed: of the patches that are left out.
 
     Raises:
@@ -135,4 +160,7 @@ def build_triplet(
     freeze(encoder, config.frozen_stages)
     if config.patch_dropout:
         encoder = with_patch_dropout(encoder, config.patch_dropout, seed)
-    return Triplet(encoder, projection, margin)
+    signals = keras.Input((encoder.input_shape[1], leads), name="signals")
+    tokens, rows = tokens_of(encoder, signals)
+    means = RowMeans(rows, name="means", dtype="float32")(tokens)
+    return Triplet(keras.Model(signals, projection(means) if projection else means), margin)

@@ -71,19 +71,14 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict, histo
 
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
     """Who trains, who selects, who is scored, and what is compared."""
-    model, wanted = metrics["model"], config.get("finetuning", {})
-    counts = model["class_counts"]
+    model, counts = metrics["model"], metrics["model"]["class_counts"]
+    size = config.get("finetuning", {}).get("projection")
+    after = f"; after triplets of the projection to {size}" if triplets(config) and size else ""
     pairs = [
         ("encoder", text(environment.get("weights", ""))),
-        (
-            "triplets",
-            f"the encoder is trained on folds 1 to 8: recordings of the same superclasses are drawn together, others "
-            f"pushed {wanted.get('margin')} further off; the epoch is chosen by 20 neighbours on fold 9"
-            if wanted.get("objective") == "triplet"
-            else "",
-        ),
+        ("triplets", triplets(config)),
         ("probes", "of the frozen encoder, on PTB-XL's folds 1 to 8; fold 9 chooses regularization and epoch"),
-        ("neighbours, clusters, separation", "of the first 64 principal components, scaled on folds 1 to 8"),
+        ("neighbours, clusters, separation", "of the first 64 principal components, scaled on folds 1 to 8" + after),
         ("settings chosen by", chosen_by(config)),
         ("scored once", "fold 10: whole patients, in no other fold"),
         ("scored", ", ".join(f"{CLASS_NAMES[c]} ({c}) {count(counts[c])}" for c in SUPERCLASSES)),
@@ -91,6 +86,23 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ("patients with several recordings", f"{count(model['patients']['count'])}, of all folds"),
     ]
     return section("protocol", "Protocol", definitions(pairs))
+
+
+def triplets(config: dict) -> str:
+    """What was drawn together and pushed apart, and how it was chosen; nothing without triplets."""
+    wanted, options = config.get("finetuning", {}), config.get("model", {}).get("options", {})
+    if wanted.get("objective") != "triplet":
+        return ""
+    margin, frozen = wanted.get("margin"), options.get("frozen_stages", 0) < 0
+    learns = "the encoder"
+    if wanted.get("projection"):
+        learns = (
+            "a projection of the frozen encoder's means" if frozen else "the encoder, after a projection of its means"
+        )
+    return (
+        f"on folds 1 to 8, of {learns}: recordings that share a superclass are drawn together, others pushed {margin} "
+        "further off; the epoch is chosen by 20 neighbours on fold 9"
+    )
 
 
 def comparison(metrics: dict, name: str) -> str:
