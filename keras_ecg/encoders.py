@@ -2,10 +2,11 @@
 
     encoder = load_encoder("mae")                       # a name under weights/, or a run folder
     tokens = encoder(signal, 360.0, ["MLII", "V1"])     # signal (M, L) in mV: tokens (n, N, D) of n windows
-    vectors = encoder.embed(signal, 360.0, ["MLII", "V1"])  # (n, D)
+    vectors = encoder.embed(signal, 360.0, ["MLII", "V1"])  # (n, D); after triplets, (n, K) of length one
     encoder = load_encoder("RUN", leads=["I", "II"])    # of twelve leads, for recordings that have two of them
 
-The contract stands in `contract.json` beside `encoder.keras`: rate, length, leads, units and filter.
+The contract stands in `contract.json` beside `encoder.keras`: rate, length, leads, units and filter. A run of triplets
+also has `projection.keras`, which makes of the mean tokens what was drawn together.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,17 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_ecg.config import from_dict, to_dict
 from keras_ecg.contract import Contract
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json, write_json
-from keras_ecg.models.fewer_leads import with_leads
+from keras_ecg.layers.pooling import RowMeans
+from keras_ecg.models.fewer_leads import token_rows, with_leads
 from keras_ecg.models.loading import find_encoder, load_model, save_model
+
+PROJECTION = "projection.keras"
 
 
 @dataclass
@@ -30,6 +35,7 @@ class Encoder:
     model: keras.Model
     contract: Contract
     name: str
+    projection: keras.Model | None = None  # of the mean tokens (n, R D), of R leads, to (n, K)
 
     def __call__(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
         """Tokens (n, N, D) of a recording's n windows.
@@ -46,16 +52,29 @@ class Encoder:
         return self.model.predict(windows, verbose=0)
 
     def embed(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
-        """One vector for each window, the mean of its tokens: (n, D).
+        """One vector for each window, the mean of its tokens: (n, D); with a projection that of each lead's, (n, K).
 
         Raises:
             InputError: as a call.
         """
-        return self(signal, sampling_rate_hz, leads).mean(1)
+        tokens = self(signal, sampling_rate_hz, leads)
+        if not self.projection:
+            return tokens.mean(1)
+        means = ops.convert_to_numpy(RowMeans(token_rows(self.model))(tokens))
+        return project(self.projection, means)
 
 
-def save_encoder(folder: Path | str, model: keras.Model, contract: Contract) -> None:
-    """Writes encoder.keras and contract.json."""
+def project(projection: keras.Model, means: np.ndarray) -> np.ndarray:
+    """Mean tokens (n, R D) under a projection, of length one: (n, K)."""
+    return ops.convert_to_numpy(ops.normalize(projection(means.astype(np.float32)), axis=-1))
+
+
+def save_encoder(
+    folder: Path | str, model: keras.Model, contract: Contract, projection: keras.Model | None = None
+) -> None:
+    """Writes encoder.keras, and projection.keras if there is one, then contract.json."""
+    if projection:
+        save_model(Path(folder) / PROJECTION, projection)
     save_model(Path(folder) / "encoder.keras", model)
     write_json(Path(folder) / "contract.json", to_dict(contract))
 
@@ -91,7 +110,15 @@ def load_encoder(name: Path | str, leads: Sequence[str] = ()) -> Encoder:
         )
     if leads and tuple(leads) != contract.leads:
         model, contract = _of_leads(model, contract, tuple(leads), folder)
-    return Encoder(model, contract, folder.name)
+    return Encoder(model, contract, folder.name, _projection_of(model, folder))
+
+
+def _projection_of(model: keras.Model, folder: Path) -> keras.Model | None:
+    """The folder's projection, if it has one of as many means as the model makes of a window."""
+    if not (folder / PROJECTION).is_file():
+        return None
+    found = load_model(folder / PROJECTION)
+    return found if found.input_shape[-1] == token_rows(model) * model.output_shape[-1] else None
 
 
 def _of_leads(

@@ -10,6 +10,7 @@ from keras_ecg.encoders import load_encoder, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.models.fewer_leads import with_leads
 from keras_ecg.models.st_mem import STMEM, STMEMConfig
+from keras_ecg.models.triplet import build_projection
 
 SHAPE = (60, 3)  # T, L: twelve patches of five samples in each lead, three of which are visible
 TINY = STMEMConfig(width=16, depth=1, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=2, patch_samples=5)
@@ -159,3 +160,15 @@ def test_a_recording_of_fewer_leads_is_taken_where_they_are_named(tmp_path):
     assert out.shape == (1, 24, 16) and not two.model.trainable_weights
     with pytest.raises(InputError, match="no lead aVR"):
         load_encoder(tmp_path, leads=["aVR"])
+
+
+def test_a_projection_beside_an_encoder_makes_its_vectors(tmp_path):
+    leads = ("I", "II", "V1")
+    projection = build_projection(np.random.default_rng(1).normal(size=(20, 48)), 4, dropout=0.5)
+    save_encoder(tmp_path, made().encoder, Contract(0.6, 100.0, leads, 3, bandpass_hz=()), projection)
+    recording, encoder = signals(1)[0], load_encoder(tmp_path)
+    means = encoder(recording, 100.0, leads).reshape(1, 3, 12, 16).mean(2).reshape(1, 48)
+    z = array(projection(means))
+    np.testing.assert_allclose(encoder.embed(recording, 100.0, leads), z / np.linalg.norm(z), atol=1e-4)
+    two = load_encoder(tmp_path, leads=["V1", "I"])  # the projection is one of three leads
+    assert two.projection is None and two.embed(recording, 100.0, leads).shape == (1, 16)

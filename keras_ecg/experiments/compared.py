@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from sklearn.decomposition import PCA
 
+from keras_ecg.encoders import project
 from keras_ecg.probing import standardized
 
 COMPONENTS = 64  # of the standardized embeddings
@@ -28,6 +29,6 @@ def projected(projection: keras.Model, features: np.ndarray, train: np.ndarray) 
 
     Turning changes no distance and no angle.
     """
-    z = keras.ops.convert_to_numpy(keras.ops.normalize(projection(features.astype(np.float32)), axis=-1))
+    z = project(projection, features)
     axes = PCA(svd_solver="full").fit(z[train]).components_  # fewer than D where there are fewer recordings
     return z @ axes.T if len(axes) == z.shape[1] else z

@@ -11,13 +11,13 @@ import numpy as np
 
 from keras_ecg.config import Config
 from keras_ecg.databases import ptbxl
-from keras_ecg.encoders import load_encoder, save_encoder
+from keras_ecg.encoders import PROJECTION, load_encoder, save_encoder
 from keras_ecg.evaluation.embeddings import neighbour_probabilities
 from keras_ecg.experiments.compared import components, projected
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
 from keras_ecg.experiments.superclasses import embed_recordings, feature_sets, fit_linear, leads_of, raw_features
 from keras_ecg.experiments.triplet import fit_triplet
-from keras_ecg.models.loading import load_model, save_model
+from keras_ecg.models.loading import load_model
 from keras_ecg.models.recording_classifier import build_attentive_probe
 from keras_ecg.probing import token_windows
 from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings
@@ -99,15 +99,14 @@ def embedded(config: Config, folds: Folds, run: RunFolder) -> Iterator[tuple[str
             fitted = fit_triplet(config, folds)
             columns = ("epoch", "loss", "selection_auroc")
             run.save_part("triplet", **{k: np.array([row[k] for row in fitted.history]) for k in columns})
-            if fitted.projection:
-                save_model(run.path / "projection.keras", fitted.projection)
-            save_encoder(run.path, fitted.encoder, replace(fitted.contract, run=run.path.name))
+            contract = replace(fitted.contract, run=run.path.name)
+            save_encoder(run.path, fitted.encoder, contract, fitted.projection)
         after = load_encoder(run.path)
         leads, apart = leads_of(after)
         windows = read_windows(config.database.data_dir, folds.diagnosed.record, after.contract, leads, apart)
         found = pooled(after.model, windows, len(leads) if apart else 1)
         if config.finetuning.projection:
-            found["compared"] = projected(load_model(run.path / "projection.keras"), found["features"], folds.train)
+            found["compared"] = projected(load_model(run.path / PROJECTION), found["features"], folds.train)
         kept = run.load_part("triplet")
         rows = [{"probe": "triplet", **{k: v[e].item() for k, v in kept.items()}} for e in range(len(kept["epoch"]))]
         yield "model", found, rows

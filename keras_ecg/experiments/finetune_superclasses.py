@@ -121,7 +121,6 @@ class Trainer:
         leads, apart = leads_of(found)
         if row.leads and not apart:
             found = load_encoder(self.knobs.weights, row.leads)
-        found.model.trainable = True
         return found.model, found.contract, row.leads or leads
 
     def fit_predict(self, row: Row, seed: int) -> tuple[np.ndarray, list[dict], keras.Model]:

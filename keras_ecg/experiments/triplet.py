@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from keras_ecg.config import Config, Training, from_dict
 from keras_ecg.contract import Contract
-from keras_ecg.encoders import load_encoder
+from keras_ecg.encoders import Encoder, load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.embeddings import neighbour_probabilities
 from keras_ecg.experiments.compared import components, projected
@@ -27,6 +27,54 @@ class Fitted:
     projection: keras.Model | None  # of its mean tokens
     contract: Contract
     history: list[dict] = field(default_factory=list)
+
+    def weights(self) -> list[list[np.ndarray]]:
+        """Those of its parts."""
+        return [part.get_weights() for part in (self.encoder, self.projection) if part]
+
+    def set_weights(self, weights: list[list[np.ndarray]]) -> None:
+        """Puts `weights` back."""
+        for part, values in zip((self.encoder, self.projection), weights, strict=False):
+            part.set_weights(values)
+
+
+@dataclass
+class Learnt:
+    """Recordings of the training and the selection folds, as an encoder is fed them."""
+
+    windows: np.ndarray  # (n, G, T, L), or of single leads, lead after lead, (n, L G, T, 1)
+    labels: np.ndarray  # (n, C)
+    train: np.ndarray  # indices
+    select: np.ndarray
+    leads: int
+    apart: bool  # whether windows are those of single leads
+
+    def features(self, encoder: keras.Model) -> np.ndarray:
+        """The mean tokens (n, K) of all of them."""
+        return embed_recordings(encoder, self.windows, self.leads if self.apart else 1)
+
+    def area(self, fitted: Fitted) -> float:
+        """What neighbours know of the selection fold."""
+        known = self.features(fitted.encoder)
+        x = projected(fitted.projection, known, self.train) if fitted.projection else components(known, self.train)
+        found = neighbour_probabilities(x[self.train], self.labels[self.train], x[self.select])
+        return roc_auc_score(self.labels[self.select], found)
+
+    def examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Windows of all leads (m, T, L) and their labels (m, C), of training."""
+        own = self.windows[self.train]
+        own = beside(own, self.leads) if self.apart else own
+        return own.reshape(-1, *own.shape[2:]), np.repeat(self.labels[self.train], own.shape[1], axis=0)
+
+
+def read_learnt(folder: str, folds: Folds, encoder: Encoder) -> Learnt:
+    """Raises `InputError` where recordings break the encoder's contract."""
+    leads, apart = leads_of(encoder)
+    used = np.concatenate([folds.train, folds.select])
+    records = tuple(np.array(folds.diagnosed.record)[used].tolist())
+    windows = read_windows(folder, records, encoder.contract, leads, apart)
+    train, select = np.split(np.arange(len(used)), [len(folds.train)])
+    return Learnt(windows, folds.labels[used], train, select, len(leads), apart)
 
 
 def beside(windows: np.ndarray, leads: int) -> np.ndarray:
@@ -76,6 +124,46 @@ class Epochs:
         return loss
 
 
+def record(fitted: Fitted, learnt: Learnt, epoch: int, loss: float) -> float:
+    """Adds an epoch to the history, and says it: what neighbours know of the selection fold after it."""
+    area = learnt.area(fitted)
+    fitted.history.append({"probe": "triplet", "epoch": epoch, "loss": loss, "selection_auroc": area})
+    of = f"epoch {epoch}" if epoch else "projection alone"
+    print(f"triplets: {of}, loss {loss:.4f}, neighbours on the selection fold {area:.4f}", flush=True)
+    return area
+
+
+def fit_projection(
+    fitted: Fitted, learnt: Learnt, knobs: TripletConfig, config: Config, rng: np.random.Generator
+) -> None:
+    """Trains a projection of the encoder's means, which stay as they are; it is epoch 0 of the history."""
+    means, labels = learnt.features(fitted.encoder)[learnt.train], learnt.labels[learnt.train]
+    fitted.projection = build_projection(means, config.finetuning.projection, knobs.projection_dropout, seed=0)
+    training = replace(config.training, epochs=knobs.projection_epochs, learning_rate=knobs.projection_learning_rate)
+    model = Triplet(fitted.projection, config.finetuning.margin)
+    epochs = Epochs(model, means, labels, training, config.loader.batch_size, rng)
+    losses = [epochs.fit() for _ in tqdm(range(training.epochs), "projection", unit="epoch")]
+    record(fitted, learnt, 0, losses[-1])
+
+
+def fit_encoder(fitted: Fitted, learnt: Learnt, knobs: TripletConfig, config: Config, rng: np.random.Generator) -> None:
+    """Trains the encoder, with its projection if there is one, and leaves them as they were after the best epoch."""
+    wanted = config.finetuning
+    try:
+        model = build_triplet(fitted.encoder, learnt.leads, knobs, fitted.projection, wanted.margin, seed=0)
+    except ValueError as error:
+        raise InputError("model.options", str(error), "knobs that fit the encoder", "correct them") from error
+    epochs = Epochs(model, *learnt.examples(), config.training, config.loader.batch_size, rng)
+    best, kept, waited = max((row["selection_auroc"] for row in fitted.history), default=-1.0), fitted.weights(), 0
+    for epoch in range(1, config.training.epochs + 1):
+        area = record(fitted, learnt, epoch, epochs.fit())
+        if area > best:
+            best, kept, waited = area, fitted.weights(), 0
+        elif (waited := waited + 1) >= wanted.patience:
+            break
+    fitted.set_weights(kept)
+
+
 def fit_triplet(config: Config, folds: Folds) -> Fitted:
     """The configured encoder after triplets of the training folds' recordings.
 
@@ -84,57 +172,14 @@ def fit_triplet(config: Config, folds: Folds) -> Fitted:
     Raises:
         InputError: an unknown knob, one that does not fit the encoder, or a loss that is not a number.
     """
-    knobs, wanted = from_dict(TripletConfig, config.model.options, "model.options"), config.finetuning
-    training, size = config.training, config.loader.batch_size
+    knobs = from_dict(TripletConfig, config.model.options, "model.options")
     encoder = load_encoder(knobs.weights)
-    leads, apart = leads_of(encoder)
-    used = np.concatenate([folds.train, folds.select])
-    train, select = np.split(np.arange(len(used)), [len(folds.train)])
-    records = tuple(np.array(folds.diagnosed.record)[used].tolist())
-    own, truth = read_windows(config.database.data_dir, records, encoder.contract, leads, apart), folds.labels[used]
+    learnt = read_learnt(config.database.data_dir, folds, encoder)
     fitted = Fitted(encoder.model, None, encoder.contract)
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-
-    def features() -> np.ndarray:
-        return embed_recordings(fitted.encoder, own, len(leads) if apart else 1)
-
-    def score(epoch: int, loss: float) -> float:
-        """What neighbours know of the selection fold after an epoch, which joins the history."""
-        known = features()
-        x = projected(fitted.projection, known, train) if fitted.projection else components(known, train)
-        area = roc_auc_score(truth[select], neighbour_probabilities(x[train], truth[train], x[select]))
-        fitted.history.append({"probe": "triplet", "epoch": epoch, "loss": loss, "selection_auroc": area})
-        of = f"epoch {epoch} of {training.epochs}" if epoch else "projection alone"
-        print(f"triplets: {of}, loss {loss:.4f}, neighbours on the selection fold {area:.4f}", flush=True)
-        return area
-
-    def weights() -> list:
-        return [model.get_weights() for model in (fitted.encoder, fitted.projection) if model]
-
-    best, kept, epochs = -1.0, None, training.epochs
-    if wanted.projection:
-        means = features()[train]
-        fitted.projection = build_projection(means, wanted.projection, knobs.projection_dropout, seed=0)
-        alone = replace(training, epochs=knobs.projection_epochs, learning_rate=knobs.projection_learning_rate)
-        first = Epochs(Triplet(fitted.projection, wanted.margin), means, truth[train], alone, size, rng)
-        losses = [first.fit() for _ in tqdm(range(alone.epochs), "projection", unit="epoch")]
-        best, kept = score(0, losses[-1]), weights()
-        if knobs.frozen_stages < 0:
-            return fitted
-    try:
-        model = build_triplet(fitted.encoder, len(leads), knobs, fitted.projection, wanted.margin, seed=0)
-    except ValueError as error:
-        raise InputError("model.options", str(error), "knobs that fit the encoder", "correct them") from error
-    windows = beside(own[train], len(leads)) if apart else own[train]
-    labels = np.repeat(truth[train], windows.shape[1], axis=0)
-    whole, waited = Epochs(model, windows.reshape(-1, *windows.shape[2:]), labels, training, size, rng), 0
-    for epoch in range(1, epochs + 1):
-        area = score(epoch, whole.fit())
-        if area > best:
-            best, kept, waited = area, weights(), 0
-        elif (waited := waited + 1) >= wanted.patience:
-            break
-    for part, values in zip((fitted.encoder, fitted.projection), kept, strict=False):
-        part.set_weights(values)
+    if config.finetuning.projection:
+        fit_projection(fitted, learnt, knobs, config, rng)
+    if not (fitted.projection and knobs.frozen_stages < 0):
+        fit_encoder(fitted, learnt, knobs, config, rng)
     return fitted

@@ -68,6 +68,23 @@ def tokens_of(encoder: keras.Model, signals: keras.KerasTensor) -> tuple[keras.K
     return encoder(signals), token_rows(encoder)
 
 
+def learning(encoder: keras.Model, frozen_stages: int, patch_dropout: float, seed: int | None = None) -> keras.Model:
+    """The same layers, some of which learn, from some of the patches.
+
+    Args:
+        encoder: (B, T, L) to (B, N, D).
+        frozen_stages: those that do not, from the input on; -1 for all.
+        patch_dropout: share of each lead's patches that training leaves out.
+        seed: of the draws.
+
+    Raises:
+        ValueError: too many frozen stages, or no patches to leave out.
+    """
+    encoder.trainable = True
+    freeze(encoder, frozen_stages)
+    return with_patch_dropout(encoder, patch_dropout, seed) if patch_dropout else encoder
+
+
 def build_recording_classifier(
     shapes: dict[str, tuple[int, ...]],
     classes: int,
@@ -88,11 +105,8 @@ def build_recording_classifier(
         ValueError: too many frozen stages, or no patches to leave out.
     """
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    if encoder is None:
-        encoder = build_encoder(shapes["signals"], config.encoder)
-    elif config.patch_dropout:
-        encoder = with_patch_dropout(encoder, config.patch_dropout, seed)
-    freeze(encoder, config.frozen_stages)
+    dropped = config.patch_dropout if encoder else 0.0  # a ResNet1D has no patches
+    encoder = learning(encoder or build_encoder(shapes["signals"], config.encoder), config.frozen_stages, dropped, seed)
     x = inputs["signals"]
     if config.augment.probability:
         x = AugmentWindows(config.augment, seed, name="augment")(x)

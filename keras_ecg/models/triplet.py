@@ -20,9 +20,7 @@ from keras import layers, ops
 from sklearn.decomposition import PCA
 
 from keras_ecg.layers.pooling import RowMeans
-from keras_ecg.models.fewer_patches import with_patch_dropout
-from keras_ecg.models.recording_classifier import tokens_of
-from keras_ecg.models.window_classifier import freeze
+from keras_ecg.models.recording_classifier import learning, tokens_of
 
 FAR = 1e9
 
@@ -156,10 +154,7 @@ def build_triplet(
     Raises:
         ValueError: too many frozen stages, or no patches to leave out.
     """
-    encoder.trainable = True
-    freeze(encoder, config.frozen_stages)
-    if config.patch_dropout:
-        encoder = with_patch_dropout(encoder, config.patch_dropout, seed)
+    encoder = learning(encoder, config.frozen_stages, config.patch_dropout, seed)
     signals = keras.Input((encoder.input_shape[1], leads), name="signals")
     tokens, rows = tokens_of(encoder, signals)
     means = RowMeans(rows, name="means", dtype="float32")(tokens)

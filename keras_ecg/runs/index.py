@@ -188,10 +188,11 @@ def superclasses_table(named: dict[str, dict], full: bool) -> list[str]:
 
 
 def embeddings_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a study of embeddings: probes and neighbours, in full clusters and separation as well."""
+    """Rows of a study of embeddings: probes, neighbours and separation, in full clusters as well."""
     names = {"linear probe": "linear_auroc", "attentive probe": "attentive_auroc", "20 neighbours": "neighbours_auroc"}
+    names["Davies-Bouldin, lower is better"] = "classes.davies_bouldin"
     if full:
-        scores = {"NMI": "nmi", "ARI": "ari", "silhouette": "silhouette", "Davies-Bouldin": "davies_bouldin"}
+        scores = {"NMI": "nmi", "ARI": "ari", "silhouette": "silhouette"}
         names |= {title: f"classes.{score}" for title, score in scores.items()} | {"patients' ARI": "patients.ari"}
     rows = _head(names)
     for label, of in named.items():
