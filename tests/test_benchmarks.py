@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import detect_beats, load, pack, preprocess, scalogram_kernel, textbook, train_step
+from benchmarks import detect_beats, load, pack, preprocess, scalogram_kernel, st_mem_memory, textbook, train_step
 from benchmarks.__main__ import main
 from benchmarks.measure import Comparison, Result, UnequalError, alternate, check_equal
 from benchmarks.workspace import SAMPLE, TINY, Workspace
@@ -82,6 +82,13 @@ def test_training_sides_see_the_same_sequences(workspace):
 def test_both_sides_detect_the_same_beats(workspace):
     result = detect_beats.run(workspace)
     assert result.name == "detect-beats" and "largest difference 0" in result.rows[0]
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_process_of_its_own(workspace):
+    result = st_mem_memory.run(workspace)
+    assert result.reached and 0.2 < st_mem_memory.ALLOWED_GIB / result.ratio < 4
+    assert "batches of 8 windows" in result.rows[1]
 
 
 def test_a_difference_is_an_error():
