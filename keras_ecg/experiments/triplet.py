@@ -139,7 +139,12 @@ def fit_projection(
     """Trains a projection of the encoder's means, which stay as they are; it is epoch 0 of the history."""
     means, labels = learnt.features(fitted.encoder)[learnt.train], learnt.labels[learnt.train]
     fitted.projection = build_projection(means, config.finetuning.projection, knobs.projection_dropout, seed=0)
-    training = replace(config.training, epochs=knobs.projection_epochs, learning_rate=knobs.projection_learning_rate)
+    training = replace(
+        config.training,
+        epochs=knobs.projection_epochs,
+        learning_rate=knobs.projection_learning_rate,
+        jit_compile=False,  # XLA takes ten times as long over so little
+    )
     model = Triplet(fitted.projection, config.finetuning.margin)
     epochs = Epochs(model, means, labels, training, config.loader.batch_size, rng)
     losses = [epochs.fit() for _ in tqdm(range(training.epochs), "projection", unit="epoch")]
