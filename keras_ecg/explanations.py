@@ -135,7 +135,7 @@ CONTROLS = {
     "scratch": "training from scratch",
     "resnet1d": "ResNet1D from scratch",
     "before": "the encoder before",
-    "whitened": "the encoder before, its principal components scaled",
+    "whitened": "the encoder before, whitened",
     "hybrid": "with intervals and amplitudes",
     "waveform": "without intervals and amplitudes",
     "intervals": "intervals and amplitudes alone",

@@ -17,7 +17,7 @@ from keras_ecg.evaluation.embeddings import (
 )
 from keras_ecg.explanations import explain
 from keras_ecg.metrics import half_samples, interval
-from keras_ecg.predictions import write_npz
+from keras_ecg.predictions import read_npz, write_npz
 from keras_ecg.reports.embeddings import sections
 
 KINDS = np.repeat(np.arange(5), 40)
@@ -147,6 +147,8 @@ def test_a_gain_is_one_where_its_interval_says_so(tmp_path):
     spoilt.mkdir()
     alarms = evaluate_run(run_of(spoilt, before=features(1.0)), bootstrap=50)["alarms"]
     assert len(alarms) == 2 and "neighbours" in alarms[0] and "Davies-Bouldin" in alarms[1]
+    write_npz(spoilt / "predictions_whitened.npz", **read_npz(spoilt / "predictions.npz"))
+    assert "whitened" in evaluate_run(spoilt, bootstrap=50)["alarms"][2]
     (tmp_path / "config.yaml").write_text("title: x\n")
     page = "".join(sections(tmp_path, metrics, {}, {}, {}))
     assert page.count("<svg") == 3 and "Calinski-Harabasz" in page

@@ -199,6 +199,9 @@ def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
             alarms.append("neighbours do not know demonstrably more than before the triplets")
         if not before.get("classes", {}).get("davies_bouldin", {}).get("high", 0) < 0:
             alarms.append("diagnoses do not lie demonstrably further apart than before the triplets, by Davies-Bouldin")
+    whitened = differences.get("whitened")
+    if whitened and not whitened["neighbours_auroc"]["low"] > 0:
+        alarms.append("neighbours know no more, demonstrably, than once the encoder before is whitened")
     patients, classes = (at(model, f"{part}.ari").get("mean") for part in ("patients", "classes"))
     if None not in (patients, classes) and patients > classes:
         alarms.append("clusters agree with the patient more than with the diagnosis, by ARI")

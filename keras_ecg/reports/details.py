@@ -146,7 +146,8 @@ def records(metrics: dict, worst: int = 3) -> str:
 def _change(value: float | None, whole: float | None) -> str:
     if value is None or whole is None:
         return number(value)
-    return f"{value:.3f} <small>{signed(value - whole)}</small>"
+    gap = "·" if round(value - whole, 3) == 0 else signed(value - whole)
+    return f"{value:.3f} <small>{gap}</small>"
 
 
 def repeats(metrics: dict) -> str:

@@ -20,10 +20,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """A difference with its sign; a dot where it rounds to nothing, a dash where it is undefined."""
-    if value is None:
-        return DASH
-    return "·" if round(value, digits) == 0 else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """A difference with its sign, and a dash where it is undefined."""
+    return DASH if value is None else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def seen_before(environment: dict) -> str:
