@@ -17,7 +17,7 @@ from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
 from keras_ecg.models.noise_first import noise_first
-from keras_ecg.training import MacroF1, adamw, prepare_backend, with_seed
+from keras_ecg.training import MacroF1, adamw, prepare_backend, refuse_no_number, with_seed
 
 SHAPES = {"signals": (None, 1), "length": (), "beats": (None,)}  # of any length
 
@@ -121,8 +121,7 @@ def train_rhythm(
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,
         ).history
-    if not np.isfinite(history["loss"]).all():
-        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+    refuse_no_number(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
     model.optimizer = None  # its moments would be two thirds of the saved file
     return model, rows

@@ -1,5 +1,6 @@
 """Training of a classifier on records, and its probabilities on others."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,6 +108,12 @@ class AccumulatedCosineDecay(keras.optimizers.schedules.CosineDecay):
 
     def get_config(self):
         return {**super().get_config(), "batches": self.batches}
+
+
+def refuse_no_number(losses: Sequence[float]) -> None:
+    """Raises `InputError` where a loss is not a finite number."""
+    if not np.isfinite(losses).all():
+        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
 
 
 def adamw(training: Training, batches: int) -> keras.optimizers.Optimizer:
@@ -225,8 +232,7 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,
         ).history
-    if not np.isfinite(history["loss"]).all():
-        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+    refuse_no_number(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
     return Classifier(model, mean, scale, rows)
 

@@ -71,8 +71,8 @@ def test_losses_that_are_zero():
     assert float(triplet_loss(normal(6, 4), np.zeros(6, int))) == 0  # no negatives
 
 
-def means_of(encoder: keras.Model, rows: int = 1) -> keras.Model:
-    return keras.Model(encoder.input, RowMeans(rows)(encoder.output))
+def means_of(encoder: keras.Model) -> keras.Model:
+    return keras.Model(encoder.input, RowMeans()(encoder.output))
 
 
 def test_training_parts_the_classes(tmp_path):

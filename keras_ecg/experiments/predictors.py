@@ -11,10 +11,9 @@ from keras_ecg.data.label_draws import Draw
 from keras_ecg.data.pipeline import create_dataset, get_all_beats
 from keras_ecg.data.tfrecords import label_position
 from keras_ecg.encoders import load_encoder
-from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
 from keras_ecg.probing import embed_beats, fit_probe, predict_batches, relative_to_record, standardized
-from keras_ecg.training import adamw
+from keras_ecg.training import adamw, refuse_no_number
 
 RAW_SECONDS = 0.5  # on each side of the beat, of the control that sees samples
 
@@ -109,8 +108,7 @@ class Training:
             x, keras.utils.to_categorical(y, 2), batch_size=size, epochs=training.epochs, class_weight=weights,
             validation_data=held, callbacks=callbacks, verbose=0,
         ).history  # fmt: skip
-        if not np.isfinite(history["loss"]).all():
-            raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+        refuse_no_number(history["loss"])
         rows = [{"epoch": e + 1, **{k: v[e] for k, v in history.items()}} for e in range(len(history["loss"]))]
         if self.scorer is None:
             self.scorer = keras.models.clone_model(model)

@@ -31,7 +31,7 @@ from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_c
 from keras_ecg.models.vqvae import VQVAE
 from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
-from keras_ecg.training import adamw, prepare_backend
+from keras_ecg.training import adamw, prepare_backend, refuse_no_number
 
 IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
 PICTURES = 6  # windows; of several leads, which are all reconstructed, as many fewer
@@ -147,8 +147,7 @@ def fit_objective(
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
-    if history and not np.isfinite(history["loss"]).all():
-        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+    refuse_no_number(history.get("loss", ()))
 
 
 def begin(model: keras.Model, signals: np.ndarray, batches: int, accumulated: int) -> None:

@@ -16,7 +16,7 @@ from keras_ecg.experiments.compared import components, projected
 from keras_ecg.experiments.diagnoses import Folds, read_windows
 from keras_ecg.experiments.superclasses import embed_recordings, leads_of
 from keras_ecg.models.triplet import Triplet, TripletConfig, build_projection, build_triplet
-from keras_ecg.training import adamw
+from keras_ecg.training import adamw, refuse_no_number
 
 
 @dataclass
@@ -53,10 +53,9 @@ class Learnt:
         """The mean tokens (n, K) of all of them."""
         return embed_recordings(encoder, self.windows, self.leads if self.apart else 1)
 
-    def area(self, fitted: Fitted) -> float:
-        """What neighbours know of the selection fold."""
-        known = self.features(fitted.encoder)
-        x = projected(fitted.projection, known, self.train) if fitted.projection else components(known, self.train)
+    def area(self, features: np.ndarray, projection: keras.Model | None) -> float:
+        """What neighbours know of the selection fold, by features (n, K) of all recordings."""
+        x = projected(projection, features, self.train) if projection else components(features, self.train)
         found = neighbour_probabilities(x[self.train], self.labels[self.train], x[self.select])
         return roc_auc_score(self.labels[self.select], found)
 
@@ -118,15 +117,13 @@ class Epochs:
         order = self.rng.permutation(len(self.inputs))[: self.batches * self.size]
         drawn = self.inputs[order].astype(np.float32)
         history = self.model.fit(drawn, self.labels[order], batch_size=self.size, shuffle=False, verbose=0).history
-        loss = float(history["loss"][0])
-        if not np.isfinite(loss):
-            raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
-        return loss
+        refuse_no_number(history["loss"])
+        return float(history["loss"][0])
 
 
-def record(fitted: Fitted, learnt: Learnt, epoch: int, loss: float) -> float:
-    """Adds an epoch to the history, and says it: what neighbours know of the selection fold after it."""
-    area = learnt.area(fitted)
+def record(fitted: Fitted, learnt: Learnt, features: np.ndarray, epoch: int, loss: float) -> float:
+    """Adds an epoch to the history, and says it: what neighbours know of the selection fold by features after it."""
+    area = learnt.area(features, fitted.projection)
     fitted.history.append({"probe": "triplet", "epoch": epoch, "loss": loss, "selection_auroc": area})
     of = f"epoch {epoch}" if epoch else "projection alone"
     print(f"triplets: {of}, loss {loss:.4f}, neighbours on the selection fold {area:.4f}", flush=True)
@@ -137,7 +134,8 @@ def fit_projection(
     fitted: Fitted, learnt: Learnt, knobs: TripletConfig, config: Config, rng: np.random.Generator
 ) -> None:
     """Trains a projection of the encoder's means, which stay as they are; it is epoch 0 of the history."""
-    means, labels = learnt.features(fitted.encoder)[learnt.train], learnt.labels[learnt.train]
+    features = learnt.features(fitted.encoder)
+    means, labels = features[learnt.train], learnt.labels[learnt.train]
     fitted.projection = build_projection(means, config.finetuning.projection, knobs.projection_dropout, seed=0)
     training = replace(
         config.training,
@@ -148,7 +146,7 @@ def fit_projection(
     model = Triplet(fitted.projection, config.finetuning.margin)
     epochs = Epochs(model, means, labels, training, config.loader.batch_size, rng)
     losses = [epochs.fit() for _ in tqdm(range(training.epochs), "projection", unit="epoch")]
-    record(fitted, learnt, 0, losses[-1])
+    record(fitted, learnt, features, 0, losses[-1])
 
 
 def fit_encoder(fitted: Fitted, learnt: Learnt, knobs: TripletConfig, config: Config, rng: np.random.Generator) -> None:
@@ -161,7 +159,8 @@ def fit_encoder(fitted: Fitted, learnt: Learnt, knobs: TripletConfig, config: Co
     epochs = Epochs(model, *learnt.examples(), config.training, config.loader.batch_size, rng)
     best, kept, waited = max((row["selection_auroc"] for row in fitted.history), default=-1.0), fitted.weights(), 0
     for epoch in range(1, config.training.epochs + 1):
-        area = record(fitted, learnt, epoch, epochs.fit())
+        loss = epochs.fit()
+        area = record(fitted, learnt, learnt.features(fitted.encoder), epoch, loss)
         if area > best:
             best, kept, waited = area, fitted.weights(), 0
         elif (waited := waited + 1) >= wanted.patience:

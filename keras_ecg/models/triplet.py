@@ -120,7 +120,7 @@ def build_projection(means: np.ndarray, size: int, dropout: float, seed: int | N
     means = means.astype(np.float32)
     standard = layers.Normalization(name="standard", dtype="float32")
     standard.adapt(means)
-    scaled = (means - means.mean(0)) / np.maximum(means.std(0), 1e-6)
+    scaled = ops.convert_to_numpy(standard(means))
     found = PCA(min(size, *means.shape), svd_solver="full").fit(scaled).components_
     inputs = keras.Input(means.shape[1:], name="means")
     x = layers.Dropout(dropout, seed=seed, name="drop")(standard(inputs))

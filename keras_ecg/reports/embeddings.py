@@ -72,11 +72,11 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict, histo
 def protocol(metrics: dict, config: dict, environment: dict) -> str:
     """Who trains, who selects, who is scored, and what is compared."""
     model, counts = metrics["model"], metrics["model"]["class_counts"]
-    size = config.get("finetuning", {}).get("projection")
-    after = f"; after triplets of the projection to {size}" if triplets(config) and size else ""
+    size, drawn = config.get("finetuning", {}).get("projection"), triplets(config)
+    after = f"; after triplets of the projection to {size}" if drawn and size else ""
     pairs = [
         ("encoder", text(environment.get("weights", ""))),
-        ("triplets", triplets(config)),
+        ("triplets", drawn),
         ("probes", "of the frozen encoder, on PTB-XL's folds 1 to 8; fold 9 chooses regularization and epoch"),
         ("neighbours, clusters, separation", "of the first 64 principal components, scaled on folds 1 to 8" + after),
         ("settings chosen by", chosen_by(config)),
@@ -97,7 +97,7 @@ def triplets(config: dict) -> str:
     learns = "the encoder"
     if wanted.get("projection"):
         learns = (
-            "a projection of the frozen encoder's means" if frozen else "the encoder, after a projection of its means"
+            "a projection of the frozen encoder's means" if frozen else f"{learns}, after a projection of its means"
         )
     return (
         f"on folds 1 to 8, of {learns}: recordings that share a superclass are drawn together, others pushed {margin} "
