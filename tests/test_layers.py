@@ -1,12 +1,14 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 from layer_checks import run_layer_test
 
 from keras_ecg.layers.attention import SelfAttention
 from keras_ecg.layers.beat_encoder import BeatEncoder
 from keras_ecg.layers.conformer import ConformerBlock, ConvolutionModule
 from keras_ecg.layers.feed_forward import HalfFeedForward
+from keras_ecg.layers.piecewise_linear import PiecewiseLinear
 from keras_ecg.layers.positions import PositionEmbedding
 from keras_ecg.layers.similarity import Similarity
 from keras_ecg.models.inputs import BeatChannels
@@ -37,6 +39,7 @@ LAYERS = {
     "similarity in its record": (
         Similarity, {"token": 2}, {"waveforms": (2, 4, 187, 2), "difference_quantiles": (2, 4)}, (2, 4, 20),
     ),
+    "piecewise linear": (PiecewiseLinear, {"bins": 5}, TOKENS, (4, 5, 40)),
     "channels": (BeatChannels, {}, {"scalograms": (2, 3, 4, 60, 1), "waveforms": (2, 3, 60, 2)}, (2, 3, 60, 6)),
 }  # fmt: skip
 
@@ -147,3 +150,21 @@ def test_the_size_of_a_difference_relative_to_the_records_quantiles():
     np.testing.assert_allclose(added[:, :4], size[:, None] - quantiles, atol=1e-5)
     np.testing.assert_allclose(added[:, 4:], np.tile([1, 2.5, 2.75], (4, 1)), atol=1e-5)
     np.testing.assert_allclose(qrs_difference(beats, median), size, atol=1e-5)  # as it is packed
+
+
+def test_piecewise_linear_is_how_far_a_number_has_come_through_each_bin():
+    x = np.array([[-9.0, -3.0, -0.2], [0.0, 0.5, 9.0]], np.float32)
+    edges = np.r_[-3, scipy.stats.norm.ppf([0.25, 0.5, 0.75]), 3]
+    out = keras.ops.convert_to_numpy(PiecewiseLinear(4)(x)).reshape(2, 3, 4)
+    for row, column in np.ndindex(2, 3):
+        expected = [np.interp(x[row, column], edges[k : k + 2], [0, 1]) for k in range(4)]
+        np.testing.assert_allclose(out[row, column], expected, atol=1e-5)
+    many = np.random.default_rng(0).normal(size=(4000, 1)).astype(np.float32)
+    full = keras.ops.convert_to_numpy(PiecewiseLinear(8)(many)).sum(1)
+    assert unevenness(full[np.abs(many[:, 0]) < 3]) < 0.1  # as many in each bin
+
+
+def unevenness(values) -> float:
+    """The largest relative excess of a bin of whole numbers over its fair share."""
+    counts = np.histogram(values, 8, (0, 8))[0]
+    return np.abs(counts / counts.mean() - 1).max()

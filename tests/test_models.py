@@ -15,7 +15,8 @@ SHAPES = {"scalograms": (3, 32, 187, 1), "waveforms": (3, 187, 2), "rr": (3, 40)
 FEW = {"scalograms": (3, 32, 187, 1)}
 TINY = {"width": 8, "bottleneck": 6}
 OTHER = {
-    "width": 16, "bottleneck": 10, "blocks": 3, "heads": 2, "kernel_size": 5, "expansion": 3, "patch_samples": 11,
+    "width": 16, "bottleneck": 10, "bins": 4, "blocks": 3, "heads": 2, "kernel_size": 5, "expansion": 3,
+    "patch_samples": 11,
 }  # fmt: skip
 
 

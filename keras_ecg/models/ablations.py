@@ -21,6 +21,7 @@ class AttentionOnlyConfig:
 
     width: int = 48  # D
     bottleneck: int = 32
+    bins: int = 0
     blocks: int = 2
     heads: int = 4
     patch_samples: int = 17  # P: 187 samples are 11 patches
@@ -34,6 +35,7 @@ class ConvolutionConfig:
 
     width: int = 48  # D
     bottleneck: int = 32
+    bins: int = 0
     dropout: float = 0.2
     encoder_dropout: float = 0.3
     channel_dropout: float = 0.1
@@ -41,7 +43,7 @@ class ConvolutionConfig:
 
 
 def _with_context(beats: keras.KerasTensor, inputs: dict, token: int, config) -> keras.KerasTensor:
-    context = context_vector(inputs, token, config.width, config.dropout)
+    context = context_vector(inputs, token, config)
     return beats if context is None else layers.Concatenate(name="join")([beats, context])
 
 

@@ -29,6 +29,7 @@ class CNNConformerConfig:
 
     width: int = 48  # D
     bottleneck: int = 32  # of a beat's shape: narrow, or the few training patients are learnt by heart
+    bins: int = 0  # of the piecewise linear encoding of rhythm and likeness; 0: plain numbers
     blocks: int = 1
     heads: int = 4
     kernel_size: int = 3  # of the convolution module, in beats
@@ -42,7 +43,7 @@ class CNNConformerConfig:
 
 def encode(inputs: dict[str, keras.KerasTensor], token: int, config: CNNConformerConfig) -> keras.KerasTensor:
     """Named inputs to one token per beat (B, S, D), or (B, S, 2 D) with the context beside it."""
-    context = context_vector(inputs, token, config.width, config.dropout)
+    context = context_vector(inputs, token, config)
     x = beat_vectors(inputs, config)
     if context is not None:
         x = layers.Concatenate(name="join")([x, context])

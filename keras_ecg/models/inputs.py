@@ -12,6 +12,7 @@ import keras
 from keras import layers, ops
 
 from keras_ecg.layers.beat_encoder import BeatEncoder
+from keras_ecg.layers.piecewise_linear import PiecewiseLinear
 from keras_ecg.layers.similarity import Similarity
 
 
@@ -32,10 +33,15 @@ def named_inputs(shapes: dict[str, tuple[int, ...]]) -> dict[str, keras.KerasTen
     return {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
 
 
-def context_vector(inputs: dict[str, keras.KerasTensor], token: int, width: int, dropout: float):
+def context_vector(inputs: dict[str, keras.KerasTensor], token: int, config):
     """What is known of each beat but its shape, as one vector (B, S, D): rhythm, and likeness to other beats.
 
     None where neither rhythm features nor waveforms come in.
+
+    Args:
+        inputs: by name.
+        token: position of the labelled beat.
+        config: its `width` D, `dropout`, and `bins` of a piecewise linear encoding; 0 for none.
     """
     parts = []
     if "rr" in inputs:
@@ -46,9 +52,11 @@ def context_vector(inputs: dict[str, keras.KerasTensor], token: int, width: int,
     if not parts:
         return None
     x = layers.Concatenate(name="known")(parts) if len(parts) > 1 else parts[0]
+    if config.bins:
+        x = PiecewiseLinear(config.bins, name="encoding")(x)
     x = layers.Dense(64, activation="silu", name="context_wide")(x)
-    x = layers.Dropout(dropout, name="context_drop")(x)
-    return layers.Dense(width, activation="silu", name="context")(x)
+    x = layers.Dropout(config.dropout, name="context_drop")(x)
+    return layers.Dense(config.width, activation="silu", name="context")(x)
 
 
 def beat_vectors(inputs: dict[str, keras.KerasTensor], config) -> keras.KerasTensor:
