@@ -209,6 +209,7 @@ class Training:
     label_smoothing: float = 0.0  # of a classifier, as the weights of its classes are
     class_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of N S V F Q in the loss
     ema_momentum: float = 0.0  # 0: the last weights; else their exponential moving average
+    members: int = 1  # beat classifiers that are trained, each under a seed of its own, and averaged into one
     gradient_accumulation: int = 1  # batches to a step: a paper's batch where memory holds a part of it
     data_parallel: bool = False  # each batch divided among all devices; the JAX backend alone can
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"

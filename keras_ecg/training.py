@@ -22,6 +22,8 @@ from keras_ecg.files import write_json
 from keras_ecg.models import build_model
 from keras_ecg.models.loading import save_model
 
+MEMBER_SEEDS = 1000  # between the seeds of an ensemble's members: seeds beside each other share none
+
 
 @dataclass
 class Classifier:
@@ -199,20 +201,8 @@ def build_for(stream: tf.data.Dataset, config: Config) -> keras.Model:
     )
 
 
-def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
-    """Trains the configured model on whole records, for the configured epochs.
-
-    Args:
-        records: training records.
-        config: see `Training`, `Loader`, `Augment`, `Model`.
-        seed: of the weights, the order and the augmentation.
-
-    Raises:
-        InputError: a damaged chunk, a loss that is not a number, or as `adamw` and `check_devices`.
-    """
-    weights = config.training.class_weights
-    if len(weights) != len(CLASSES):
-        raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
+def train_member(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
+    """One training of `train_classifier`."""
     prepare_backend(config)
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
@@ -228,13 +218,49 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
             epochs=config.training.epochs,
             steps_per_epoch=per_epoch,
             shuffle=False,  # the stream is shuffled
-            class_weight=dict(enumerate(weights)),
+            class_weight=dict(enumerate(config.training.class_weights)),
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,
         ).history
     refuse_no_number(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
     return Classifier(model, mean, scale, rows)
+
+
+def average_model(models: Sequence[keras.Model]) -> keras.Model:
+    """One model of the same named inputs, whose probabilities are the mean of the models'.
+
+    A deep ensemble: Lakshminarayanan B et al., NeurIPS 2017, https://arxiv.org/abs/1612.01474.
+    """
+    inputs = {name: keras.Input(value.shape[1:], name=name) for name, value in models[0].input.items()}
+    for k, model in enumerate(models):
+        model.name = f"member_{k}"
+    return keras.Model(inputs, keras.layers.Average()([model(inputs) for model in models]), name="ensemble")
+
+
+def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
+    """Trains the configured model on whole records, for the configured epochs.
+
+    With `training.members` above one so many are trained, each with a seed of its own, and averaged.
+
+    Args:
+        records: training records.
+        config: see `Training`, `Loader`, `Augment`, `Model`.
+        seed: of the weights, the order and the augmentation.
+
+    Raises:
+        InputError: a damaged chunk, no member, a loss that is not a number, or as `adamw` and `check_devices`.
+    """
+    weights, members = config.training.class_weights, config.training.members
+    if len(weights) != len(CLASSES):
+        raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
+    if members < 1:
+        raise InputError("training.members", str(members), "at least 1", "correct it")
+    if members == 1:
+        return train_member(records, config, seed)
+    trained = [train_member(records, config, seed + MEMBER_SEEDS * k) for k in range(members)]
+    rows = [{"member": k, **row} for k, member in enumerate(trained) for row in member.history]
+    return Classifier(average_model([t.model for t in trained]), trained[0].mean, trained[0].scale, rows)
 
 
 def predict_records(classifier: Classifier, records: tuple[str, ...], config: Config) -> np.ndarray:

@@ -18,6 +18,7 @@ from keras_ecg.files import read_json
 from keras_ecg.models import load_model
 from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_series, rr_windows
 from keras_ecg.training import (
+    MEMBER_SEEDS,
     Classifier,
     MacroF1,
     compile_classifier,
@@ -111,6 +112,23 @@ def test_one_seed_gives_the_same_probabilities_and_another_does_not(small, proba
     again, other = (predict_records(train_classifier(TRAIN, small, seed), TEST, small) for seed in (3, 4))
     np.testing.assert_array_equal(again, probabilities)
     assert np.abs(other - probabilities).max() > 1e-3
+
+
+def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, tmp_path):
+    config = with_sections(small, training={"members": 2})
+    ensemble = train_classifier(TRAIN, config, 3)
+    found = predict_records(ensemble, TEST, config)
+    other = predict_records(train_classifier(TRAIN, small, 3 + MEMBER_SEEDS), TEST, small)
+    np.testing.assert_allclose(found, (probabilities + other) / 2, atol=1e-6)
+    assert [(row["member"], row["epoch"]) for row in ensemble.history] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    ensemble.save(tmp_path)
+    again = Classifier(load_model(tmp_path), ensemble.mean, ensemble.scale, [])
+    np.testing.assert_allclose(predict_records(again, TEST, config), found, atol=1e-6)
+
+
+def test_an_ensemble_of_none_is_refused(small):
+    with pytest.raises(InputError, match="training.members: found 0; expected at least 1"):
+        train_classifier(TRAIN, with_sections(small, training={"members": 0}), 0)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(small):

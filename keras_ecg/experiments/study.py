@@ -23,7 +23,7 @@ from keras_ecg.runs import RunFolder, find_or_create
 from keras_ecg.training import predict_records, train_classifier
 
 # Settings of `training` that are younger than published runs: at their defaults they leave the fingerprints alone.
-LATER = ("gradient_accumulation", "data_parallel")
+LATER = ("gradient_accumulation", "data_parallel", "members")
 
 
 def packed_subjects(config: Config) -> dict[str, str]:

@@ -128,10 +128,11 @@ def calibration(bins: dict, unit: str = "beats") -> str:
 
 
 def history(columns: dict[str, np.ndarray], names: list[str]) -> str:
-    """Training curves: one panel per quantity, one line per seed and fold, validation dashed."""
+    """Training curves: one panel per quantity, one line per seed, fold and member, validation dashed."""
     with matplotlib.rc_context(STYLE):
         drawing, panels = axes(10.4, 2.9, len(names))
-        keys = np.stack([columns[k] for k in ("seed", "fold") if k in columns] or [np.zeros(len(columns["epoch"]))], 1)
+        keys = [columns[k] for k in ("seed", "fold", "member") if k in columns] or [np.zeros(len(columns["epoch"]))]
+        keys = np.stack(keys, 1)
         runs = np.unique(keys, axis=0)
         for name, ax in zip(names, panels, strict=True):
             for k, run in enumerate(runs):

@@ -170,13 +170,14 @@ def repeats(metrics: dict) -> str:
 
 def training(columns: dict[str, np.ndarray], wanted: tuple[str, ...] = ()) -> str:
     """Training curves from history.csv: the wanted columns, or the first three."""
-    keys = {"seed", "fold", "epoch", "seconds", "learning_rate"}
+    keys = {"seed", "fold", "member", "epoch", "seconds", "learning_rate"}
     numeric = [n for n, v in columns.items() if n not in keys and v.dtype.kind == "f" and np.isfinite(v).any()]
     names = [n for n in wanted or numeric if n in numeric and not n.startswith("val_")][:3]
     if "epoch" not in columns or not names:
         return ""
     dashed = " Dashed: held-out training subjects." if any(f"val_{n}" in columns for n in names) else ""
-    note = f"One line per seed{' and fold' if 'fold' in columns else ''}.{dashed}"
+    more = "".join(f" and {name}" for name in ("fold", "member") if name in columns)
+    note = f"One line per seed{more}.{dashed}"
     return section("training", "Training", figure(charts.history(columns, names), note))
 
 

@@ -86,9 +86,9 @@ class RunFolder:
         write_npz(self.path / "strips.npz", **arrays)
 
     def write_history(self, rows: list[dict]) -> None:
-        """Writes history.csv: one row per seed, fold and epoch, those columns first."""
+        """Writes history.csv: one row per seed, fold, member and epoch, those columns first."""
         names = dict.fromkeys(name for row in rows for name in row)
-        first = [name for name in ("seed", "fold", "epoch") if name in names]
+        first = [name for name in ("seed", "fold", "member", "epoch") if name in names]
         columns = first + [name for name in names if name not in first]
         with atomic(self.path / "history.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, columns, lineterminator="\n")
