@@ -201,14 +201,12 @@ def build_for(stream: tf.data.Dataset, config: Config) -> keras.Model:
     )
 
 
-def train_member(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
-    """One training of `train_classifier`."""
-    prepare_backend(config)
+def train_member(records: tuple[str, ...], config: Config, seed: int, mean, scale) -> Classifier:
+    """One training of `train_classifier`, under the records' statistics."""
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
     size = training_batch(records, config)
     with naming_damaged_chunks(records, config), over_devices(config.training, size):
-        mean, scale = training_statistics(list(records), config)
         stream = labelled_stream(records, config, True, mean, scale)
         model = build_for(stream, config)
         per_epoch = max(1, sequences_per_epoch(records, config) // size)
@@ -256,11 +254,14 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
     if members < 1:
         raise InputError("training.members", str(members), "at least 1", "correct it")
+    prepare_backend(config)
+    with naming_damaged_chunks(records, config):
+        mean, scale = training_statistics(list(records), config)
+    trained = [train_member(records, config, seed + MEMBER_SEEDS * k, mean, scale) for k in range(members)]
     if members == 1:
-        return train_member(records, config, seed)
-    trained = [train_member(records, config, seed + MEMBER_SEEDS * k) for k in range(members)]
+        return trained[0]
     rows = [{"member": k, **row} for k, member in enumerate(trained) for row in member.history]
-    return Classifier(average_model([t.model for t in trained]), trained[0].mean, trained[0].scale, rows)
+    return Classifier(average_model([member.model for member in trained]), mean, scale, rows)
 
 
 def predict_records(classifier: Classifier, records: tuple[str, ...], config: Config) -> np.ndarray:
