@@ -189,11 +189,18 @@ class Rhythm:
 
 
 @dataclass(frozen=True)
-class Model:
+class Architecture:
     """Which model, and what differs from its own dataclass of defaults (`keras_ecg.models.MODELS`)."""
 
     name: str = "cnn_conformer"
     options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model(Architecture):
+    """A model, and others that are trained beside it."""
+
+    beside: tuple[Architecture, ...] = ()  # a beat classifier's `training.members` take turns among it and these
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,8 @@ def average_model(models: Sequence[keras.Model]) -> keras.Model:
 def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
     """Trains the configured model on whole records, for the configured epochs.
 
-    With `training.members` above one so many are trained, each with a seed of its own, and averaged.
+    With `training.members` above one so many are trained, each with a seed of its own, and averaged; they take turns
+    among the model and those of `model.beside`.
 
     Args:
         records: training records.
@@ -247,17 +248,22 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         seed: of the weights, the order and the augmentation.
 
     Raises:
-        InputError: a damaged chunk, no member, a loss that is not a number, or as `adamw` and `check_devices`.
+        InputError: a damaged chunk, fewer members than models, a loss that is not a number, or as `adamw` and
+            `check_devices`.
     """
     weights, members = config.training.class_weights, config.training.members
     if len(weights) != len(CLASSES):
         raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
-    if members < 1:
-        raise InputError("training.members", str(members), "at least 1", "correct it")
+    models = (config.model, *config.model.beside)
+    if members < len(models):
+        raise InputError("training.members", str(members), f"at least {len(models)}, one of each model", "correct it")
     prepare_backend(config)
     with naming_damaged_chunks(records, config):
         mean, scale = training_statistics(list(records), config)
-    trained = [train_member(records, config, seed + MEMBER_SEEDS * k, mean, scale) for k in range(members)]
+    trained = []
+    for k in range(members):
+        own = replace(config, model=models[k % len(models)])
+        trained.append(train_member(records, own, seed + MEMBER_SEEDS * k, mean, scale))
     if members == 1:
         return trained[0]
     rows = [{"member": k, **row} for k, member in enumerate(trained) for row in member.history]

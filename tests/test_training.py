@@ -126,9 +126,21 @@ def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, tmp
     np.testing.assert_allclose(predict_records(again, TEST, config), found, atol=1e-6)
 
 
-def test_an_ensemble_of_none_is_refused(small):
-    with pytest.raises(InputError, match="training.members: found 0; expected at least 1"):
-        train_classifier(TRAIN, with_sections(small, training={"members": 0}), 0)
+def test_an_ensembles_members_take_turns_among_models(small, probabilities):
+    other = {"name": "cnn", "options": {"width": 12, "bottleneck": 4}}
+    model = {"name": small.model.name, "options": small.model.options}
+    config = with_sections(small, model={**model, "beside": [other]}, training={"members": 3})
+    found = predict_records(train_classifier(TRAIN, config, 3), TEST, config)
+    alone = [(model, 3 + 2 * MEMBER_SEEDS), (other, 3 + MEMBER_SEEDS)]
+    each = [predict_records(train_classifier(TRAIN, with_sections(small, model=m), s), TEST, small) for m, s in alone]
+    np.testing.assert_allclose(found, (probabilities + each[0] + each[1]) / 3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("beside", "least"), [([], 1), ([{"name": "cnn"}], 2)])
+def test_an_ensemble_of_fewer_members_than_models_is_refused(small, beside, least):
+    config = with_sections(small, model={"beside": beside}, training={"members": least - 1})
+    with pytest.raises(InputError, match=f"training.members: found {least - 1}; expected at least {least}"):
+        train_classifier(TRAIN, config, 0)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(small):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import __version__
-from keras_ecg.config import Config, Context, Training, to_dict
+from keras_ecg.config import Config, Context, to_dict
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.devices import check_devices
@@ -22,8 +22,8 @@ from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
 from keras_ecg.training import predict_records, train_classifier
 
-# Settings of `training` that are younger than published runs: at their defaults they leave the fingerprints alone.
-LATER = ("gradient_accumulation", "data_parallel", "members")
+# Settings that are younger than published runs: at their defaults they leave the fingerprints alone.
+LATER = {"model": ("beside",), "training": ("gradient_accumulation", "data_parallel", "members")}
 
 
 def packed_subjects(config: Config) -> dict[str, str]:
@@ -72,11 +72,12 @@ def needed_weights(config: Config) -> str:
 
 def without_later(settings: dict) -> dict:
     """Plain settings without those of `LATER` that stand at their defaults."""
-    if "training" not in settings:
-        return settings
-    defaults = to_dict(Training())
-    kept = {k: v for k, v in settings["training"].items() if k not in LATER or v != defaults[k]}
-    return {**settings, "training": kept}
+    defaults, out = to_dict(Config()), dict(settings)
+    for section, names in LATER.items():
+        if section in out:
+            same = {k for k in names if out[section][k] == defaults[section][k]}
+            out[section] = {k: v for k, v in out[section].items() if k not in same}
+    return out
 
 
 def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
@@ -126,7 +127,8 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
     Raises:
         InputError: no such model, or no such knob; as `open_folder`.
     """
-    model_config(config.model.name, config.model.options)
+    for model in (config.model, *config.model.beside):
+        model_config(model.name, model.options)
     check_contract(config)
     manifest = read_manifest(config.database.tfrecord_dir)
     data = with_weights(config, data_fingerprint(manifest, sorted(records)))
