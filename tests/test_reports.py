@@ -69,6 +69,8 @@ def report(
         "title": "Beats <&>",
         "evaluation": {"split": "ds1_ds2", "bootstrap": 40},
         "loader": {"waveforms": True, "difference_quantiles": True},
+        "model": {"name": "cnn", "options": {}, "beside": [{"name": "cnn", "options": {"bins": 16}}]},
+        "training": {"members": 3},
     }
     run = runs.find_or_create(tmp_path, "final_ds1_ds2", "cnn", "f", config, "python run.py --set 'a=<b>'")
     run.write_predictions("model", **model)
@@ -109,6 +111,7 @@ def test_the_report_is_one_self_contained_page(tmp_path):
         "201 (training) and 202 (test) are one man",
         "transductive: the median beat",
         "transductive: how far",
+        "the mean of 3 trainings, in turn of: cnn; cnn, bins 16",
         "Skipped as unreadable: 104",
         "gradient boosting on RR",
         "without record 202",

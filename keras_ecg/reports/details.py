@@ -68,6 +68,18 @@ def _statistics(config: dict, environment: dict) -> list[str]:
     return used
 
 
+def _ensemble(config: dict) -> str:
+    """How many trainings of which models make up each seed's; empty where it is one."""
+    members, model = config.get("training", {}).get("members", 1), config.get("model", {})
+    if members == 1:
+        return ""
+    kinds = [
+        ", ".join([str(m.get("name", "?")), *(f"{k} {v}" for k, v in m.get("options", {}).items())])
+        for m in (model, *model.get("beside", ()))
+    ]
+    return text(f"each seed's model is the mean of {members} trainings, in turn of: {'; '.join(kinds)}")
+
+
 def protocol(metrics: dict, config: dict, environment: dict, predictions: Predictions) -> str:
     """What was trained on what, and what the test records gave away."""
     model, evaluation = metrics["model"], config.get("evaluation", {})
@@ -100,6 +112,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         ("classes (AAMI)", scored),
         ("one man, two records", SAME_MAN if "201" in train and "202" in tested else ""),
         ("input", inputs),
+        ("ensemble", _ensemble(config)),
         ("normalization", normalization),
         ("selection", text(environment.get("selection", SELECTION))),
         ("test-record statistics", "; ".join(used) or "the configuration declares none"),
