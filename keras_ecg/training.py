@@ -231,9 +231,9 @@ def average_model(models: Sequence[keras.Model]) -> keras.Model:
     A deep ensemble: Lakshminarayanan B et al., NeurIPS 2017, https://arxiv.org/abs/1612.01474.
     """
     inputs = {name: keras.Input(value.shape[1:], name=name) for name, value in models[0].input.items()}
-    for k, model in enumerate(models):
-        model.name = f"member_{k}"
-    return keras.Model(inputs, keras.layers.Average()([model(inputs) for model in models]), name="ensemble")
+    # The same layers without their optimizers, which would be saved with them and are twice as large.
+    members = [keras.Model(model.input, model.output, name=f"member_{k}") for k, model in enumerate(models)]
+    return keras.Model(inputs, keras.layers.Average()([member(inputs) for member in members]), name="ensemble")
 
 
 def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:

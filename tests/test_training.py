@@ -1,6 +1,8 @@
 import os
 from dataclasses import replace
+from zipfile import ZipFile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -124,6 +126,10 @@ def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, tmp
     ensemble.save(tmp_path)
     again = Classifier(load_model(tmp_path), ensemble.mean, ensemble.scale, [])
     np.testing.assert_allclose(predict_records(again, TEST, config), found, atol=1e-6)
+    with ZipFile(tmp_path / "model.keras") as file, h5py.File(file.open("model.weights.h5")) as weights:
+        names: list[str] = []
+        weights.visit(names.append)
+    assert names and not any("optimizer" in name for name in names)
 
 
 def test_an_ensembles_members_take_turns_among_models(small, probabilities):
