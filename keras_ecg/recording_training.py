@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_ecg.config import Training
 from keras_ecg.devices import WholeEvaluation
-from keras_ecg.training import adamw, refuse_no_number
+from keras_ecg.training import compile_supervised, refuse_no_number
 
 Inputs = dict[str, np.ndarray]  # each (n, ...)
 LEAST_BATCHES = 16  # of an epoch, which passes over few examples several times
@@ -25,7 +25,7 @@ def compile_recordings(model: keras.Model, training: Training, classes: int, ste
     """`adamw`, binary cross-entropy, and the mean over classes of the area under the ROC curve."""
     area = keras.metrics.AUC(200, multi_label=True, num_labels=classes, name="auroc")
     loss = keras.losses.BinaryCrossentropy(label_smoothing=training.label_smoothing)
-    model.compile(adamw(training, steps), loss, metrics=[area], jit_compile=training.jit_compile)
+    compile_supervised(model, training, steps, loss, [area])
 
 
 def fit_recordings(

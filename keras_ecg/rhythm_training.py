@@ -17,7 +17,7 @@ from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
 from keras_ecg.models.noise_first import noise_first
-from keras_ecg.training import MacroF1, adamw, prepare_backend, refuse_no_number, with_seed
+from keras_ecg.training import MacroF1, compile_supervised, prepare_backend, refuse_no_number, with_seed
 
 SHAPES = {"signals": (None, 1), "length": (), "beats": (None,)}  # of any length
 
@@ -40,7 +40,7 @@ def compile_rhythm(model: keras.Model, config: Config, batches: int) -> None:
     training, classes = config.training, model.output_shape[-1]
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
     score = [MacroF1(len(RHYTHMS), len(CLASSES), name="score")] if classes == len(CLASSES) else []
-    model.compile(adamw(training, batches), loss, metrics=["accuracy", *score], jit_compile=training.jit_compile)
+    compile_supervised(model, training, batches, loss, ["accuracy", *score])
 
 
 def class_weights(config: Config, stage: str = "all") -> dict[int, float]:

@@ -157,11 +157,25 @@ def adamw(training: Training, batches: int) -> keras.optimizers.Optimizer:
     return optimizer
 
 
+def compile_supervised(
+    model: keras.Model, training: Training, batches: int, loss: keras.losses.Loss, metrics: Sequence
+) -> None:
+    """Compiles a model of one output under `adamw`, and makes the variables of its optimizer and metrics.
+
+    Where the first step makes them, TensorFlow traces it twice, which takes longer than a short epoch.
+    """
+    model.compile(adamw(training, batches), loss, metrics=list(metrics), jit_compile=training.jit_compile)
+    model.optimizer.build(model.trainable_variables)
+    nothing = np.zeros((1, *model.output_shape[1:]), np.float32)
+    model.compute_metrics(None, nothing, nothing)
+    model.reset_metrics()
+
+
 def compile_classifier(model: keras.Model, config: Config, batches: int) -> None:
     """`adamw`, cross-entropy, accuracy and macro-F1."""
     training = config.training
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
-    model.compile(adamw(training, batches), loss, metrics=["accuracy", MacroF1()], jit_compile=training.jit_compile)
+    compile_supervised(model, training, batches, loss, ["accuracy", MacroF1()])
 
 
 def naming_damaged_chunks(records: tuple[str, ...], config: Config) -> AbstractContextManager:

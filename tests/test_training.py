@@ -24,6 +24,7 @@ from keras_ecg.training import (
     Classifier,
     MacroF1,
     compile_classifier,
+    compile_supervised,
     labelled_stream,
     predict_records,
     sequences_per_epoch,
@@ -152,6 +153,26 @@ def test_an_ensemble_of_fewer_members_than_models_is_refused(small, beside, leas
 def test_a_loss_that_is_not_a_number_ends_the_training(small):
     with pytest.raises(InputError, match="a loss that is not a number.*lower training.learning_rate"):
         train_classifier(TRAIN, with_sections(small, training={"learning_rate": 1e38, "epochs": 3}), 0)
+
+
+class Counted(keras.layers.Layer):
+    """Passes on what comes in, and counts how often it is called: traced, where a graph runs."""
+
+    calls = 0
+
+    def call(self, x):
+        self.calls += 1
+        return x
+
+
+def test_the_training_step_is_traced_once():
+    x, y = np.ones((8, 3), "f4"), np.eye(5, dtype="f4")[np.arange(8) % 5]
+    counted, inputs = Counted(), keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(5, activation="softmax")(counted(inputs)))
+    compile_supervised(model, Training(ema_momentum=0.9), 4, keras.losses.CategoricalCrossentropy(), ["accuracy"])
+    counted.calls = 0
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0)
+    assert counted.calls == 1
 
 
 def test_macro_f1_is_scikit_learns():

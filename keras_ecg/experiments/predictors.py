@@ -13,7 +13,7 @@ from keras_ecg.data.tfrecords import label_position
 from keras_ecg.encoders import load_encoder
 from keras_ecg.models import build_model
 from keras_ecg.probing import embed_beats, fit_probe, predict_batches, relative_to_record, standardized
-from keras_ecg.training import adamw, refuse_no_number
+from keras_ecg.training import compile_supervised, refuse_no_number
 
 RAW_SECONDS = 0.5  # on each side of the beat, of the control that sees samples
 
@@ -92,7 +92,7 @@ class Training:
         model = build_model(config.model.name, {k: v.shape[1:] for k, v in x.items()}, 0, 2, self.options)
         steps = -(-len(labelled) // size) * training.epochs
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
-        model.compile(adamw(training, steps), loss, metrics=["accuracy"], jit_compile=training.jit_compile)
+        compile_supervised(model, training, steps, loss, ["accuracy"])
         callbacks, held = [keras.callbacks.TerminateOnNaN()], None
         if len(draw.validation):
             held = (
