@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import keras_tuner
 import pytest
 import yaml
@@ -46,7 +47,7 @@ def test_shipped_spaces_draw_valid_configurations():
 
 
 def search_config(packed, folder: Path) -> Config:
-    (folder / "space.yaml").write_text("training.learning_rate: {choice: [1.0e-3, 3.0e-3, 1.0e-2]}\n")
+    (folder / "space.yaml").write_text("training.learning_rate: {float: {min: 1.0e-3, max: 1.0e-2, log: true}}\n")
     tuning = {
         "algorithm": "random",
         "max_trials": 3,
@@ -57,6 +58,26 @@ def search_config(packed, folder: Path) -> Config:
         "output": str(folder / "best.yaml"),
     }
     return with_sections(packed, tuning=tuning)
+
+
+class Drawn(keras_tuner.HyperModel):
+    """A model that is not trained, of a rate that is drawn."""
+
+    objective = "val_macro_f1"
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        tune.create_search_space(hp, {"training.learning_rate": {"float": {"min": 1e-4, "max": 1e-2, "log": True}}})
+        return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+
+
+@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband"])
+def test_a_search_draws_the_same_trials_under_the_same_seed(tmp_path, algorithm):
+    def draws(seed: int, folder: str) -> list[float]:
+        config = with_sections(Config(), tuning={"algorithm": algorithm, "seed": seed, "max_trials": 5})
+        oracle = tune.make_tuner(Drawn(), config, tmp_path / folder).oracle
+        return [oracle.create_trial(str(k)).hyperparameters.get("training.learning_rate") for k in range(2)]
+
+    assert draws(0, "once") == draws(0, "again") != draws(1, "other")
 
 
 def trials(folder: Path) -> list[dict]:

@@ -144,7 +144,7 @@ def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -
     shared = {
         "hypermodel": hypermodel,
         "objective": keras_tuner.Objective(hypermodel.objective, "max"),
-        "seed": tuning.seed,
+        "seed": tuning.seed + 1,  # KerasTuner takes 0 for none
         "directory": str(folder.parent),
         "project_name": folder.name,
         "overwrite": False,
