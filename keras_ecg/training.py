@@ -158,13 +158,13 @@ def adamw(training: Training, batches: int) -> keras.optimizers.Optimizer:
 
 
 def compile_supervised(
-    model: keras.Model, training: Training, batches: int, loss: keras.losses.Loss, metrics: Sequence
+    model: keras.Model, training: Training, batches: int, loss: keras.losses.Loss, metrics: list
 ) -> None:
     """Compiles a model of one output under `adamw`, and makes the variables of its optimizer and metrics.
 
     Where the first step makes them, TensorFlow traces it twice, which takes longer than a short epoch.
     """
-    model.compile(adamw(training, batches), loss, metrics=list(metrics), jit_compile=training.jit_compile)
+    model.compile(adamw(training, batches), loss, metrics=metrics, jit_compile=training.jit_compile)
     model.optimizer.build(model.trainable_variables)
     nothing = np.zeros((1, *model.output_shape[1:]), np.float32)
     model.compute_metrics(None, nothing, nothing)
