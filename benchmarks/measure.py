@@ -68,6 +68,7 @@ def alternate(
     unit: str,
     turns: int,
     before: Callable[[str], object] | None = None,
+    after: Callable[[str], object] | None = None,
 ) -> Comparison:
     """Measures ours, textbook, ours, textbook and so on: what else the machine does meets both sides.
 
@@ -79,6 +80,7 @@ def alternate(
         unit: beat or sequence.
         turns: of each side.
         before: runs before every measurement, untimed; takes the side's name, ours or textbook.
+        after: the same after it.
     """
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns + 1):
@@ -86,6 +88,8 @@ def alternate(
             if before:
                 before(side)
             kept.append(seconds_per_unit(work))
+            if after:
+                after(side)
     return Comparison(times[0][1:], times[1][1:], unit)
 
 

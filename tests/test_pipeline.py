@@ -261,6 +261,13 @@ def test_a_plain_dict_is_a_configuration(plain, in_order):
         DataLoader.get_all_labels(["114"], {"sequence": {"length": 3}})
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_closing_a_stream_waits_for_no_search_of_thread_counts(plain, training):
+    stream = create_dataset(["114"], plain, 16, training)
+    assert stream.options().autotune.enabled is False
+    assert stream.map(lambda x, y: (x, y)).options().autotune.enabled is False  # and what Keras makes of it
+
+
 @pytest.mark.parametrize("of_nothing", [create_dataset, get_all_labels])
 def test_wrong_records_are_errors(plain, of_nothing):
     rest = (8, False) if of_nothing is create_dataset else ()

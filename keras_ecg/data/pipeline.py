@@ -97,7 +97,6 @@ def read_chunks(
     is_training: bool,
     scalograms: bool,
     pool: int,
-    normalization: tuple | None = None,
 ) -> tf.data.Dataset:
     """Pools of `pool` parsed chunks; in training from shuffled, interleaved files.
 
@@ -107,7 +106,6 @@ def read_chunks(
         is_training: see above.
         scalograms: whether stored ones are wanted.
         pool: chunks.
-        normalization: mean and scale of stored scalograms, as in `normalize`.
     """
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
     # Only training draws; elsewhere there is nothing to count.
@@ -120,8 +118,6 @@ def read_chunks(
     @plain
     def parse(text, share):
         chunk = parse_chunks(text[tf.newaxis], config.sequences, scales, samples, scalograms, config.loader.context)
-        if normalization:
-            chunk["scalograms"] = normalize(chunk["scalograms"], *normalization)
         return {**{name: values[0] for name, values in chunk.items()}, "keep": share}
 
     # Chunk by chunk, which stay in the processor's cache between the steps.
@@ -145,23 +141,10 @@ def chunk_scalograms(chunks: dict, config: Config):
     return to_scalograms(samples - chunks["level"][..., tf.newaxis] if config.loader.center else samples, config)
 
 
-def is_per_beat(values) -> bool:
-    """Whether a mean or scale is the same for every beat of a sequence."""
-    return values is None or np.ndim(values) < 4 or np.shape(values)[-4] == 1
-
-
+@tf.function(jit_compile=True, autograph=False)
 def normalize(scalograms, mean, scale):
-    """Scalograms (A, S, F, T) less `mean`, then over `scale`, each broadcast against (A, S, F, T, 1); None for neither.
-
-    Where both are the same for every beat, S may be any number of beats.
-    """
-    out = tf.cast(scalograms, tf.float32)
-    for values, change in ((mean, tf.subtract), (scale, tf.divide)):
-        if values is not None:
-            beats = 1 if is_per_beat(values) else scalograms.shape[1]
-            row = np.broadcast_to(np.asarray(values, np.float32), (1, beats, *scalograms.shape[2:], 1)).reshape(1, -1)
-            out = change(tf.reshape(out, (-1, row.size)), row)  # TensorFlow is fast along whole rows
-    return tf.reshape(out, (-1, *scalograms.shape[1:]))
+    """Scalograms (B, S, F, T) to (scalograms (B, S, F, T, 1) - mean) / scale in float32, in one pass over memory."""
+    return (tf.cast(scalograms, tf.float32)[..., tf.newaxis] - mean) / scale
 
 
 def sequence_rhythm(intervals, config: Config):
@@ -180,7 +163,7 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
             rr (B, 2 C + 1), and scalograms (B, S, F, T) where they are read.
         labels: (B,) int64.
         config: says which inputs are wanted, and how they are augmented.
-        mean: as in `normalize`; None where it is done.
+        mean: as in `normalize`.
         scale: the same.
         seed: (2,) int of the augmentation; None for none.
     """
@@ -203,7 +186,7 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
             values = beats["scalograms"]
         else:
             values = to_scalograms(samples if config.loader.center else samples + level, config)
-        inputs["scalograms"] = normalize(values, mean, scale)[..., tf.newaxis]
+        inputs["scalograms"] = normalize(values, mean, scale)
     if config.loader.context:
         inputs["context"] = zscore(tf.cast(beats["context"], tf.float32), tf.experimental.numpy)
     if config.loader.waveforms:
@@ -303,10 +286,8 @@ def create_dataset(
 
         return gather
 
-    first = None
-    if stored and is_per_beat(mean) and is_per_beat(scale):
-        first, mean, scale = (mean, scale), None, None  # a beat once, not once in each of its sequences
-    pools = read_chunks(record_names, config, is_training, stored, pool_size(config.loader, is_training), first)
+    mean, scale = (np.float32(v if given is None else given) for v, given in ((0, mean), (1, scale)))
+    pools = read_chunks(record_names, config, is_training, stored, pool_size(config.loader, is_training))
     dataset = batch_pools(pools, config.loader.seed, batch_size, draw, gathering)
     if augmented:
         dataset = tf.data.Dataset.zip(dataset, random_seeds(config.loader.seed + 1)).map(
@@ -316,4 +297,4 @@ def create_dataset(
         dataset = dataset.map(
             plain(lambda beats, labels: to_example(beats, labels, config, mean, scale)), tf.data.AUTOTUNE
         )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(2)

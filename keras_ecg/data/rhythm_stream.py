@@ -221,4 +221,4 @@ def create_rhythm_dataset(
             plain(lambda pair, seed: augmented(pair, tf.stack([seed, 0]))), tf.data.AUTOTUNE
         )
     count = -(-int(rows.sum()) // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)

@@ -17,6 +17,17 @@ from keras_ecg.errors import InputError
 plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors, and converting takes seconds
 
 
+def fixed_threads() -> tf.data.Options:
+    """AUTOTUNE means one thread a core, from the first batch on.
+
+    Otherwise tf.data searches for the number while the stream runs, and its search outlives the stream: the end of an
+    epoch waits for the search's next step, which may take as long as the epoch itself.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
 def read_files(files: list[str], extra: np.ndarray, loader: Loader, is_training: bool) -> tf.data.Dataset:
     """The serialized chunk of each file, with that file's row of `extra`; in training shuffled and interleaved."""
 
@@ -25,7 +36,7 @@ def read_files(files: list[str], extra: np.ndarray, loader: Loader, is_training:
         file = tf.data.TFRecordDataset(path, buffer_size=0)  # one record: nothing to read ahead
         return tf.data.Dataset.zip(file, tf.data.Dataset.from_tensors(row))
 
-    paths = tf.data.Dataset.from_tensor_slices((files, extra))
+    paths = tf.data.Dataset.from_tensor_slices((files, extra)).with_options(fixed_threads())
     if not is_training:
         return paths.flat_map(one_file)
     paths = paths.shuffle(len(files), seed=loader.seed, reshuffle_each_iteration=True)

@@ -141,4 +141,4 @@ def create_window_dataset(
     pools = chunks.padded_batch(pool_size(config.loader, is_training), shapes)
     dataset = batch_pools(pools, config.loader.seed, batch_size, draw, gathering).map(normalize, tf.data.AUTOTUNE)
     count = -(-int((rows >= 0).sum()) // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
