@@ -13,4 +13,4 @@ if [ "${1:-}" = "--slow" ]; then
     shift
     set -- -m "slow or not slow" "$@"
 fi
-exec "$python" -m pytest --numprocesses 2 --dist loadfile "$@"
+exec "$python" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"

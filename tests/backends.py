@@ -10,34 +10,73 @@ from keras_ecg.models import load_model
 VISIBLE = 3  # of six patches
 
 
-def results(folder: Path | str) -> dict[str, np.ndarray]:
-    """Outputs and losses of the models that are saved in a folder, and two steps of training, of `given.npz` there."""
-    given = dict(np.load(Path(folder) / "given.npz"))
-    beats, mae, contrastive = (load_model(Path(folder) / f"{name}.keras") for name in ("beats", "mae", "contrastive"))
-    found = {"probabilities": beats.predict({name: given[name] for name in ("scalograms", "rr")}, verbose=0)}
+def of_beats(model, given: dict) -> dict:
+    """A classifier's probabilities."""
+    return {"probabilities": model.predict({name: given[name] for name in ("scalograms", "rr")}, verbose=0)}
 
+
+def of_mae(model, given: dict) -> dict:
+    """Tokens, and what is made of the visible ones."""
     signals, order = given["signals"], given["order"]
-    found["tokens"] = mae.encoder.predict(signals, verbose=0)
-    found["predictions"] = mae.decode(found["tokens"][:, :VISIBLE], order)
-    found["masked_loss"] = mae.compute_loss(signals, y_pred=(found["predictions"], order >= VISIBLE))
+    tokens = model.encoder.predict(signals, verbose=0)
+    predictions = model.decode(tokens[:, :VISIBLE], order)
+    loss = model.compute_loss(signals, y_pred=(predictions, order >= VISIBLE))
+    return {"tokens": tokens, "predictions": predictions, "masked_loss": loss}
 
+
+def of_contrastive(model, given: dict) -> dict:
+    """Losses of two steps of training."""
+    model.compile(keras.optimizers.SGD(0.1))
     views = {"views": given["views"], "subject": given["subject"]}
-    contrastive.compile(keras.optimizers.SGD(0.1))
-    logs = contrastive.fit(views, batch_size=len(signals), epochs=2, verbose=0).history
-    found |= {"contrastive_loss": logs["loss"], "log_n": logs["log_n"]}
+    logs = model.fit(views, batch_size=len(given["views"]), epochs=2, verbose=0).history
+    return {"contrastive_loss": logs["loss"], "log_n": logs["log_n"]}
 
-    st_mem, jepa, vqvae = (load_model(Path(folder) / f"{name}.keras") for name in ("st_mem", "ecg_jepa", "vqvae"))
-    rows = np.repeat(order, signals.shape[2], 0)  # the leads of a window are masked alike
-    found["st_mem_tokens"] = st_mem.encoder.predict(signals, verbose=0)
-    encoded = st_mem.encode(st_mem.patchify(signals)[:, :VISIBLE], rows)
-    found["st_mem_predictions"] = st_mem.decode(encoded, rows)
-    found["jepa_tokens"] = jepa.encoder.predict(signals, verbose=0)
-    predicted = jepa.predict_hidden(jepa.encode(jepa.patchify(signals)[:, :VISIBLE], rows), rows)
-    outputs = (predicted, jepa.targets(signals), order >= VISIBLE)
-    found["jepa_loss"] = jepa.compute_loss(signals, y_pred=outputs)  # as in training: the targets' weights move
-    found["jepa_targets"] = jepa.targets(signals)
-    vqvae.compile(keras.optimizers.SGD(0.1))
-    logs = vqvae.fit(signals, batch_size=len(signals), epochs=2, verbose=0).history
-    found |= {f"vqvae_{name}": values for name, values in logs.items()}
-    found |= {"codes": vqvae.codes_of(signals), "codebook": vqvae.quantizer.codebook}
+
+def rows_of(given: dict) -> np.ndarray:
+    """The order of the patches for each lead: those of a window are masked alike."""
+    return np.repeat(given["order"], given["signals"].shape[2], 0)
+
+
+def of_st_mem(model, given: dict) -> dict:
+    """Tokens, and what is made of the visible ones."""
+    signals, rows = given["signals"], rows_of(given)
+    encoded = model.encode(model.patchify(signals)[:, :VISIBLE], rows)
+    tokens = model.encoder.predict(signals, verbose=0)
+    return {"st_mem_tokens": tokens, "st_mem_predictions": model.decode(encoded, rows)}
+
+
+def of_ecg_jepa(model, given: dict) -> dict:
+    """Tokens, the loss, and the targets after it: as in training, their weights move."""
+    signals, rows = given["signals"], rows_of(given)
+    tokens = model.encoder.predict(signals, verbose=0)
+    predicted = model.predict_hidden(model.encode(model.patchify(signals)[:, :VISIBLE], rows), rows)
+    loss = model.compute_loss(signals, y_pred=(predicted, model.targets(signals), given["order"] >= VISIBLE))
+    return {"jepa_tokens": tokens, "jepa_loss": loss, "jepa_targets": model.targets(signals)}
+
+
+def of_vqvae(model, given: dict) -> dict:
+    """Losses of two steps of training, and the codebook then."""
+    signals = given["signals"]
+    model.compile(keras.optimizers.SGD(0.1))
+    logs = model.fit(signals, batch_size=len(signals), epochs=2, verbose=0).history
+    found = {f"vqvae_{name}": values for name, values in logs.items()}
+    return found | {"codes": model.codes_of(signals), "codebook": model.quantizer.codebook}
+
+
+RESULTS = {
+    "beats": of_beats,
+    "mae": of_mae,
+    "contrastive": of_contrastive,
+    "st_mem": of_st_mem,
+    "ecg_jepa": of_ecg_jepa,
+    "vqvae": of_vqvae,
+}
+
+
+def results(folder: Path | str, names: list[str]) -> dict[str, np.ndarray]:
+    """What the named models that are saved in a folder make of `given.npz` there."""
+    given = dict(np.load(Path(folder) / "given.npz"))
+    found = {}
+    for name in names:
+        found |= RESULTS[name](load_model(Path(folder) / f"{name}.keras"), given)
     return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in found.items()}

@@ -59,7 +59,7 @@ def config_of(folder: Path, **sections) -> Config:
             "calibration_fraction": 0.25,
             "robustness": {"recordings": 6, "snr_db": [6.0], "rates_hz": [100.0], "occluded": 4, "pictured": 4},
         },
-        "model": {"name": "resnet1d", "options": {"width": 8, "stages": 2, "blocks": 1, "head": {"width": 8}}},
+        "model": {"name": "resnet1d", "options": {"width": 8, "stages": 1, "blocks": 1, "head": {"width": 8}}},
         "loader": {"batch_size": 8, "shuffle_chunks": 2},
         "training": {"epochs": 1, "learning_rate": 1e-2, "class_weights": [1, 1, 1, 1]},
         "evaluation": {"folds": 2, "kfold_seeds": [0, 1], "seeds": [0], "bootstrap": 20},

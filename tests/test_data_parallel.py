@@ -106,6 +106,7 @@ for name in ("one", "two"):
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one_does_and_a_batch_that_they_do_not_divide_is_refused(tmp_path):
     pytest.importorskip("jax")
     printed = run_on_jax(LINEAR, tmp_path / "weights.npz", devices=2).splitlines()

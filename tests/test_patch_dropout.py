@@ -58,7 +58,7 @@ def test_prediction_sees_all_tokens_and_separators_are_counted():
     assert ((places[:, 1:-1] > 0) & (places[:, 1:-1] < 6)).all()
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ["mae", *(pytest.param(n, marks=pytest.mark.slow) for n in ENCODERS if n != "mae")])
 def test_an_encoder_predicts_as_before_and_trains_on_some_patches(name, tmp_path):
     keras.utils.set_random_seed(0)
     encoder = ENCODERS[name]()

@@ -232,7 +232,7 @@ def test_a_run_of_beats_names_no_rhythm(kfold):
 
 @pytest.mark.slow
 def test_plain_rhythms_are_learnt(packed):
-    config = changed(packed, training={"epochs": 25}, model={"options": {"head": {"dropout": 0.0}}})
+    config = changed(packed, training={"epochs": 50}, model={"options": {"stages": 2, "head": {"dropout": 0.0}}})
     known, folds = rhythm_folds(config)
     for stages in (1, 2):
         own = changed(config, rhythm={"stages": stages})
@@ -240,7 +240,7 @@ def test_plain_rhythms_are_learnt(packed):
         found = predict_rhythm(model, own, folds[0][1]).argmax(1)
         truth = known["label"][np.isin(known["record"], folds[0][1])]
         assert (found == truth).mean() > 0.85, stages
-        assert len(history) == 25 * stages
+        assert len(history) == 50 * stages
 
 
 def test_the_weights_of_the_classes_are_the_stages_own(packed):

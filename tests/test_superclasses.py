@@ -175,6 +175,7 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
     assert run_superclasses(config_of(database, weights, tmp_path)).path == run.path
 
 
+@pytest.mark.slow
 def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
     keras.utils.set_random_seed(1)
     again, found = tmp_path / "again", load_encoder(weights / "twelve")
