@@ -92,11 +92,7 @@ def keep_shares(record_names: list[str], config: Config) -> dict[str, np.ndarray
 
 
 def read_chunks(
-    record_names: list[str],
-    config: Config,
-    is_training: bool,
-    scalograms: bool,
-    pool: int,
+    record_names: list[str], config: Config, is_training: bool, scalograms: bool, pool: int
 ) -> tf.data.Dataset:
     """Pools of `pool` parsed chunks; in training from shuffled, interleaved files.
 
@@ -120,7 +116,6 @@ def read_chunks(
         chunk = parse_chunks(text[tf.newaxis], config.sequences, scales, samples, scalograms, config.loader.context)
         return {**{name: values[0] for name, values in chunk.items()}, "keep": share}
 
-    # Chunk by chunk, which stay in the processor's cache between the steps.
     chunks = paths.map(parse, tf.data.AUTOTUNE, deterministic=True)
     return chunks.padded_batch(pool) if config.loader.context else chunks.batch(pool)
 
@@ -163,7 +158,7 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
             rr (B, 2 C + 1), and scalograms (B, S, F, T) where they are read.
         labels: (B,) int64.
         config: says which inputs are wanted, and how they are augmented.
-        mean: as in `normalize`.
+        mean: of the scalograms; broadcasts against (B, S, F, T, 1).
         scale: the same.
         seed: (2,) int of the augmentation; None for none.
     """
