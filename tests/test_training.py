@@ -135,7 +135,7 @@ def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, tmp
 
 
 def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
-    """Each member is a training of its own, with its seed; of two models that say a number each their mean is left."""
+    """Each member is a training of its own, with its seed; here they say 1, 2 and 3."""
     members = []
 
     def train(records, config, seed, mean, scale):

@@ -281,7 +281,8 @@ def create_dataset(
 
         return gather
 
-    mean, scale = (np.float32(v if given is None else given) for v, given in ((0, mean), (1, scale)))
+    mean = np.float32(0 if mean is None else mean)
+    scale = np.float32(1 if scale is None else scale)
     pools = read_chunks(record_names, config, is_training, stored, pool_size(config.loader, is_training))
     dataset = batch_pools(pools, config.loader.seed, batch_size, draw, gathering)
     if augmented:
