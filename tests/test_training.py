@@ -139,7 +139,7 @@ def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
     members = []
 
     def train(records, config, seed, mean, scale):
-        members.append((config.model.name, seed))
+        members.append((config.model.name, config.model.options, seed))
         x = keras.Input((3,), name="x")
         says = keras.layers.Dense(
             2, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(len(members))
@@ -147,11 +147,23 @@ def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
         return Classifier(keras.Model({"x": x}, says(x)), mean, scale, [{"epoch": 1}])
 
     monkeypatch.setattr(training, "train_member", train)
-    config = with_sections(small, model={"beside": [{"name": "attention_only"}]}, training={"members": 3})
-    ensemble = train_classifier(TRAIN, config, 3)
-    turns = ("cnn", 3), ("attention_only", 3 + MEMBER_SEEDS), ("cnn", 3 + 2 * MEMBER_SEEDS)
+    first, other = small.model.options, {"width": 12}
+    beside = [{"name": "attention_only", "options": other}]
+    ensemble = train_classifier(TRAIN, with_sections(small, model={"beside": beside}, training={"members": 3}), 3)
+    turns = ("cnn", first, 3), ("attention_only", other, 3 + MEMBER_SEEDS), ("cnn", first, 3 + 2 * MEMBER_SEEDS)
     assert tuple(members) == turns and [row["member"] for row in ensemble.history] == [0, 1, 2]
     np.testing.assert_allclose(ensemble.model({"x": np.ones((4, 3), "f4")}), 2.0)
+
+
+@pytest.mark.slow
+def test_an_ensemble_averages_trainings_of_two_models(small, probabilities):
+    other = {"name": "cnn", "options": {"width": 12, "bottleneck": 4}}
+    model = {"name": small.model.name, "options": small.model.options}
+    config = with_sections(small, model={**model, "beside": [other]}, training={"members": 3})
+    found = predict_records(train_classifier(TRAIN, config, 3), TEST, config)
+    alone = [(model, 3 + 2 * MEMBER_SEEDS), (other, 3 + MEMBER_SEEDS)]
+    each = [predict_records(train_classifier(TRAIN, with_sections(small, model=m), s), TEST, small) for m, s in alone]
+    np.testing.assert_allclose(found, (probabilities + each[0] + each[1]) / 3, atol=1e-6)
 
 
 @pytest.mark.parametrize(("beside", "least"), [([], 1), ([{"name": "cnn"}], 2)])
