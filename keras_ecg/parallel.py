@@ -1,6 +1,7 @@
 """Many records at once: progress, and a quiet end when an error or Ctrl-C stops them."""
 
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,12 +35,25 @@ def each(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # joblib tells how many tasks an error has cancelled
                 results.close()
+            _await_feeders()
 
 
 def _counted(results: Iterator, bar: tqdm) -> Iterator:
     for result in results:
         bar.update()
         yield result
+
+
+def _await_feeders() -> None:
+    """Waits for the threads that fed workers which were stopped early; joblib does not.
+
+    They are the last to hold a lock, and a program that ends while they free it reports it as leaked.
+    """
+    threads = threading.enumerate()
+    if not any(thread.name == "ExecutorManagerThread" for thread in threads):  # workers at rest are fed still
+        for thread in threads:
+            if thread.name == "QueueFeederThread":
+                thread.join(timeout=5)
 
 
 @contextmanager

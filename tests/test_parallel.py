@@ -1,0 +1,49 @@
+"""Many records at once, in processes of their own."""
+
+import subprocess
+import sys
+
+from conftest import SAMPLE
+
+# The thread that fed joblib's killed workers is the last to hold one of their locks, and is slow to free it.
+SLOW_FEEDER = """
+import importlib, threading, time
+
+loky = "joblib.externals.loky.backend."
+queues, synchronize = importlib.import_module(loky + "queues"), importlib.import_module(loky + "synchronize")
+feed, unlink = queues.Queue._feed, synchronize.sem_unlink
+
+def feed_and_wait(*arguments):
+    feed(*arguments)
+    time.sleep(0.1)
+
+def unlink_slowly(name):
+    unlink(name)
+    if threading.current_thread().daemon:
+        time.sleep(0.4)
+
+queues.Queue._feed, synchronize.sem_unlink = feed_and_wait, unlink_slowly
+"""
+ONE_BAD = """
+from keras_ecg.errors import InputError, run_script
+from keras_ecg.parallel import each
+
+def read(record):
+    raise InputError(record, "nothing", "beats", "leave it out")
+
+def main():
+    try:
+        with each(read, ["200"], "read", jobs=2, quiet=True) as results:
+            list(results)
+    finally:
+        time.sleep(0.3)
+
+run_script(main)
+"""
+
+
+def test_an_error_in_a_worker_is_all_that_is_printed():
+    command = [sys.executable, "-c", SLOW_FEEDER + ONE_BAD]
+    ended = subprocess.run(command, cwd=SAMPLE.parent, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: 200: found nothing; expected beats; leave it out\n"
