@@ -6,4 +6,14 @@
 The textbook side is in `textbook.py`. Each benchmark is a module with one function `run(workspace) -> Result`.
 """
 
-NAMES = ("scalogram-kernel", "preprocess", "pack", "pack-bytes", "load", "train-step", "detect-beats", "st-mem-memory")
+NAMES = (
+    "scalogram-kernel",
+    "preprocess",
+    "pack",
+    "pack-bytes",
+    "load",
+    "train-step",
+    "kfold-jobs",
+    "detect-beats",
+    "st-mem-memory",
+)

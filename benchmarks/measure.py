@@ -52,6 +52,8 @@ class Comparison:
 
 
 def _rate(seconds: float, unit: str) -> str:
+    if seconds > 1:
+        return f"{seconds:.3g} s a {unit}"
     return f"{1e6 * seconds:.4g} us a {unit} ({1 / seconds:,.0f} {unit}s/s)"
 
 

@@ -26,6 +26,11 @@ def parser(description: str | None, default: str = DEFAULT) -> argparse.Argument
     return out
 
 
+def add_jobs(out: argparse.ArgumentParser) -> None:
+    """Adds `--jobs N`."""
+    out.add_argument("--jobs", type=int, help="trainings at a time, each in a process of its own")
+
+
 def add_model(out: argparse.ArgumentParser) -> None:
     """Adds `--model NAME` and `--weights NAME`."""
     out.add_argument("--model", help="a model of ModelBuilder.MODELS")

@@ -272,6 +272,7 @@ class Evaluation:
     selected_on: tuple[str, ...] = ()  # records on which this configuration was chosen: declared in every report
     bootstrap: int = 1000
     controls: bool = True
+    jobs: int = 1  # trainings at a time, each in a process of its own: for cores that one training leaves idle
 
 
 @dataclass(frozen=True)

@@ -250,6 +250,15 @@ def average_model(models: Sequence[keras.Model]) -> keras.Model:
     return keras.Model(inputs, keras.layers.Average()([member(inputs) for member in members]), name="ensemble")
 
 
+def check_training(config: Config) -> None:
+    """Raises `InputError` for class weights that are not one per class, or fewer members than models."""
+    weights, members, models = config.training.class_weights, config.training.members, 1 + len(config.model.beside)
+    if len(weights) != len(CLASSES):
+        raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
+    if members < models:
+        raise InputError("training.members", str(members), f"at least {models}, one of each model", "correct it")
+
+
 def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
     """Trains the configured model on whole records, for the configured epochs.
 
@@ -262,15 +271,10 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         seed: of the weights, the order and the augmentation.
 
     Raises:
-        InputError: a damaged chunk, fewer members than models, a loss that is not a number, or as `adamw` and
-            `check_devices`.
+        InputError: a damaged chunk, a loss that is not a number, or as `check_training`, `adamw` and `check_devices`.
     """
-    weights, members = config.training.class_weights, config.training.members
-    if len(weights) != len(CLASSES):
-        raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
-    models = (config.model, *config.model.beside)
-    if members < len(models):
-        raise InputError("training.members", str(members), f"at least {len(models)}, one of each model", "correct it")
+    check_training(config)
+    models, members = (config.model, *config.model.beside), config.training.members
     prepare_backend(config)
     with naming_damaged_chunks(records, config):
         mean, scale = training_statistics(list(records), config)

@@ -186,7 +186,7 @@ def under(config, folder) -> Config:
 
 
 def test_a_resumed_evaluation_trains_the_missing_seed_alone(small, tmp_path, capfd, monkeypatch):
-    """Stopped between two seeds, and finished, in this process."""
+    """Stopped between two seeds, and finished by processes of their own."""
     from keras_ecg.experiments import final
 
     config, fit_part = under(small, tmp_path), final.fit_part
@@ -199,7 +199,8 @@ def test_a_resumed_evaluation_trains_the_missing_seed_alone(small, tmp_path, cap
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(final, "fit_part", fit_first)
         final.run_final(config)
-    final.run_final(config)
+    at_a_time = with_sections(config, evaluation={"jobs": 2})
+    final.run_final(at_a_time)
     assert "seed_0 is done" in capfd.readouterr().out
     _, stored = result(config.database.runs_dir)
     assert stored["seeds"].tolist() == [0, 1] and (stored["probabilities"][0] != stored["probabilities"][1]).any()
@@ -232,16 +233,17 @@ def test_an_evaluation_is_taken_up_again_seed_by_seed(small, tmp_path, capfd):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("study", [FINAL, KFOLD])
+@pytest.mark.parametrize("study", [(FINAL,), (KFOLD,), (KFOLD, "--jobs", "2")])
 def test_evaluations_survive_anything_anywhere(small, tmp_path, study, kind):
+    """Five times stopped at random; then once more to the end, which an undisturbed run reaches, a part at a time."""
     config, undisturbed = under(small, tmp_path / "disturbed"), under(small, tmp_path / "undisturbed")
     draw = random.Random(int(kind))
     for _ in range(5):
-        status, errors = hit(command(study, config), kind, after(draw.uniform(0.5, 40)))
+        status, errors = hit(command(study[0], config, *study[1:]), kind, after(draw.uniform(0.5, 40)))
         if status:
             check_ending(status, errors, kind)
     for each in (config, undisturbed):
-        ended = run(command(study, each))
+        ended = run(command(study[0], each, *(study[1:] if each is config else ())))
         assert ended.returncode == 0, ended.stderr
     same(result(config.database.runs_dir), result(undisturbed.database.runs_dir))
 

@@ -9,6 +9,7 @@ from keras_ecg.config import Config
 from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
+from keras_ecg.experiments.parts import fit_parts
 from keras_ecg.experiments.rhythm import run_rhythm_final
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import (
@@ -42,8 +43,8 @@ def run_final(config: Config) -> RunFolder:
         rhythm_table((*split.train, *split.test), config)  # what is wrong with it is told before hours of training
     print(f"train {' '.join(split.train)}\ntest  {' '.join(split.test)}")
     seeds = config.evaluation.seeds
-    for seed in seeds:
-        fit_part(run, f"seed_{seed}", split.train, split.test, config, seed, keep=seed == seeds[0])
+    tasks = [(run, f"seed_{seed}", split.train, split.test, config, seed, seed == seeds[0]) for seed in seeds]
+    fit_parts(fit_part, tasks, config.evaluation.jobs)
     beats = get_all_beats(split.test, config)
     probabilities = np.stack([run.load_part(f"seed_{seed}")["probabilities"] for seed in seeds])
     truth = {
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--train-records", nargs="+", metavar="RECORD", help="with --test-records: a split of your own")
     parser.add_argument("--test-records", nargs="+", metavar="RECORD")
     parser.add_argument("--seeds", nargs="+", type=int)
+    cli.add_jobs(parser)
     cli.add_model(parser)
     args = parser.parse_args()
     config = cli.with_model(cli.config(args), args)
@@ -81,4 +83,6 @@ def main() -> None:
         wanted = replace(wanted, split="records", train_records=lists[0], test_records=lists[1])
     if args.seeds:
         wanted = replace(wanted, seeds=tuple(args.seeds))
+    if args.jobs is not None:
+        wanted = replace(wanted, jobs=args.jobs)
     (run_rhythm_final if config.task == "rhythm" else run_final)(replace(config, evaluation=wanted))

@@ -10,6 +10,7 @@ from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
+from keras_ecg.experiments.parts import fit_parts
 from keras_ecg.experiments.rhythm import run_rhythm_kfold
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import (
@@ -48,12 +49,14 @@ def run_kfold(config: Config) -> RunFolder:
     probabilities = np.empty((len(wanted.kfold_seeds), len(fold), 5), np.float16)
     boosted = np.empty((len(fold), 5), np.float16)
     history = []
+    parts = {(k, seed): f"fold_{k}_seed_{seed}" for k in range(len(folds)) for seed in wanted.kfold_seeds}
+    tasks = [(run, part, *folds[k], config, seed, False) for (k, seed), part in parts.items()]
+    fit_parts(fit_part, tasks, wanted.jobs)
     for k, (train, test) in enumerate(folds):
         scored = np.isin(beats["record"], test)
         fold[scored] = k
         for i, seed in enumerate(wanted.kfold_seeds):
-            part = f"fold_{k}_seed_{seed}"
-            fit_part(run, part, train, test, config, seed, keep=False)
+            part = parts[k, seed]
             probabilities[i, scored] = run.load_part(part)["probabilities"]
             history += part_history(run, part, seed, k)
         if wanted.controls:
@@ -79,6 +82,7 @@ def main() -> None:
     parser = cli.parser(run_kfold.__doc__.splitlines()[0])
     parser.add_argument("--folds", type=int)
     parser.add_argument("--seeds", nargs="+", type=int)
+    cli.add_jobs(parser)
     cli.add_model(parser)
     args = parser.parse_args()
     config = cli.with_model(cli.config(args), args)
@@ -87,4 +91,6 @@ def main() -> None:
         wanted = replace(wanted, folds=args.folds)
     if args.seeds:
         wanted = replace(wanted, kfold_seeds=tuple(args.seeds))
+    if args.jobs is not None:
+        wanted = replace(wanted, jobs=args.jobs)
     (run_rhythm_kfold if config.task == "rhythm" else run_kfold)(replace(config, evaluation=wanted))

@@ -17,6 +17,7 @@ from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import rhythm_figures
+from keras_ecg.experiments.parts import fit_parts
 from keras_ecg.experiments.rhythm_checks import disturbed_predictions, occlusion
 from keras_ecg.experiments.study import open_folder, part_history, seen_unlabelled, with_weights
 from keras_ecg.files import fingerprint
@@ -168,10 +169,13 @@ def run_rhythm_kfold(config: Config) -> RunFolder:
         fold[own] = k
         if config.evaluation.controls:
             boosted[own] = boosting_on_recordings(train, test, config)
-    for i, seed in enumerate(seeds):  # a seed's folds first: an interrupted study has whole seeds
-        for k, (train, test) in enumerate(folds):
-            part = f"seed_{seed}_fold_{k}"
-            fit_rhythm_part(run, part, known, train, test, config, seed)
+    # A seed's folds first: an interrupted study has whole seeds.
+    parts = {(seed, k): f"seed_{seed}_fold_{k}" for seed in seeds for k in range(len(folds))}
+    tasks = [(run, part, known, *folds[k], config, seed) for (seed, k), part in parts.items()]
+    fit_parts(fit_rhythm_part, tasks, config.evaluation.jobs)
+    for i, seed in enumerate(seeds):
+        for k in range(len(folds)):
+            part = parts[seed, k]
             stored = run.load_part(part)
             temperature[i, k] = stored["temperature"]
             long[i, fold == k], short[i, fold == k] = stored["probabilities"], stored["short"]
@@ -200,8 +204,8 @@ def run_rhythm_final(config: Config) -> RunFolder:
         return run
     known, folds = rhythm_folds(config)
     train, test = folds[0]
-    for seed in seeds:
-        fit_rhythm_part(run, f"seed_{seed}", known, train, test, config, seed, keep=seed == seeds[0])
+    tasks = [(run, f"seed_{seed}", known, train, test, config, seed, seed == seeds[0]) for seed in seeds]
+    fit_parts(fit_rhythm_part, tasks, config.evaluation.jobs)
     parts = [run.load_part(f"seed_{seed}") for seed in seeds]
     own = np.isin(known["record"], test)
     tested = {name: values[own] for name, values in known.items()}

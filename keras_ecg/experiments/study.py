@@ -20,9 +20,10 @@ from keras_ecg.metrics import confusion_matrix, summary_figures
 from keras_ecg.models import model_config
 from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
-from keras_ecg.training import predict_records, train_classifier
+from keras_ecg.training import check_training, predict_records, train_classifier
 
-# Settings that are younger than published runs: at their defaults they leave the fingerprints alone.
+# Settings that change no result, and settings younger than published runs, which at their defaults change none.
+WITHOUT_EFFECT = {"evaluation": ("jobs",)}
 LATER = {"model": ("beside",), "training": ("gradient_accumulation", "data_parallel", "members")}
 
 
@@ -70,13 +71,14 @@ def needed_weights(config: Config) -> str:
     return str(weights)
 
 
-def without_later(settings: dict) -> dict:
-    """Plain settings without those of `LATER` that stand at their defaults."""
-    defaults, out = to_dict(Config()), dict(settings)
-    for section, names in LATER.items():
-        if section in out:
-            same = {k for k in names if out[section][k] == defaults[section][k]}
-            out[section] = {k: v for k, v in out[section].items() if k not in same}
+def decisive(settings: dict) -> dict:
+    """Plain settings without those of `WITHOUT_EFFECT`, and those of `LATER` that stand at their defaults."""
+    defaults, out = to_dict(Config()), {}
+    for section, values in settings.items():
+        if isinstance(values, dict):
+            same = {k for k in LATER.get(section, ()) if values[k] == defaults[section][k]}
+            values = {k: v for k, v in values.items() if k not in {*same, *WITHOUT_EFFECT.get(section, ())}}
+        out[section] = values
     return out
 
 
@@ -90,7 +92,7 @@ def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
         out["windows"] = {**out["windows"], **places}
     if "rhythm" in out:
         out["rhythm"] = {**out["rhythm"], "tfrecord_dir": ""}
-    return without_later(out)
+    return decisive(out)
 
 
 def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
@@ -104,9 +106,11 @@ def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str,
         details: for environment.json.
 
     Raises:
-        InputError: as `check_devices`.
+        InputError: no job, or as `check_devices`.
     """
     check_devices(config.training, config.loader.batch_size)
+    if config.evaluation.jobs < 1:
+        raise InputError("evaluation.jobs", str(config.evaluation.jobs), "at least 1", "correct it")
     run = find_or_create(
         config.database.runs_dir,
         study,
@@ -125,8 +129,9 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
     """`open_folder` for a study of beats.
 
     Raises:
-        InputError: no such model, or no such knob; as `open_folder`.
+        InputError: no such model, or no such knob; as `check_training` and `open_folder`.
     """
+    check_training(config)
     for model in (config.model, *config.model.beside):
         model_config(model.name, model.options)
     check_contract(config)
