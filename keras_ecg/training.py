@@ -157,15 +157,26 @@ def adamw(training: Training, batches: int) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def compile_supervised(
-    model: keras.Model, training: Training, batches: int, loss: keras.losses.Loss, metrics: list
+def compile_objective(
+    model: keras.Model,
+    training: Training,
+    batches: int,
+    loss: keras.losses.Loss | None = None,
+    metrics: list | None = None,
 ) -> None:
-    """Compiles a model of one output under `adamw`, and makes the variables of its optimizer and metrics.
+    """Compiles a model under `adamw`, and makes the variables of its optimizer.
 
     Where the first step makes them, TensorFlow traces it twice, which takes longer than a short epoch.
     """
     model.compile(adamw(training, batches), loss, metrics=metrics, jit_compile=training.jit_compile)
     model.optimizer.build(model.trainable_variables)
+
+
+def compile_supervised(
+    model: keras.Model, training: Training, batches: int, loss: keras.losses.Loss, metrics: list
+) -> None:
+    """`compile_objective` for a model of one output, and the variables of its metrics, for the same reason."""
+    compile_objective(model, training, batches, loss, metrics)
     nothing = np.zeros((1, *model.output_shape[1:]), np.float32)
     model.compute_metrics(None, nothing, nothing)
     model.reset_metrics()

@@ -96,7 +96,7 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
 def test_a_stopped_training_goes_on_and_a_finished_one_is_kept(packed, tmp_path, monkeypatch):
     """The training alone; the slow tests below stop whole studies."""
     folder = find_or_create(tmp_path, "pretrain", "contrastive", "", to_dict(packed), "")
-    begun = []
+    begun, traced = [], []
 
     class Stop(pretrain.History):
         def on_epoch_begin(self, epoch, logs=None):
@@ -109,6 +109,8 @@ def test_a_stopped_training_goes_on_and_a_finished_one_is_kept(packed, tmp_path,
 
     def trained():
         model = build_objective("contrastive", (1000, 1), {**CONTRASTIVE, "augment": {"probability": 0.0}})
+        step = model.train_step
+        model.train_step = lambda *given: traced.append(1) or step(*given)
         pretrain.fit_objective(folder, model, packed, window_manifest(packed), *split_subjects(packed))
         return model.encoder.get_weights()
 
@@ -119,6 +121,7 @@ def test_a_stopped_training_goes_on_and_a_finished_one_is_kept(packed, tmp_path,
         np.testing.assert_array_equal(mine, theirs)
     rows = list(csv.DictReader((folder.path / "history.csv").read_text().splitlines()))
     assert begun == [0, 1] and [row["epoch"] for row in rows] == ["1", "2"]
+    assert len(traced) == 2  # each training that takes a step traces it once
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_c
 from keras_ecg.models.vqvae import VQVAE
 from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
-from keras_ecg.training import adamw, prepare_backend, refuse_no_number
+from keras_ecg.training import compile_objective, prepare_backend, refuse_no_number
 
 IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
 PICTURES = 6  # windows; of several leads, which are all reconstructed, as many fewer
@@ -121,11 +121,10 @@ def fit_objective(
     stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
     held = create_window_dataset(config, size, True, held_out)  # shuffled, or a contrastive batch were one subject's
     batches = steps * training.epochs
-    optimizer = adamw(training, batches)
+    compile_objective(model, training, batches)
     if hasattr(model, "begin"):
         signals = first_windows(create_window_dataset(config, size, True, train), BEGIN)
         begin(model, signals, batches, training.gradient_accumulation)
-    model.compile(optimizer, jit_compile=training.jit_compile)
     callbacks = [
         WholeEvaluation(),
         EffectiveRank(first_windows(held, 1024)),

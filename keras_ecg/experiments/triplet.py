@@ -16,7 +16,7 @@ from keras_ecg.experiments.compared import components, projected
 from keras_ecg.experiments.diagnoses import Folds, read_windows
 from keras_ecg.experiments.superclasses import embed_recordings, leads_of
 from keras_ecg.models.triplet import Triplet, TripletConfig, build_projection, build_triplet
-from keras_ecg.training import adamw, refuse_no_number
+from keras_ecg.training import compile_objective, refuse_no_number
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Epochs:
         self.model, self.inputs, self.labels, self.rng = model, inputs, labels, rng
         self.size = min(size, len(inputs))
         self.batches = len(inputs) // self.size
-        model.compile(adamw(training, self.batches * training.epochs), jit_compile=training.jit_compile)
+        compile_objective(model, training, self.batches * training.epochs)
 
     def fit(self) -> float:
         """The mean loss of one more epoch.
