@@ -6,6 +6,7 @@ python predict.py cinc2017/A00005 --task rhythm       # normal, atrial fibrillat
 """
 
 from keras_ecg.errors import run_script
+from keras_ecg.experiments import commands
 
 if __name__ == "__main__":
-    run_script("keras_ecg.experiments.predict")
+    run_script(commands.predict)

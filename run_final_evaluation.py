@@ -7,6 +7,7 @@ python run_final_evaluation.py --config configs/mitdb.yaml --train-records 101 1
 """
 
 from keras_ecg.errors import run_script
+from keras_ecg.experiments import commands
 
 if __name__ == "__main__":
-    run_script("keras_ecg.experiments.final")
+    run_script(commands.final)

@@ -7,6 +7,7 @@ python run_finetuning.py --config configs/ptbxl_probe.yaml --weights FOLDER --ob
 """
 
 from keras_ecg.errors import run_script
+from keras_ecg.experiments import commands
 
 if __name__ == "__main__":
-    run_script("keras_ecg.experiments.finetune")
+    run_script(commands.finetune)

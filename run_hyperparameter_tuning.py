@@ -6,6 +6,7 @@ python run_final_evaluation.py --config configs/mitdb.yaml --config tuner_result
 """
 
 from keras_ecg.errors import run_script
+from keras_ecg.experiments import commands
 
 if __name__ == "__main__":
-    run_script("keras_ecg.experiments.tune")
+    run_script(commands.tune)

@@ -6,6 +6,7 @@ python run_kfold_evaluation.py --config configs/cinc2017.yaml                # r
 """
 
 from keras_ecg.errors import run_script
+from keras_ecg.experiments import commands
 
 if __name__ == "__main__":
-    run_script("keras_ecg.experiments.kfold")
+    run_script(commands.kfold)

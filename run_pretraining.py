@@ -7,6 +7,7 @@ python run_pretraining.py --model contrastive --set model.options.objective=cmsc
 """
 
 from keras_ecg.errors import run_script
+from keras_ecg.experiments import commands
 
 if __name__ == "__main__":
-    run_script("keras_ecg.experiments.pretrain")
+    run_script(commands.pretrain)

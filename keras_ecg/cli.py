@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from keras_ecg.config import Config, Model, load_config
+from keras_ecg.quiet import import_quietly
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT = "mitdb.yaml"
+OBJECTIVES = ("mae", "contrastive", "st_mem", "ecg_jepa", "vqvae")  # `models.objectives.OBJECTIVES`, which need Keras
 
 
 def parser(description: str | None, default: str = DEFAULT) -> argparse.ArgumentParser:
@@ -52,10 +54,8 @@ def with_model(config: Config, args: argparse.Namespace) -> Config:
     """
     model, name = config.model, args.model
     if args.weights and not name:
-        from keras_ecg.encoders import read_contract  # Keras takes seconds, which --help need not wait
-        from keras_ecg.models.objectives import OBJECTIVES
-
-        name = read_contract(args.weights).model if model.name in OBJECTIVES else ""
+        encoders = import_quietly("keras_ecg.encoders")  # Keras takes seconds
+        name = encoders.read_contract(args.weights).model if model.name in OBJECTIVES else ""
     model = named_model(model, name, args.set)
     if args.weights:
         model = replace(model, options={**model.options, "weights": args.weights})

@@ -24,7 +24,7 @@ from keras_ecg.encoders import load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.pretraining import loss_ratio
-from keras_ecg.experiments import pretrain
+from keras_ecg.experiments import commands, pretrain
 from keras_ecg.files import write_json
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models.loading import load_model
@@ -213,7 +213,7 @@ def test_contrastive(packed, tmp_path, objective, monkeypatch):
     changed = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1}, model=model)
     path.write_text(yaml.safe_dump(to_dict(changed)))
     monkeypatch.setattr(sys, "argv", ["run_pretraining.py", "--config", str(path)])
-    pretrain.main()
+    commands.pretrain()
     (folder,) = tmp_path.glob("pretrain_contrastive_*")
     metrics = json.loads((folder / "metrics.json").read_text())
     stored = read_npz(folder / "predictions.npz")

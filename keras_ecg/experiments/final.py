@@ -1,16 +1,12 @@
 """Held-out evaluation: train on one side of a split, once per seed; predict the other once; compare with controls."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config
 from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.experiments.parts import fit_parts
-from keras_ecg.experiments.rhythm import run_rhythm_final
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import (
     fit_part,
@@ -63,26 +59,3 @@ def run_final(config: Config) -> RunFolder:
     details = {"selection": selection_note(config, split.test), "seen_unlabelled": seen_unlabelled(config, split.test)}
     print(headline(run, run.finish(train=list(split.train), test=list(split.test), **details)))
     return run
-
-
-def main() -> None:
-    parser = cli.parser(run_final.__doc__.splitlines()[0])
-    parser.add_argument("--split", choices=("ds1_ds2", "seed", "records"))
-    parser.add_argument("--train-records", nargs="+", metavar="RECORD", help="with --test-records: a split of your own")
-    parser.add_argument("--test-records", nargs="+", metavar="RECORD")
-    parser.add_argument("--seeds", nargs="+", type=int)
-    cli.add_jobs(parser)
-    cli.add_model(parser)
-    args = parser.parse_args()
-    config = cli.with_model(cli.config(args), args)
-    wanted = config.evaluation
-    if args.split:
-        wanted = replace(wanted, split=args.split)
-    if args.train_records or args.test_records:
-        lists = tuple(args.train_records or ()), tuple(args.test_records or ())
-        wanted = replace(wanted, split="records", train_records=lists[0], test_records=lists[1])
-    if args.seeds:
-        wanted = replace(wanted, seeds=tuple(args.seeds))
-    if args.jobs is not None:
-        wanted = replace(wanted, jobs=args.jobs)
-    (run_rhythm_final if config.task == "rhythm" else run_final)(replace(config, evaluation=wanted))

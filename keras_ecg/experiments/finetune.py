@@ -1,12 +1,10 @@
 """Learning from labels on a pretrained encoder, with its controls, over many draws: normal beats or the rest."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config
 from keras_ecg.data.label_draws import Draw, draw_beats, protocol_records
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
@@ -143,23 +141,6 @@ def headline(run: RunFolder, metrics: dict) -> str:
         lines.append(f"  {size} labels: {shown}")
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])
-
-
-def main() -> None:
-    parser = cli.parser(run_few_labels.__doc__.splitlines()[0], "finetune_config.yaml")
-    cli.add_model(parser)
-    parser.add_argument("--protocol", choices=("disjoint", "random", "subsampling", "split", "superclasses"))
-    parser.add_argument("--objective", choices=("probe", "finetune", "embed", "triplet"))
-    parser.add_argument("--labels", nargs="+", type=int, help="numbers of labels; 0 for all")
-    parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--against", nargs="+", help="other encoders beside it, for superclasses")
-    parser.add_argument("--replicas", nargs="+", help="the encoder pretrained from other seeds, for that probe")
-    args = parser.parse_args()
-    config = cli.with_model(cli.config(args), args)
-    given = {k: getattr(args, k) for k in ("protocol", "objective", "labels", "seeds", "against", "replicas")}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if v is not None}
-    config = replace(config, finetuning=replace(config.finetuning, **given))
-    study_of(config)(config)
 
 
 def study_of(config: Config) -> Callable[[Config], RunFolder]:

@@ -1,17 +1,13 @@
 """Patient-wise k-fold: every record scored once, by a model that has seen no beat of its subject."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config
 from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.parts import fit_parts
-from keras_ecg.experiments.rhythm import run_rhythm_kfold
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import (
     fit_part,
@@ -76,21 +72,3 @@ def run_kfold(config: Config) -> RunFolder:
     details = {"selection": selection_note(config, records), "seen_unlabelled": seen_unlabelled(config, records)}
     print(headline(run, run.finish(folds=[list(test) for _, test in folds], **details)))
     return run
-
-
-def main() -> None:
-    parser = cli.parser(run_kfold.__doc__.splitlines()[0])
-    parser.add_argument("--folds", type=int)
-    parser.add_argument("--seeds", nargs="+", type=int)
-    cli.add_jobs(parser)
-    cli.add_model(parser)
-    args = parser.parse_args()
-    config = cli.with_model(cli.config(args), args)
-    wanted = config.evaluation
-    if args.folds:
-        wanted = replace(wanted, folds=args.folds)
-    if args.seeds:
-        wanted = replace(wanted, kfold_seeds=tuple(args.seeds))
-    if args.jobs is not None:
-        wanted = replace(wanted, jobs=args.jobs)
-    (run_rhythm_kfold if config.task == "rhythm" else run_kfold)(replace(config, evaluation=wanted))

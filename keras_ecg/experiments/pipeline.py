@@ -6,7 +6,6 @@ A stage that is current is skipped, an interrupted one is taken up again.
 import time
 from pathlib import Path
 
-from keras_ecg import cli
 from keras_ecg.config import Config, load_config
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.rhythm_records import pack_rhythm
@@ -21,8 +20,6 @@ from keras_ecg.experiments.tune import run_tuning
 from keras_ecg.files import read_json
 from keras_ecg.runs.index import cell
 
-STAGES = ("download", "preprocess", "pack", "tune", "kfold", "final", "report")
-SAMPLE = "configs/sample.yaml"
 HEADLINES = {
     "beats": {"accuracy": "accuracy", "macro_f1_nsvf": "macro-F1 NSVF", "classes.S.f1": "F1 S", "classes.V.f1": "F1 V"},
     "rhythm": {"score": "score", "classes.N.f1": "F1 N", "classes.A.f1": "F1 A", "classes.O.f1": "F1 O"},
@@ -59,7 +56,7 @@ def run_pipeline(config: Config, stages: tuple[str, ...], jobs: int | None = Non
 
     Args:
         config: of everything.
-        stages: of `STAGES`.
+        stages: of `commands.STAGES`.
         jobs: processes of the data stages.
     """
     finished = []
@@ -93,19 +90,3 @@ def run_pipeline(config: Config, stages: tuple[str, ...], jobs: int | None = Non
         print(f"\n== {len(stages)}/{len(stages)} report\n{table(finished, config.task)}\n")
         for run in finished:
             print(f"open {run.path / 'report.html'}")
-
-
-def main() -> None:
-    parser = cli.parser("Runs every stage, by default on the bundled excerpt.")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE", help=" ".join(STAGES))
-    parser.add_argument("--jobs", type=int, help="processes of the data stages (default: one per core)")
-    args = parser.parse_args()
-    sample = not args.config
-    args.config = args.config or [SAMPLE]
-    run_pipeline(cli.config(args), tuple(s for s in STAGES if s in args.stages), args.jobs)
-    if sample:
-        print(
-            "\nThat was the excerpt: it shows that everything works, not how well."
-            "\nnext: bash run_full_pipeline.sh --config configs/mitdb.yaml   (the whole database)"
-            "\n      .venv/bin/python predict.py sample_data/213            (a record with the published weights)"
-        )

@@ -3,7 +3,6 @@
 A record of beats takes the same path as the training data, through a temporary folder, so that nothing can differ.
 """
 
-import argparse
 import csv
 import json
 import tempfile
@@ -168,23 +167,18 @@ def write_rhythm(probabilities: np.ndarray, record: str, folder: Path | str) -> 
     return table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Classifies the beats of a WFDB record (N S V F Q), or its rhythm.")
-    parser.add_argument("record", help="path of the record, such as sample_data/213")
-    parser.add_argument("--task", choices=tuple(CLAIMS), default="beats", help="each beat, or one rhythm (N A O ~)")
-    parser.add_argument("--run", help="run folder with the weights (default: the published one)")
-    parser.add_argument("--peaks", choices=("auto", "annotations", "detect"), default="auto")
-    parser.add_argument("--output-dir", default=".")
-    args = parser.parse_args()
-    record = without_suffix(Path(args.record)).name
-    if args.task == "rhythm":
-        chances = name_rhythm(args.record, args.run)
-        listed = ", ".join(f"{c} {p:.3f}" for c, p in zip(cinc2017.CLASSES, chances, strict=True))
-        print(f"{record}: {RHYTHMS[cinc2017.CLASSES[chances.argmax()]]} ({listed})")
-        print(f"wrote {write_rhythm(chances, record, args.output_dir)}")
-        return
-    found = predict_record(args.record, args.run, args.peaks)
-    annotation, table = write_predictions(found, record, args.output_dir)
+def tell_beats(path: str, run: str | None, peaks: str, folder: str) -> None:
+    """`predict_record`, written into a folder and summed up."""
+    found, record = predict_record(path, run, peaks), without_suffix(Path(path)).name
+    annotation, table = write_predictions(found, record, folder)
     counts = {c: int((found["label"] == k).sum()) for k, c in enumerate(mitdb.CLASSES)}
     print(f"{record}: {len(found['label'])} beats, {json.dumps(counts)}")
     print(f"wrote {annotation} and {table}")
+
+
+def tell_rhythm(path: str, run: str | None, folder: str) -> None:
+    """`name_rhythm`, written into a folder and summed up."""
+    chances, record = name_rhythm(path, run), without_suffix(Path(path)).name
+    listed = ", ".join(f"{c} {p:.3f}" for c, p in zip(cinc2017.CLASSES, chances, strict=True))
+    print(f"{record}: {RHYTHMS[cinc2017.CLASSES[chances.argmax()]]} ({listed})")
+    print(f"wrote {write_rhythm(chances, record, folder)}")

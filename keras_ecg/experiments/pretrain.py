@@ -3,13 +3,11 @@
 import csv
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import keras
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config
 from keras_ecg.contract import Contract
 from keras_ecg.controls import interpolate_masked
@@ -27,7 +25,7 @@ from keras_ecg.files import fingerprint
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models.loading import save_model
 from keras_ecg.models.mae import MaskedAutoencoder
-from keras_ecg.models.objectives import OBJECTIVES, build_objective, objective_config
+from keras_ecg.models.objectives import build_objective, objective_config
 from keras_ecg.models.vqvae import VQVAE
 from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
@@ -313,13 +311,3 @@ def headline(run: RunFolder, metrics: dict) -> str:
     lines = [f"{run.path.name}: held-out loss {figure['mean']:.3f} of {REFERENCES[metrics['kind']]}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])
-
-
-def main() -> None:
-    parser = cli.parser(run_pretraining.__doc__.splitlines()[0], "pretrain_config.yaml")
-    parser.add_argument(
-        "--model", choices=tuple(OBJECTIVES), help="another one than the config's starts from its defaults"
-    )
-    args = parser.parse_args()
-    config = cli.config(args)
-    run_pretraining(replace(config, model=cli.named_model(config.model, args.model, args.set)))

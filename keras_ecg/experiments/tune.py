@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import keras_tuner
 import numpy as np
 import yaml
 
-from keras_ecg import __version__, cli
+from keras_ecg import __version__
 from keras_ecg.config import Config, from_dict, merge, read_yaml, to_dict
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds, resolve_split
@@ -244,15 +243,3 @@ def run_tuning(config: Config) -> dict:
 def search_epochs(config: Config) -> dict:
     """Hyperband sets its own epochs; the others train each trial for `tuning.max_epochs`."""
     return {} if config.tuning.algorithm == "hyperband" else {"epochs": config.tuning.max_epochs}
-
-
-def main() -> None:
-    parser = cli.parser("Searches hyperparameters on held-out training subjects.")
-    parser.add_argument("--algorithm", choices=("hyperband", "bayesian", "random"))
-    parser.add_argument("--max-trials", type=int, help="of the Bayesian and the random search")
-    parser.add_argument("--max-epochs", type=int)
-    cli.add_model(parser)
-    args = parser.parse_args()
-    config = cli.with_model(cli.config(args), args)
-    given = {k: getattr(args, k) for k in ("algorithm", "max_trials", "max_epochs") if getattr(args, k)}
-    run_tuning(replace(config, tuning=replace(config.tuning, **given)))
