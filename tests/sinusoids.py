@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from compiling import compile_with
 
 from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder
 
@@ -16,5 +17,5 @@ def learn_sinusoids() -> list[float]:
     )
     keras.utils.set_random_seed(0)
     model = MaskedAutoencoder((80, 1), config, seed=0)
-    model.compile(keras.optimizers.AdamW(3e-3, beta_2=0.95, global_clipnorm=1.0))
+    compile_with(model, keras.optimizers.AdamW(3e-3, beta_2=0.95, global_clipnorm=1.0))
     return model.fit(signals, batch_size=32, epochs=6, verbose=0).history["relative_loss"]

@@ -87,10 +87,13 @@ def test_pretrain_and_finetune(run):
 
 
 def test_predict(run):
-    _, study = run("predict", "a/100", "--peaks", "detect")
-    assert study.tell_beats.call_args.args == ("a/100", None, "detect", ".")
-    _, study = run("predict", "a/100", "--task", "rhythm", "--run", "r", "--output-dir", "out")
-    assert study.tell_rhythm.call_args.args == ("a/100", "r", "out")
+    record = str(SAMPLE / "213")
+    _, study = run("predict", record, "--peaks", "detect")
+    assert study.tell_beats.call_args.args == (record, None, "detect", ".")
+    _, study = run("predict", f"{record}.hea", "--task", "rhythm", "--run", "r", "--output-dir", "out")
+    assert study.tell_rhythm.call_args.args == (f"{record}.hea", "r", "out")
+    with pytest.raises(InputError, match=r"nowhere/999\.hea: found no such file"):
+        run("predict", "nowhere/999")
 
 
 def test_the_pipeline_takes_its_stages_in_order_and_tells_what_comes_next(run, capsys):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from compiling import compile_with
 from conftest import run_on_jax
 from layer_checks import check_gradients
 
@@ -340,7 +341,7 @@ def test_training_from_a_stream_gets_below_chance(objective):
     windows = tf.data.Dataset.from_tensor_slices({"signals": signals, "subject": patient})
     stream = windows.shuffle(64, seed=0).batch(24).repeat(15).enumerate().map(views)  # the last batch is smaller
     model = built(objective, shape=stream.element_spec["views"].shape[2:])
-    model.compile(keras.optimizers.Adam(3e-3))
+    compile_with(model, keras.optimizers.Adam(3e-3))
     history = model.fit(stream, shuffle=False, verbose=0, validation_data=stream.take(3)).history
     assert history["val_loss"][-1] < 0.7 * history["val_log_n"][-1]
     assert history["loss"][-1] < history["log_n"][-1]
@@ -392,7 +393,7 @@ def test_equal_results_and_training_on_jax_without_tensorflow(tmp_path):
     np.testing.assert_allclose(found["clocs"], number(clocs_loss(z, PATIENTS)), rtol=1e-5)
     np.testing.assert_array_equal(found["views"], keras.ops.convert_to_numpy(views_of(x, "cmsmlc")))
     model = built(name=next(iter(ENCODERS)))
-    model.compile(keras.optimizers.Adam(3e-3))
+    compile_with(model, keras.optimizers.Adam(3e-3))
     data = {"views": views, "subject": patient}
     logs = model.fit(
         data, batch_size=32, epochs=6, verbose=0, validation_data=data, shuffle=False,

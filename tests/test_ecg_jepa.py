@@ -3,6 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from compiling import compile_with
 from layer_checks import check_gradients
 
 from keras_ecg.layers.attention import cross_pattern
@@ -133,7 +134,7 @@ def test_gradients_reach_the_encoder_and_the_predictor_alone(tmp_path):
     check_gradients(
         model, lambda: model.compute_loss(x, y_pred=model(x, training=True, seed=1), training=False), ("key/bias",)
     )
-    model.compile(keras.optimizers.Adam(3e-3))
+    compile_with(model, keras.optimizers.Adam(3e-3))
     model.begin(x, 100)
     history = model.fit({"signals": x}, batch_size=8, epochs=6, verbose=0).history
     assert set(history) == {"loss", "jepa_loss", "relative_loss"} and history["loss"][-1] < history["loss"][0]

@@ -3,6 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from compiling import compile_with
 from layer_checks import check_gradients, check_saving
 
 from keras_ecg.contract import Contract
@@ -130,7 +131,7 @@ def test_gradients_saving_and_training(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert isinstance(loaded, STMEM) and loaded.config == model.config
     np.testing.assert_array_equal(array(loaded.scores(x, 3)["error"]), array(model.scores(x, 3)["error"]))
-    model.compile(keras.optimizers.Adam(3e-3))
+    compile_with(model, keras.optimizers.Adam(3e-3))
     history = model.fit({"signals": x}, batch_size=8, epochs=8, verbose=0).history
     assert set(history) == {"loss", "masked_loss", "relative_loss"} and history["loss"][-1] < history["loss"][0]
 

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from compiling import compile_with
 from layer_checks import check_gradients
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
@@ -83,7 +84,7 @@ def test_training_parts_the_classes(tmp_path):
     x = (np.sin(angle) + 0.3 * rng.normal(size=angle.shape)).astype(np.float32)[..., None]
     model = Triplet(means_of(build_encoder("cnn", (64, 1), {"width": 16, "dropout": 0.0})))
     check_gradients(model, lambda: triplet_loss(model(x, training=True), labels, 1.0))
-    model.compile(keras.optimizers.Adam(5e-3))
+    compile_with(model, keras.optimizers.Adam(5e-3))
     history = model.fit(x, labels, batch_size=48, epochs=25, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
     embeddings = array(model(x))
@@ -114,7 +115,7 @@ def test_a_projection_finds_what_lies_in_small_directions():
     projection = build_projection(means, 4, dropout=0.0)
     model = Triplet(projection)
     before = silhouette_score(array(model(means)), labels)
-    model.compile(keras.optimizers.Adam(1e-2))
+    compile_with(model, keras.optimizers.Adam(1e-2))
     model.fit(means, labels, batch_size=64, epochs=30, verbose=0)
     assert silhouette_score(array(model(means)), labels) > before + 0.3
 
@@ -149,7 +150,7 @@ def test_patches_are_left_out_while_training_alone():
     np.testing.assert_allclose(array(model(x)), whole, atol=1e-5)
     assert np.abs(array(model(x, training=True)) - whole).max() > 1e-3
     before = [array(w) for w in encoder.weights]
-    model.compile(keras.optimizers.SGD(1.0))
+    compile_with(model, keras.optimizers.SGD(1.0))
     model.fit(x, np.array([0, 0, 1, 1]), batch_size=4, verbose=0)
     assert max(np.abs(array(w) - b).max() for w, b in zip(encoder.weights, before, strict=True)) > 1e-4
     with pytest.raises(ValueError, match="no patches to leave out"):

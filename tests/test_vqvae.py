@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from compiling import compile_with
 from sklearn.cluster import KMeans
 
 from keras_ecg.errors import InputError
@@ -184,7 +185,7 @@ def test_training_moves_weights_and_codes_and_is_kept(tmp_path):
     x = np.sin(2 * np.pi * 2 * time[None, :, None] + phase).astype(np.float32)
     model.begin(x, 10)
     before = array(model.quantizer.codebook)
-    model.compile(keras.optimizers.Adam(5e-3))
+    compile_with(model, keras.optimizers.Adam(5e-3))
     history = model.fit({"signals": x}, batch_size=16, epochs=8, verbose=0).history
     assert set(history) == {"loss", "relative_loss", "commitment", "usage", "perplexity"}
     assert history["relative_loss"][-1] < history["relative_loss"][0]

@@ -62,6 +62,11 @@ def list_records(folder: Path | str, database_name: str = "") -> list[str]:
     return names
 
 
+def without_suffix(path: Path) -> Path:
+    """The record that a path of one of its files names."""
+    return path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat", ".atr") else path
+
+
 def record_files(folder: Path | str, record: str, annotations: str | None = "atr") -> list[Path]:
     """The files that a record consists of: header, signal files, and annotations where there are any.
 

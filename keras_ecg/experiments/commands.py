@@ -2,9 +2,11 @@
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 from keras_ecg import cli
+from keras_ecg.databases.recordings import record_files, without_suffix
 from keras_ecg.quiet import import_quietly
 
 STAGES = ("download", "preprocess", "pack", "tune", "kfold", "final", "report")
@@ -110,6 +112,8 @@ def predict() -> None:
     parser.add_argument("--peaks", choices=("auto", "annotations", "detect"), default="auto")
     parser.add_argument("--output-dir", default=".")
     args = parser.parse_args()
+    path = without_suffix(Path(args.record))
+    record_files(path.parent, path.name)  # where one is missing, that is told at once
     if args.task == "rhythm":
         study("predict").tell_rhythm(args.record, args.run, args.output_dir)
     else:

@@ -76,11 +76,6 @@ def detect_peaks(recording: recordings.Recording, config: Config, where: Path | 
     return replace(recording, samples=peaks, symbols=np.full(len(peaks), "N"))
 
 
-def without_suffix(path: Path) -> Path:
-    """The record that a path of one of its files names."""
-    return path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat", ".atr") else path
-
-
 def predict_record(path: Path | str, run: Path | str | None = None, peaks: str = "auto") -> dict[str, np.ndarray]:
     """Classifies the beats of a WFDB record.
 
@@ -95,7 +90,7 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
     Raises:
         InputError: an unreadable record, no lead that the model takes, no beat.
     """
-    path = without_suffix(Path(path))
+    path = recordings.without_suffix(Path(path))
     classifier, config = load_run(Path(run) if run else published_run())
     annotated = path.with_suffix(".atr").is_file() if peaks == "auto" else peaks == "annotations"
     recording = recordings.read_recording(path.parent, path.name, "atr" if annotated else None)
@@ -150,7 +145,7 @@ def name_rhythm(path: Path | str, run: Path | str | None = None) -> np.ndarray:
     Raises:
         InputError: an unreadable record, or no lead that the model takes.
     """
-    path = without_suffix(Path(path))
+    path = recordings.without_suffix(Path(path))
     classifier = load_rhythm_classifier(Path(run) if run else published_run(task="rhythm"))
     return classifier(*lead_of(path.parent, path.name, classifier.rhythm))
 
@@ -169,7 +164,7 @@ def write_rhythm(probabilities: np.ndarray, record: str, folder: Path | str) -> 
 
 def tell_beats(path: str, run: str | None, peaks: str, folder: str) -> None:
     """`predict_record`, written into a folder and summed up."""
-    found, record = predict_record(path, run, peaks), without_suffix(Path(path)).name
+    found, record = predict_record(path, run, peaks), recordings.without_suffix(Path(path)).name
     annotation, table = write_predictions(found, record, folder)
     counts = {c: int((found["label"] == k).sum()) for k, c in enumerate(mitdb.CLASSES)}
     print(f"{record}: {len(found['label'])} beats, {json.dumps(counts)}")
@@ -178,7 +173,7 @@ def tell_beats(path: str, run: str | None, peaks: str, folder: str) -> None:
 
 def tell_rhythm(path: str, run: str | None, folder: str) -> None:
     """`name_rhythm`, written into a folder and summed up."""
-    chances, record = name_rhythm(path, run), without_suffix(Path(path)).name
+    chances, record = name_rhythm(path, run), recordings.without_suffix(Path(path)).name
     listed = ", ".join(f"{c} {p:.3f}" for c, p in zip(cinc2017.CLASSES, chances, strict=True))
     print(f"{record}: {RHYTHMS[cinc2017.CLASSES[chances.argmax()]]} ({listed})")
     print(f"wrote {write_rhythm(chances, record, folder)}")
