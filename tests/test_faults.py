@@ -149,15 +149,15 @@ def test_data_stages_survive_anything_anywhere(ten_records, tmp_path, stage, kin
 
 def test_a_kill_while_records_are_cut_anew_is_noticed_before_packing(ten_records, tmp_path):
     config = config_for(tmp_path, database={"records": list(EVERY[:3])})
-    assert run(command(PREPROCESS, config)).returncode == 0
+    assert run(command(PREPROCESS, config, "--jobs", "1")).returncode == 0
     folder = Path(config.database.hdf5_dir)
     first = folder / f"{EVERY[0]}.h5"
     stamp = first.stat().st_mtime_ns
     other = with_sections(config, beats={"bandpass_hz": [0.5, 40.0]})
     assert hit(command(PREPROCESS, other), signal.SIGKILL, lambda: first.stat().st_mtime_ns != stamp)[0]
-    ended = run(command(PACK, config))
+    ended = run(command(PACK, config, "--jobs", "1"))
     assert ended.returncode == 2 and "found beats of another run" in ended.stderr
-    assert run(command(PREPROCESS, config)).returncode == 0
+    assert run(command(PREPROCESS, config, "--jobs", "1")).returncode == 0
     found, expected = hashes(folder), hashes(ten_records.database.hdf5_dir)
     assert set(found) == {"metadata.json", *(f"{record}.h5" for record in EVERY[:3])}
     assert all(found[name] == expected[name] for name in found if name != "metadata.json")
