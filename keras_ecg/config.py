@@ -224,6 +224,16 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """How a trained classifier is made a patient's own, by the labels of a record's first minutes."""
+
+    seconds: float = 300.0  # of each test record: their labels are used, and none of their beats is scored
+    steps: int = 200
+    batch_size: int = 64  # of the patient's beats, and as many of training
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
 class Finetuning:
     """What is learnt from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
 
@@ -305,6 +315,7 @@ class Config:
     rhythm: Rhythm = field(default_factory=Rhythm)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    adaptation: Adaptation = field(default_factory=Adaptation)
     finetuning: Finetuning = field(default_factory=Finetuning)
     tracking: Tracking = field(default_factory=Tracking)
     evaluation: Evaluation = field(default_factory=Evaluation)

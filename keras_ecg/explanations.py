@@ -131,6 +131,7 @@ REFERENCES = {
 CONTROLS = {
     "always_n": "always N",
     "boosting_rr": "gradient boosting on RR",
+    "not_adapted": "not adapted",
     "untrained": "random encoder",
     "scratch": "training from scratch",
     "resnet1d": "ResNet1D from scratch",

@@ -69,6 +69,7 @@ def test_textbook_front_end_keeps_full_resolution_or_pools():
     assert maps == [[(32, 187)] * 3, [(32, 187), (16, 93), (8, 46)]]
 
 
+@pytest.mark.slow
 def test_training_sides_see_the_same_sequences(workspace):
     config, bare = workspace.packed(), workspace.packed(extras=False)
     sides = [train_step.Side(config, ("119",), train_step.build_for)]

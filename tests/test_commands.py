@@ -11,7 +11,7 @@ from keras_ecg import cli
 from keras_ecg.errors import InputError
 from keras_ecg.experiments import commands
 
-STUDIES = ("tune", "kfold", "final", "pretrain", "finetune", "predict", "pipeline")
+STUDIES = ("tune", "kfold", "final", "adapt", "pretrain", "finetune", "predict", "pipeline")
 
 
 @pytest.fixture
@@ -68,6 +68,12 @@ def test_final(run):
     assert (wanted.split, wanted.train_records, wanted.test_records) == ("records", ("101", "106"), ("100",))
     name, study = run("final", "--config", str(SAMPLE.parent / "configs" / "cinc2017.yaml"))
     assert name == "rhythm" and study.run_rhythm_final.called
+
+
+def test_adapt(run):
+    _, study = run("adapt", "--split", "seed", "--seeds", "1", "--set", "adaptation.seconds=120")
+    (config,) = study.run_adaptation.call_args.args
+    assert (config.evaluation.split, config.evaluation.seeds, config.adaptation.seconds) == ("seed", (1,), 120.0)
 
 
 def test_tune(run):

@@ -8,7 +8,7 @@ from conftest import SAMPLE
 from nbclient import NotebookClient
 
 NOTEBOOKS = SAMPLE.parent / "notebooks"
-QUICK = ("01_exploration", "02_preprocessing")
+QUICK = ("01_exploration",)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::RuntimeWarning")

@@ -124,6 +124,7 @@ def test_one_seed_gives_the_same_probabilities_and_another_does_not(small, proba
     assert np.abs(others - probabilities).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, others, tmp_path):
     config = with_sections(small, training={"members": 2})
     ensemble = train_classifier(TRAIN, config, 3)

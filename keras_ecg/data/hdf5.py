@@ -83,6 +83,16 @@ def read_columns(folder: Path | str, record: str) -> dict[str, np.ndarray]:
         return {name: file[name][:] for name in COLUMNS}
 
 
+def original_rate_hz(folder: Path | str, record: str) -> float:
+    """The sampling rate of a record's files, on which `sample` counts.
+
+    Raises:
+        InputError: no HDF5 file, or a damaged one.
+    """
+    with reading(hdf5_path(folder, record)) as file:
+        return float(file.attrs["original_rate_hz"])
+
+
 def describe(path: Path) -> dict:
     """One record's entry in metadata.json, read back from its HDF5 file."""
     with h5py.File(path, "r") as file:

@@ -1,1 +1,1 @@
-"""Studies, each readable top to bottom: tune, kfold, final, predict."""
+"""Studies, each readable top to bottom, and their command lines."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from keras_ecg import cli
+from keras_ecg.config import Config
 from keras_ecg.databases.recordings import record_files, without_suffix
 from keras_ecg.quiet import import_quietly
 
@@ -55,8 +56,9 @@ def kfold() -> None:
         study("kfold").run_kfold(config)
 
 
-def final() -> None:
-    parser = cli.parser("Trains and scores the configured model on the configured split.")
+def held_out(description: str) -> Config:
+    """The configuration of a study of a split, with what its command line says."""
+    parser = cli.parser(description)
     parser.add_argument("--split", choices=("ds1_ds2", "seed", "records"))
     parser.add_argument("--train-records", nargs="+", metavar="RECORD", help="with --test-records: a split of your own")
     parser.add_argument("--test-records", nargs="+", metavar="RECORD")
@@ -69,11 +71,20 @@ def final() -> None:
     if args.train_records or args.test_records:
         lists = tuple(args.train_records or ()), tuple(args.test_records or ())
         wanted = replace(wanted, split="records", train_records=lists[0], test_records=lists[1])
-    config = replace(config, evaluation=wanted)
+    return replace(config, evaluation=wanted)
+
+
+def final() -> None:
+    config = held_out("Trains and scores the configured model on the configured split.")
     if config.task == "rhythm":
         study("rhythm").run_rhythm_final(config)
     else:
         study("final").run_final(config)
+
+
+def adapt() -> None:
+    config = held_out("Adapts a model of the split to the first minutes of each test record, and scores the rest.")
+    study("adapt").run_adaptation(config)
 
 
 def pretrain() -> None:

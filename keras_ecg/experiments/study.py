@@ -24,6 +24,7 @@ from keras_ecg.training import check_training, predict_records, train_classifier
 
 # Settings that change no result, and settings younger than published runs, which at their defaults change none.
 WITHOUT_EFFECT = {"evaluation": ("jobs",)}
+ALONE = ("adaptation",)  # sections on which a single study depends
 LATER = {"model": ("beside",), "training": ("gradient_accumulation", "data_parallel", "members")}
 
 
@@ -95,7 +96,9 @@ def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
     return decisive(out)
 
 
-def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict) -> RunFolder:
+def open_folder(
+    config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict, own: str = ""
+) -> RunFolder:
     """The run folder of a study under a configuration: the one there is for the same data and settings, or a new one.
 
     Args:
@@ -104,6 +107,7 @@ def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str,
         ignored: sections on which the result does not depend.
         data: fingerprint of what it is computed from.
         details: for environment.json.
+        own: the section of `ALONE` that is not ignored.
 
     Raises:
         InputError: no job, or as `check_devices`.
@@ -115,7 +119,7 @@ def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str,
         config.database.runs_dir,
         study,
         config.model.name,
-        fingerprint([study, settings_of(config, ignored), data, __version__]),
+        fingerprint([study, settings_of(config, (*ignored, *(s for s in ALONE if s != own))), data, __version__]),
         to_dict(config),
         shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
         {"data_hashes": data} | details,
@@ -125,8 +129,10 @@ def open_folder(config: Config, study: str, ignored: tuple[str, ...], data: str,
     return run
 
 
-def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tuple[int, ...]) -> RunFolder:
-    """`open_folder` for a study of beats.
+def open_study(
+    config: Config, study: str, records: tuple[str, ...], seeds: tuple[int, ...], own: str = ""
+) -> RunFolder:
+    """`open_folder` for a study of beats; `own` names the section of `ALONE` that is its own.
 
     Raises:
         InputError: no such model, or no such knob; as `check_training` and `open_folder`.
@@ -139,7 +145,7 @@ def open_study(config: Config, study: str, records: tuple[str, ...], seeds: tupl
     data = with_weights(config, data_fingerprint(manifest, sorted(records)))
     skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]
     ignored = ("windows", "tuning", "finetuning")
-    return open_folder(config, study, ignored, data, {"skipped_records": skipped, "seeds": list(seeds)})
+    return open_folder(config, study, ignored, data, {"skipped_records": skipped, "seeds": list(seeds)}, own)
 
 
 def fit_part(

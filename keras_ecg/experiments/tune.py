@@ -20,7 +20,7 @@ from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.rhythm import check_rhythm_contract, hold_out, rhythm_data, rhythm_folds
-from keras_ecg.experiments.study import check_contract, decisive, packed_subjects
+from keras_ecg.experiments.study import ALONE, check_contract, decisive, packed_subjects
 from keras_ecg.files import atomic, fingerprint, write_text
 from keras_ecg.rhythm_training import build_rhythm, class_weights, compile_rhythm, scoring_stream, training_stream
 from keras_ecg.rhythm_training import training_batch as rhythm_batch
@@ -206,7 +206,7 @@ def run_tuning(config: Config) -> dict:
     prepare_backend(config)
     space = read_yaml(config.tuning.space)
     train, held_out = held_out_subjects(config)
-    settings = decisive({k: v for k, v in to_dict(config).items() if k not in ("database", "title")})
+    settings = decisive({k: v for k, v in to_dict(config).items() if k not in ("database", "title", *ALONE)})
     settings["tuning"] = {k: v for k, v in settings["tuning"].items() if k not in ("directory", "output")}
     if rhythm:
         data = rhythm_data(config)

@@ -32,6 +32,10 @@ SAME_MAN = (
     "subject stands on both sides; the figures without 202 stand beside the others."
 )
 SELECTION = "epochs and hyperparameters on training subjects only; the scored beats are predicted once per seed"
+ADAPTED = (
+    "the labels of the first {:g} s of each scored record adapt the model to it; what is scored comes after them, for "
+    "the control that is not adapted, too"
+)
 STATISTICS_USED = {
     "waveforms": "transductive: the median beat of the whole test record, without its labels",
     "difference_quantiles": "transductive: how far the whole test record's beats are from that one, without labels",
@@ -54,6 +58,11 @@ def _strings(values: object, path: str = "") -> Iterator[tuple[str, str]]:
 def _probes(environment: dict) -> bool:
     """Whether the run is a probe of a frozen encoder."""
     return str(environment.get("study")).startswith("probe_")
+
+
+def _adapted(environment: dict) -> bool:
+    """Whether the run's model was adapted to each scored record."""
+    return "adapted_seconds" in environment
 
 
 def _statistics(config: dict, environment: dict) -> list[str]:
@@ -114,6 +123,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         ("input", inputs),
         ("ensemble", _ensemble(config)),
         ("normalization", normalization),
+        ("labels of scored records", ADAPTED.format(environment["adapted_seconds"]) if _adapted(environment) else ""),
         ("selection", text(environment.get("selection", SELECTION))),
         ("test-record statistics", "; ".join(used) or "the configuration declares none"),
         ("scored records seen before", seen_before(environment)),

@@ -35,6 +35,7 @@ TITLES = {
     "mitdb-ds1-ds2": "MIT-BIH, DS1 → DS2",
     "mitdb-seed-split": "MIT-BIH, seven test records of the closest public work",
     "mitdb-kfold": "MIT-BIH, patient-wise k-fold over 44 records",
+    "mitdb-adapted": "MIT-BIH, DS1 → DS2, adapted to the first five minutes of each record; the rest is scored",
     "mitdb-fewshot-disjoint": "MIT-BIH, normal or not from few labels, patients apart",
     "mitdb-fewshot-random": "MIT-BIH, normal or not from few labels of random beats: leaky, for comparison only",
     "ptbxl-contrastive": "PTB-XL, five superclasses, linear probe of a contrastive encoder of twelve leads",
