@@ -32,6 +32,7 @@ def fit_parts(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
 def _printed(module: str, name: str, part: tuple) -> str:
     """What a function of a module prints, which may import TensorFlow."""
     fit = getattr(import_quietly(module), name)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):  # no bar on a terminal of many
         fit(*part)
     return printed.getvalue()
