@@ -60,11 +60,6 @@ def _probes(environment: dict) -> bool:
     return str(environment.get("study")).startswith("probe_")
 
 
-def _adapted(environment: dict) -> bool:
-    """Whether the run's model was adapted to each scored record."""
-    return "adapted_seconds" in environment
-
-
 def _statistics(config: dict, environment: dict) -> list[str]:
     """What the features take from a whole test record, as the configuration and the run declare it."""
     names = {f"loader.{k}": k for k in ("waveforms", "difference_quantiles", "rr_features")}
@@ -95,7 +90,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
     split, folds = evaluation.get("split", ""), metrics.get("folds")
     train, _ = SPLITS.get(split, (evaluation.get("train_records", ()), ()))
     train = [str(record) for record in train]
-    statement = STATEMENTS.get(split, text(split))
+    statement, adapted = STATEMENTS.get(split, text(split)), environment.get("adapted_seconds")
     if folds:
         statement = f"{len(folds)}-fold cross-validation over subjects; every beat is predicted once, out of its fold"
         train = []
@@ -123,7 +118,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
         ("input", inputs),
         ("ensemble", _ensemble(config)),
         ("normalization", normalization),
-        ("labels of scored records", ADAPTED.format(environment["adapted_seconds"]) if _adapted(environment) else ""),
+        ("labels of scored records", ADAPTED.format(adapted) if adapted else ""),
         ("selection", text(environment.get("selection", SELECTION))),
         ("test-record statistics", "; ".join(used) or "the configuration declares none"),
         ("scored records seen before", seen_before(environment)),
