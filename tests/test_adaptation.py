@@ -97,7 +97,7 @@ def test_early_beats_are_told_by_the_recordings_own_clock(small):
 
 
 def test_a_study_scores_what_is_left_beside_the_model_as_it_was(small, trained, tmp_path):
-    config = with_sections(small, database={"runs_dir": str(tmp_path)})
+    config = with_sections(small, database={"runs_dir": str(tmp_path)}, adaptation={"steps": 10})
     run = run_adaptation(config)
     adapted, before = (load_predictions(run.path / f"predictions{n}.npz") for n in ("", "_not_adapted"))
     beats, late = get_all_beats(list(TEST), config), ~early_beats(TEST, config)
