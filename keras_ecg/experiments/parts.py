@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -27,6 +28,7 @@ def fit_parts(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
     with each(partial(_printed, fit.__module__, fit.__name__), list(parts), "train", jobs, unit="part") as results:
         for text in results:
             tqdm.write(text, end="")
+            sys.stdout.flush()
 
 
 def _printed(module: str, name: str, part: tuple) -> str:
