@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests, and before them the style. MITDB_DIR names an unpacked MIT-BIH database: without it some tests skip.
 #
-#   bash run_tests.sh              # 13 minutes on two busy cores
+#   bash run_tests.sh              # 11 minutes on two busy cores
 #   bash run_tests.sh --slow       # the slow ones too
 #   bash run_tests.sh tests/test_metrics.py -k bootstrap
 set -euo pipefail
