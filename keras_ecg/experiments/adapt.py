@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from keras_ecg.adaptation import Adapter, examples_of
 from keras_ecg.config import Config
-from keras_ecg.controls import always_n, boosting_on_rhythm
+from keras_ecg.controls import boosting_on_rhythm
 from keras_ecg.data.hdf5 import original_rate_hz
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
@@ -15,6 +15,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.experiments.parts import fit_parts
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.experiments.study import (
+    columns_of,
     headline,
     need_labels,
     open_study,
@@ -22,6 +23,7 @@ from keras_ecg.experiments.study import (
     part_history,
     seen_unlabelled,
     selection_note,
+    write_beats,
 )
 from keras_ecg.metrics import confusion_matrix, summary_figures
 from keras_ecg.runs import RunFolder, load_predictions
@@ -43,7 +45,13 @@ def early_beats(records: tuple[str, ...], config: Config) -> np.ndarray:
 
 
 def fit_adapted_part(
-    run: RunFolder, part: str, train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int
+    run: RunFolder,
+    part: str,
+    train: tuple[str, ...],
+    test: tuple[str, ...],
+    early: np.ndarray,
+    config: Config,
+    seed: int,
 ) -> None:
     """Trains on `train` with `seed`, adapts to each of `test`, predicts what is left of it, and stores the part.
 
@@ -51,7 +59,8 @@ def fit_adapted_part(
         run: the run folder.
         part: its name in it; nothing is done if it is stored already.
         train: training records.
-        test: test records, whose first `adaptation.seconds` give away their labels.
+        test: test records.
+        early: which of their beats (n,) give away their labels: `early_beats`.
         config: of model, training, stream and adaptation.
         seed: of everything random.
     """
@@ -61,7 +70,7 @@ def fit_adapted_part(
     print(f"{run.path.name}: {part}: training on {len(train)} records, adapting to {len(test)}", flush=True)
     began = time.monotonic()
     classifier = train_classifier(train, config, seed)
-    beats, early = get_all_beats(list(test), config), early_beats(test, config)
+    beats = get_all_beats(list(test), config)
     before = predict_records(classifier, test, config)
     adapter, found = Adapter(classifier, train, config, seed), np.empty_like(before)
     for record in tqdm(test, "adapt", unit="record", disable=None):
@@ -69,7 +78,7 @@ def fit_adapted_part(
         examples, first = examples_of(record, config, classifier), early[own]
         adapter.fit(examples.take(np.flatnonzero(first)))
         found[own] = adapter.predict(examples)
-    columns = {k: np.array([row[k] for row in classifier.history]) for k in classifier.history[0]}
+    columns = columns_of(classifier.history)
     seconds = round(time.monotonic() - began, 1)
     stored = {"probabilities": found[~early].astype(np.float16), "before": before[~early].astype(np.float16)}
     run.save_part(part, **stored, seconds=np.array(seconds), **columns)
@@ -101,18 +110,14 @@ def run_adaptation(config: Config) -> RunFolder:
         return run
     need_labels(get_all_labels(split.train, config), "the training records")
     parts = [f"seed_{seed}" for seed in seeds]
-    tasks = [(run, part, split.train, split.test, config, seed) for part, seed in zip(parts, seeds, strict=True)]
+    tasks = [(run, part, split.train, split.test, early, config, seed) for part, seed in zip(parts, seeds, strict=True)]
     fit_parts(fit_adapted_part, tasks, config.evaluation.jobs)
     stored = [run.load_part(part) for part in parts]
-    beats = get_all_beats(list(split.test), config)
-    names = {"record": "record", "subject": "subject", "sample": "sample", "y_true": "label"}
-    truth = {name: beats[column][~early] for name, column in names.items()}
-    for name, key in (("model", "probabilities"), ("not_adapted", "before")):
-        run.write_predictions(name, **truth, probabilities=np.stack([p[key] for p in stored]), seeds=np.array(seeds))
-    if config.evaluation.controls:
-        boosted = boosting_on_rhythm(split.train, split.test, config)[~early]
-        for name, control in (("always_n", always_n(len(boosted))), ("boosting_rr", boosted)):
-            run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
+    beats = {name: values[~early] for name, values in get_all_beats(list(split.test), config).items()}
+    names = {"model": "probabilities", "not_adapted": "before"}
+    models = {name: np.stack([part[key] for part in stored]) for name, key in names.items()}
+    boosted = boosting_on_rhythm(split.train, split.test, config)[~early] if config.evaluation.controls else None
+    write_beats(run, beats, models, seeds, boosted)
     run.write_history([row for part, seed in zip(parts, seeds, strict=True) for row in part_history(run, part, seed)])
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
     details = {"selection": selection_note(config, split.test), "seen_unlabelled": seen_unlabelled(config, split.test)}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_ecg.config import Config
-from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
+from keras_ecg.controls import boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.experiments.parts import fit_parts
@@ -17,6 +17,7 @@ from keras_ecg.experiments.study import (
     part_history,
     seen_unlabelled,
     selection_note,
+    write_beats,
 )
 from keras_ecg.runs import RunFolder, load_predictions
 
@@ -43,17 +44,8 @@ def run_final(config: Config) -> RunFolder:
     fit_parts(fit_part, tasks, config.evaluation.jobs)
     beats = get_all_beats(split.test, config)
     probabilities = np.stack([run.load_part(f"seed_{seed}")["probabilities"] for seed in seeds])
-    truth = {
-        "record": beats["record"],
-        "subject": beats["subject"],
-        "sample": beats["sample"],
-        "y_true": beats["label"],
-    }
-    run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(seeds))
-    if config.evaluation.controls:
-        boosted = boosting_on_rhythm(split.train, split.test, config)
-        for name, control in (("always_n", always_n(len(boosted))), ("boosting_rr", boosted)):
-            run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
+    boosted = boosting_on_rhythm(split.train, split.test, config) if config.evaluation.controls else None
+    write_beats(run, beats, {"model": probabilities}, seeds, boosted)
     run.write_history([row for seed in seeds for row in part_history(run, f"seed_{seed}", seed)])
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
     details = {"selection": selection_note(config, split.test), "seen_unlabelled": seen_unlabelled(config, split.test)}

@@ -14,7 +14,7 @@ from keras_ecg.experiments.embed import run_embed
 from keras_ecg.experiments.finetune_superclasses import run_finetune_superclasses
 from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_blocks, read_beats
 from keras_ecg.experiments.probe import run_probe
-from keras_ecg.experiments.study import needed_weights, open_folder, seen_unlabelled, with_weights
+from keras_ecg.experiments.study import columns_of, needed_weights, open_folder, seen_unlabelled, with_weights
 from keras_ecg.experiments.superclasses import run_superclasses
 from keras_ecg.probing import draw_labels, halves
 from keras_ecg.runs import RunFolder
@@ -87,8 +87,7 @@ def run_few_labels(config: Config) -> RunFolder:
                 if not run.has_part(part):
                     labelled = labelled_beats(config, beats, draw, count, seed)
                     found, rows = predictor.fit_predict(config, draw, labelled, seed)
-                    columns = {k: np.array([row[k] for row in rows]) for k in rows[0]}
-                    run.save_part(part, probability=found.astype(np.float32), **columns)
+                    run.save_part(part, probability=found.astype(np.float32), **columns_of(rows))
                 columns = run.load_part(part)
                 columns.pop("probability")
                 where = {"predictor": name, "labels": count, "seed": seed}

@@ -15,6 +15,7 @@ from keras_ecg.devices import over_devices
 from keras_ecg.encoders import load_encoder, read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
+from keras_ecg.experiments.study import columns_of
 from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
 from keras_ecg.models.loading import save_model
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
@@ -183,8 +184,7 @@ def run_finetune_superclasses(config: Config) -> RunFolder:
                 found, rows, model = trainer.fit_predict(table[name], seed)
                 if part == f"model_{wanted.seeds[0]}":
                     save_model(run.path / "model.keras", model)
-                columns = {k: np.array([row[k] for row in rows]) for k in rows[0]}
-                run.save_part(part, probabilities=found, **columns)
+                run.save_part(part, probabilities=found, **columns_of(rows))
             columns = run.load_part(part)
             columns.pop("probabilities")
             where = {"predictor": name, "seed": seed}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_ecg.config import Config
-from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
+from keras_ecg.controls import boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
@@ -17,6 +17,7 @@ from keras_ecg.experiments.study import (
     part_history,
     seen_unlabelled,
     selection_note,
+    write_beats,
 )
 from keras_ecg.runs import RunFolder, load_predictions
 
@@ -57,16 +58,8 @@ def run_kfold(config: Config) -> RunFolder:
             history += part_history(run, part, seed, k)
         if wanted.controls:
             boosted[scored] = boosting_on_rhythm(train, test, config)
-    truth = {
-        "record": beats["record"],
-        "subject": beats["subject"],
-        "sample": beats["sample"],
-        "y_true": beats["label"],
-    }
-    run.write_predictions("model", **truth, probabilities=probabilities, seeds=np.array(wanted.kfold_seeds), fold=fold)
-    if wanted.controls:
-        for name, control in (("always_n", always_n(len(fold)).astype(np.float16)), ("boosting_rr", boosted)):
-            run.write_predictions(name, **truth, probabilities=control[None], seeds=np.array([0]), fold=fold)
+    models, seeds = {"model": probabilities}, wanted.kfold_seeds
+    write_beats(run, beats, models, seeds, boosted if wanted.controls else None, fold=fold)
     run.write_history(history)
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
     details = {"selection": selection_note(config, records), "seen_unlabelled": seen_unlabelled(config, records)}

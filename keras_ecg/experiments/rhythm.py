@@ -19,7 +19,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import rhythm_figures
 from keras_ecg.experiments.parts import fit_parts
 from keras_ecg.experiments.rhythm_checks import disturbed_predictions, occlusion
-from keras_ecg.experiments.study import open_folder, part_history, seen_unlabelled, with_weights
+from keras_ecg.experiments.study import columns_of, open_folder, part_history, seen_unlabelled, with_weights
 from keras_ecg.files import fingerprint
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.models import load_model, model_config
@@ -127,7 +127,7 @@ def fit_rhythm_part(
     temperature = fit_temperature(predict_rhythm(model, config, held_out), labels)
     if keep:
         save_model(run.path / "model.keras", model)
-    columns = {k: np.array([row[k] for row in history]) for k in history[0]}
+    columns = columns_of(history)
     seconds = round(time.monotonic() - began, 1)
     run.save_part(
         part,

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_ecg import __version__
 from keras_ecg.config import Config, Context, to_dict
+from keras_ecg.controls import always_n
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.devices import check_devices
@@ -171,8 +172,8 @@ def fit_part(
     probabilities = predict_records(classifier, test, config)
     if keep:
         classifier.save(run.path)
-    columns = {k: np.array([row[k] for row in classifier.history]) for k in classifier.history[0]}
     seconds = round(time.monotonic() - began, 1)
+    columns = columns_of(classifier.history)
     run.save_part(part, probabilities=probabilities.astype(np.float16), seconds=np.array(seconds), **columns)
     truth = get_all_beats(test, config)["label"]
     scored = summary_figures(confusion_matrix(truth, probabilities.argmax(1)))
@@ -182,12 +183,43 @@ def fit_part(
     )
 
 
+def columns_of(history: list[dict]) -> dict[str, np.ndarray]:
+    """Rows of a history as arrays (epochs,), as a part stores them."""
+    return {k: np.array([row[k] for row in history]) for k in history[0]}
+
+
 def part_history(run: RunFolder, part: str, seed: int, fold: int | None = None) -> list[dict]:
     """A stored part's rows of history.csv."""
     stored = run.load_part(part)
     names = [k for k in stored if stored[k].shape == stored["epoch"].shape]
     where = {"seed": seed} if fold is None else {"seed": seed, "fold": fold}
     return [{**where, **{k: stored[k][i].item() for k in names}} for i in range(len(stored["epoch"]))]
+
+
+def write_beats(
+    run: RunFolder,
+    beats: dict[str, np.ndarray],
+    models: dict[str, np.ndarray],
+    seeds: tuple[int, ...],
+    boosted: np.ndarray | None,
+    **columns: np.ndarray,
+) -> None:
+    """Writes the predictions of scored beats, and of the controls that never look at a waveform.
+
+    Args:
+        run: the run folder.
+        beats: `get_all_beats` of those that are scored.
+        models: probabilities (seeds, n, 5) of the model and of what was trained beside it, by name.
+        seeds: theirs.
+        boosted: probabilities (n, 5) of `boosting_on_rhythm`; None for no controls.
+        **columns: whatever else is stored of each beat.
+    """
+    truth = {k: beats[k] for k in ("record", "subject", "sample")} | {"y_true": beats["label"], **columns}
+    for name, probabilities in models.items():
+        run.write_predictions(name, **truth, probabilities=probabilities, seeds=np.array(seeds))
+    if boosted is not None:
+        for name, control in (("always_n", always_n(len(boosted))), ("boosting_rr", boosted)):
+            run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
