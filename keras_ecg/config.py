@@ -8,6 +8,7 @@ An unknown key, or a value of another type, is an error that names the nearest k
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -21,6 +22,40 @@ import yaml
 from keras_ecg.errors import InputError
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+LARGEST_SEED = 2**32 - 1  # of NumPy
+
+
+def limited(default: Any, least: float, most: float = math.inf) -> Any:
+    """A field of a `Section` whose value, or each of whose values, must lie between two limits, both included."""
+    return field(default=default, metadata={"limits": (least, most)})
+
+
+def distinct_seeds(*default: int) -> Any:
+    """A field of a `Section` with at least one seed, none of them twice."""
+    return field(default=default, metadata={"limits": (0, LARGEST_SEED), "distinct": True})
+
+
+class Section:
+    """A part of the configuration that checks the limits of its fields however it is made.
+
+    Raises:
+        InputError: on construction; names the option, its value and its limits.
+    """
+
+    def __post_init__(self):
+        for option in dataclasses.fields(self):
+            if "limits" in option.metadata:
+                self._check(f"{type(self).__name__.lower()}.{option.name}", getattr(self, option.name), option.metadata)
+
+    @staticmethod
+    def _check(where: str, value: Any, metadata: typing.Mapping) -> None:
+        least, most = metadata["limits"]
+        values = value if isinstance(value, tuple) else (value,)
+        expected = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+        if not all(least <= v <= most for v in values):  # False for NaN as well
+            raise InputError(where, str(value), expected, "correct it")
+        if metadata.get("distinct") and (not values or len(set(values)) < len(values)):
+            raise InputError(where, str(list(values)), "at least one seed, none of them twice", "correct it")
 
 
 @dataclass(frozen=True)
@@ -65,22 +100,22 @@ class Beats:
 
 
 @dataclass(frozen=True)
-class Sequences:
+class Sequences(Section):
     """How consecutive beats become one training example."""
 
-    length: int = 3
+    length: int = limited(3, 1)
     label_beat: Literal["middle", "last"] = "middle"
-    chunk_size: int = 256  # sequences in one TFRecord example
+    chunk_size: int = limited(256, 1)  # sequences in one TFRecord example
     storage: Literal["scalogram", "samples"] = "scalogram"
 
 
 @dataclass(frozen=True)
-class Loader:
+class Loader(Section):
     """How the stream is shuffled and normalized, and what it carries."""
 
-    batch_size: int = 256
-    cycle_length: int = 4
-    shuffle_chunks: int = 16  # chunks mixed at a time: 4,096 sequences
+    batch_size: int = limited(256, 1)
+    cycle_length: int = limited(4, 1)
+    shuffle_chunks: int = limited(16, 1)  # chunks mixed at a time: 4,096 sequences
     scalograms: bool = True  # an encoder of whole windows does without
     context: bool = False  # the window around each beat, as beats.context cleans it, z-scored
     normalize: Literal["scale", "global", "none"] = "scale"
@@ -88,7 +123,7 @@ class Loader:
     rr_features: bool = False
     waveforms: bool = False  # the beat and its difference to the record's median beat: transductive, and declared so
     difference_quantiles: bool = False  # how far from its median beat the record's beats are: transductive as well
-    seed: int = 0
+    seed: int = limited(0, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -122,7 +157,7 @@ class WindowSource:
 
 
 @dataclass(frozen=True)
-class Windows:
+class Windows(Section):
     """Unlabelled windows for self-supervised pretraining: whence, and how they are cut."""
 
     sources: tuple[WindowSource, ...] = ()
@@ -132,7 +167,7 @@ class Windows:
     leads: tuple[str, ...] = ("MLII",)
     fallback_leads: tuple[str, ...] = ("II", "ECG", "I", "V5")  # a single lead is called ECG in cinc2017
     bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
-    chunk_size: int = 256  # windows in one file
+    chunk_size: int = limited(256, 1)  # windows in one file
     validation_fraction: float = 0.1  # of the subjects, held out for the validation loss
     validation_seed: int = 0
     tfrecord_dir: str = "window_tfrecords"
@@ -169,19 +204,19 @@ class Robustness:
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class Rhythm(Section):
     """Whole recordings with one label each: which labels, how they are stored, and what a model sees of them."""
 
     labels: Literal["v3", "v2", "v1"] = "v3"  # of cinc2017: the experts corrected themselves twice
     lead: str = "ECG"
     fallback_leads: tuple[str, ...] = ("I", "MLII", "II")
-    sampling_rate_hz: float = 100.0
+    sampling_rate_hz: float = limited(100.0, 1)
     bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
-    chunk_size: int = 64  # recordings in one file
+    chunk_size: int = limited(64, 1)  # recordings in one file
     tfrecord_dir: str = "rhythm_tfrecords"
     crop_seconds: float = 30.72  # of a training example, drawn at random from a longer recording; 48 * 64 samples
     window_seconds: float = 61.44  # of a scored one; the longest recording has 61 s
-    crops: int = 3  # of a recording longer than that, whose probabilities are averaged; 1: its beginning alone
+    crops: int = limited(3, 1)  # of a recording longer than that, whose probabilities are averaged; 1: its beginning alone
     calibration_fraction: float = 0.1  # of the training recordings: never trained on, they set the temperature
     stages: Literal[1, 2] = 1  # 2: noisy or not, then the rhythm of what is not, by a model each
     augment: RhythmAugment = field(default_factory=RhythmAugment)
@@ -204,18 +239,18 @@ class Model(Architecture):
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Section):
     """How a model is trained: AdamW, linear warm-up, cosine decay, no early stopping on anything held out."""
 
-    epochs: int = 8
-    learning_rate: float = 1e-3
+    epochs: int = limited(8, 1)
+    learning_rate: float = limited(1e-3, 1e-12, 10)
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     beta_2: float = 0.999
-    clip_norm: float = 1.0
-    label_smoothing: float = 0.0  # of a classifier, as the weights of its classes are
+    clip_norm: float = limited(1.0, 1e-12)
+    label_smoothing: float = limited(0.0, 0, 0.999)  # of a classifier, as the weights of its classes are
     class_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of N S V F Q in the loss
-    ema_momentum: float = 0.0  # 0: the last weights; else their exponential moving average
+    ema_momentum: float = limited(0.0, 0, 1)  # 0: the last weights; else their exponential moving average
     members: int = 1  # beat classifiers that are trained, each under a seed of its own, and averaged into one
     gradient_accumulation: int = 1  # batches to a step: a paper's batch where memory holds a part of it
     data_parallel: bool = False  # each batch divided among all devices; the JAX backend alone can
@@ -224,17 +259,17 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class Adaptation(Section):
     """How a trained classifier is made a patient's own, by the labels of a record's first minutes."""
 
-    seconds: float = 300.0  # of each test record: their labels are used, and none of their beats is scored
-    steps: int = 200
-    batch_size: int = 64  # of the patient's beats, and as many of training
-    learning_rate: float = 1e-3
+    seconds: float = limited(300.0, 1)  # of each test record: their labels are used, and none of their beats is scored
+    steps: int = limited(200, 1)
+    batch_size: int = limited(64, 1)  # of the patient's beats, and as many of training
+    learning_rate: float = limited(1e-3, 1e-12, 10)
 
 
 @dataclass(frozen=True)
-class Finetuning:
+class Finetuning(Section):
     """What is learnt from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
 
     protocol: Literal["disjoint", "random", "subsampling", "split", "superclasses"] = "disjoint"
@@ -242,7 +277,7 @@ class Finetuning:
     # know without one, before and after the encoder is trained on triplets.
     objective: Literal["probe", "finetune", "embed", "triplet"] = "probe"
     labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `random` of each class; 0: all there are
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    seeds: tuple[int, ...] = distinct_seeds(*range(10))
     relative: bool = True  # a probe's features less their record's median: transductive
     absolute: bool = False  # beside the relative features those as they are: for patients who are labelled, too
     rhythm: bool = True  # a probe sees the RR features, too
@@ -267,34 +302,34 @@ class Tracking:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Section):
     """What is trained on what, how often, and how sure the figures are."""
 
     split: Literal["ds1_ds2", "seed", "records"] = "ds1_ds2"
     train_records: tuple[str, ...] = ()  # for split: records
     test_records: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0, 1, 2)
-    kfold_seeds: tuple[int, ...] = (0,)  # every fold is another draw already
+    seeds: tuple[int, ...] = distinct_seeds(0, 1, 2)
+    kfold_seeds: tuple[int, ...] = distinct_seeds(0)  # every fold is another draw already
     folds: int = 5
     first_folds: int = 0  # of rhythms: only so many of them are run, as a variant may do; 0: all
-    fold_seed: int = 0
+    fold_seed: int = limited(0, 0, LARGEST_SEED)
     exclude_records: tuple[str, ...] = ("102", "104", "107", "217")  # paced; k-fold leaves them out
     selected_on: tuple[str, ...] = ()  # records on which this configuration was chosen: declared in every report
-    bootstrap: int = 1000
+    bootstrap: int = limited(1000, 0)
     controls: bool = True
     jobs: int = 1  # trainings at a time, each in a process of its own: for cores that one training leaves idle
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Section):
     """The search: its algorithm, its budget, the space in configs/, and the training subjects held out."""
 
     algorithm: Literal["hyperband", "bayesian", "random"] = "hyperband"
     space: str = "configs/search_cnn_conformer.yaml"
-    max_trials: int = 12
-    max_epochs: int = 6
+    max_trials: int = limited(12, 1)
+    max_epochs: int = limited(6, 1)
     validation_fraction: float = 0.25
-    seed: int = 0
+    seed: int = limited(0, 0, LARGEST_SEED)
     directory: str = "tuner_results"
     output: str = "tuner_results/best.yaml"
     use_in_evaluations: bool = True  # whether the full pipeline lays the output over the evaluations' configuration

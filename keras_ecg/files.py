@@ -57,6 +57,32 @@ def read_json(path: Path | str) -> Any:
         raise InputError(path, f"damaged JSON ({error})", "a whole file", "delete it and rerun") from None
 
 
+def write_sealed(path: Path | str, value: dict) -> None:
+    """Writes a mapping atomically as JSON in one line, with a hash of its content as `fingerprint`; not if it is there."""
+    plain = json.loads(json.dumps(value, allow_nan=False))
+    text = json.dumps({**plain, "fingerprint": fingerprint(plain)}) + "\n"
+    if not Path(path).is_file() or Path(path).read_bytes() != text.encode():
+        write_text(path, text)
+
+
+def read_sealed(path: Path | str, do: str) -> dict:
+    """Reads what `write_sealed` wrote.
+
+    Args:
+        path: of the file.
+        do: what the user can do where it is not that.
+
+    Raises:
+        InputError: it is damaged, or its content is not what was written: it was edited, or written by another version.
+    """
+    value = read_json(path)
+    if isinstance(value, dict) and "fingerprint" in value:
+        plain = {k: v for k, v in value.items() if k != "fingerprint"}
+        if value["fingerprint"] == fingerprint(plain):
+            return plain
+    raise InputError(path, "another content than was written", "an unedited file of this version", do)
+
+
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:

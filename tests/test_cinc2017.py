@@ -1,18 +1,14 @@
-"""The challenge's labels, its duplicates, and the detector of beats."""
+"""The labels of the challenge and its duplicate recordings."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE
-from rhythms import RATE, recording
-from wfdb.processing.peaks import find_local_peaks
 
 from keras_ecg.databases.cinc2017 import CLASSES, read_labels, subject_of
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.errors import InputError
-from keras_ecg.signals.qrs import detect_qrs, local_peaks
 
 COUNTS = {"v3": (5076, 758, 2415, 279), "v2": (5050, 738, 2456, 284), "v1": (5154, 771, 2557, 46)}
 
@@ -52,34 +48,3 @@ def test_odd_labels_are_named_with_their_line(tmp_path, text, found):
     (tmp_path / "REFERENCE-v3.csv").write_text(text)
     with pytest.raises(InputError, match=rf"REFERENCE-v3\.csv:{len(text.splitlines())}.*{found}"):
         read_labels(tmp_path, "v3")
-
-
-@pytest.mark.parametrize("radius", [3, 15, 40])
-def test_local_peaks_are_those_of_wfdb(radius):
-    rng = np.random.default_rng(radius)
-    ramp = np.repeat(rng.integers(0, 5, 60), 7).astype(float)  # plateaus, ties
-    ecg = read_recording(SAMPLE, "208").signals[:6000, 0].astype(float)
-    for signal in (rng.normal(size=500), ramp, ecg, ecg[::-1].copy(), np.arange(90.0), np.zeros(50)):
-        np.testing.assert_array_equal(local_peaks(signal, radius), find_local_peaks(signal, radius))
-
-
-def test_detected_beats_are_the_annotated_ones():
-    found = read_recording(SAMPLE, "100")
-    lead, rate = found.signals[:, 0], found.sampling_rate_hz
-    beats = found.samples[np.isin(found.symbols, list("NAV"))]
-    peaks = detect_qrs(lead, rate)
-    inner = beats[(beats > rate) & (beats < len(lead) - rate)]
-    nearest = np.abs(peaks[:, None] - inner).min(0)
-    assert (nearest < 0.05 * rate).mean() > 0.98 and abs(len(peaks) - len(beats)) <= 3
-
-
-@pytest.mark.parametrize("kind", "NAO")
-def test_detected_beats_of_made_recordings_are_theirs_upright_or_inverted(kind):
-    signal, beats = recording(kind, 20)
-    for turned in (signal, -signal):
-        found = detect_qrs(turned, RATE) / RATE
-        assert len(found) == len(beats) and np.abs(found - beats).max() < 0.02
-
-
-def test_a_flat_or_short_signal_has_no_beats():
-    assert len(detect_qrs(np.zeros(3000), RATE)) == len(detect_qrs(np.arange(100.0), RATE)) == 0

@@ -7,6 +7,7 @@ from conftest import SAMPLE
 from keras_ecg import cli
 from keras_ecg.config import Config, as_config, from_dict, load_config, merge, to_dict
 from keras_ecg.errors import InputError
+from keras_ecg.experiments import commands
 from keras_ecg.models import model_config
 from keras_ecg.models.objectives import objective_config
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig
@@ -170,3 +171,38 @@ def test_every_experiment_that_ships_loads(path):
     else:
         known = objective_config if path.name.startswith("pretrain") else model_config
         known(config.model.name, config.model.options)
+
+
+OUT_OF_RANGE = {
+    "training.label_smoothing=2": "0 to 0.999",
+    "training.learning_rate=-1.0e-3": "1e-12 to 10",
+    "training.learning_rate=.nan": "1e-12 to 10",
+    "training.epochs=0": "at least 1",
+    "evaluation.seeds=[0, 0]": "none of them twice",
+    "evaluation.seeds=[]": "at least one seed",
+    "evaluation.seeds=[-1]": "0 to 4.29497e\\+09",
+    "evaluation.kfold_seeds=[3, 3]": "none of them twice",
+    "finetuning.seeds=[1, 1]": "none of them twice",
+    "sequences.chunk_size=-1": "at least 1",
+    "windows.chunk_size=0": "at least 1",
+    "rhythm.chunk_size=0": "at least 1",
+    "loader.batch_size=-5": "at least 1",
+    "tuning.max_trials=0": "at least 1",
+    "tuning.max_epochs=0": "at least 1",
+}
+
+
+@pytest.mark.parametrize("setting", OUT_OF_RANGE)
+def test_a_value_out_of_range_names_the_option_and_its_range(setting):
+    name, value = setting.split("=")
+    with pytest.raises(InputError, match=f"^{name}: found .*; expected .*{OUT_OF_RANGE[setting]}"):
+        load_config((), [setting])
+
+
+def test_ranges_hold_for_the_arguments_of_a_command_line(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run_hyperparameter_tuning.py", "--max-trials", "0"])
+    with pytest.raises(InputError, match="tuning.max_trials: found 0; expected at least 1"):
+        commands.tune()
+    monkeypatch.setattr("sys.argv", ["run_final_evaluation.py", "--seeds", "0", "0"])
+    with pytest.raises(InputError, match="evaluation.seeds: found .0, 0.; expected"):
+        commands.final()

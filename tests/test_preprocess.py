@@ -14,9 +14,10 @@ from conftest import RECORDS, SAMPLE, config_for, copy_records, write_signals
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.databases.mitdb import AAMI_SYMBOLS
+from keras_ecg.databases.annotations import DUPLICATE
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.errors import InputError
-from keras_ecg.files import read_json, sha256
+from keras_ecg.files import read_sealed, sha256
 
 ROOT = SAMPLE.parent
 
@@ -27,7 +28,7 @@ def contents(config, record) -> dict[str, np.ndarray]:
 
 
 def metadata_of(config) -> dict:
-    return read_json(os.path.join(config.database.hdf5_dir, "metadata.json"))
+    return read_sealed(os.path.join(config.database.hdf5_dir, "metadata.json"), "")
 
 
 def files_of(config) -> list[str]:
@@ -391,3 +392,26 @@ def test_the_whole_database_has_its_pinned_counts(mitdb_dir, tmp_path):
     assert counts["100"] == [2239, 33, 1, 0, 0] and counts["207"] == [1543, 107, 210, 0, 0]
     assert metadata["records"]["104"]["lead"] == "V5" and sum(counts["104"]) == 2229
     assert counts["232"] == [398, 1382, 0, 0, 0]  # 397 R and a j; 1382 A
+
+
+def test_corrected_annotations_and_assumed_subjects_are_listed(tmp_path, capsys):
+    signal, samples, symbols = excerpt(20)
+    doubled = np.repeat(samples, 2)  # every annotation twice
+    write_record(tmp_path / "raw", "r1", signal, doubled, np.repeat(symbols, 2))
+    config = one_record(tmp_path, "r1", name="own")
+    notes = preprocess(config, jobs=1)["notes"]
+    stored = contents(config, "r1")
+    beats = samples[np.isin(symbols, list(mitdb.CLASS_OF_SYMBOL))]
+    np.testing.assert_array_equal(stored["sample"], beats)
+    assert np.nanmin(stored["rr_before"]) > 0.2
+    assert notes[0].startswith("no subjects.csv") and notes[1] == f"annotations of r1: {len(beats)} {DUPLICATE}"
+    assert notes[1] in capsys.readouterr().out and metadata_of(config)["notes"] == notes
+
+
+def test_a_segment_beside_its_record_is_an_error(tmp_path):
+    signal, samples, symbols = excerpt(20)
+    folder = write_record(tmp_path / "raw", "r1", signal, samples, symbols)
+    (folder / "long.hea").write_text(f"long/2 1 360 {2 * len(signal)}\nr1 {len(signal)}\nr1 {len(signal)}\n")
+    config = config_for(tmp_path, database={"data_dir": str(folder), "records": ["long", "r1"]})
+    with pytest.raises(InputError, match="its segment r1 as a further record"):
+        preprocess(config, jobs=1)

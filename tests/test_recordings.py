@@ -1,20 +1,27 @@
 import os
+import struct
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wfdb
 
+from conftest import SAMPLE, write_signals
+
 from keras_ecg.databases import mitdb
+from keras_ecg.databases.annotations import DUPLICATE, OUTSIDE, UNORDERED
 from keras_ecg.databases.recordings import (
     check_lead,
+    check_no_segments,
+    check_rates,
     choose_lead,
     list_records,
     read_recording,
     record_files,
-    subjects,
 )
+from keras_ecg.databases.subjects import subjects, subjects_note
 from keras_ecg.errors import InputError
 
 WHOLE = pytest.mark.skipif(not os.environ.get("MITDB_DIR"), reason="MITDB_DIR does not name the whole database")
@@ -56,6 +63,10 @@ def _flip(path: Path, place: int):
     path.write_bytes(data)
 
 
+def _edit(path: Path, old: str, new: str):
+    path.write_text(path.read_text().replace(old, new))
+
+
 FAULTS = {
     "missing header": (lambda d: (d / "r1.hea").unlink(), "r1.hea", "no such file"),
     "missing signals": (lambda d: (d / "r1_2.dat").unlink(), "r1_2.dat", "no such file"),
@@ -69,16 +80,14 @@ FAULTS = {
     "empty header": (lambda d: (d / "r1.hea").write_text(""), "r1.hea", "unreadable header"),
     "header cut": (lambda d: _truncate(d / "r1.hea", 60), "r1.hea", "unreadable header"),
     "no signal": (lambda d: (d / "r1.hea").write_text("r1 0 250 1000\n"), "r1.hea", "no signal"),
-    "annotation outside": (
-        lambda d: wfdb.wrann("r1", "atr", np.array([5, 1000]), ["N", "N"], write_dir=str(d)),
+    "annotations of another record": (
+        lambda d: wfdb.wrann("r1", "atr", np.array([5, 1000, 2000]), ["N"] * 3, write_dir=str(d)),
         "r1.atr",
-        "an annotation at sample 1000; expected 0 to 999",
+        "2 of 3 annotations outside the signal's 1000 samples",
     ),
-    "another rate": (
-        lambda d: wfdb.wrann("r1", "atr", np.array([5]), ["N"], fs=500, write_dir=str(d)),
-        "r1.atr",
-        "annotations at 500 Hz",
-    ),
+    "rate of zero": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 0"), "r1.hea", "unreadable header"),
+    "negative rate": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 -250"), "r1.hea", "unreadable header"),
+    "rate that is no number": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 nan"), "r1.hea", "unreadable header"),
 }
 
 
@@ -105,6 +114,8 @@ def test_list_records(folder, tmp_path):
     path, _ = folder
     (path / "layout.hea").write_text("layout 0 250 1000\n")
     assert list_records(path) == ["r1"]
+    (path / "broken.hea").write_text("neither a name nor a number")
+    assert list_records(path) == ["broken", "r1"]  # its error comes with the record, which can be skipped
     (path / "RECORDS").write_text("r2\r\nr1\r\n")
     assert list_records(path) == ["r1", "r2"]
     (tmp_path / "empty").mkdir()
@@ -152,6 +163,34 @@ def test_subjects(tmp_path):
         subjects(tmp_path, "own", ["a"])
 
 
+def test_a_record_with_two_subjects_is_an_error(tmp_path):
+    (tmp_path / "subjects.csv").write_text("record,subject\na,p1\nb,p2\na, p1\n")
+    assert subjects(tmp_path, "own", ["a", "b"]) == {"a": "p1", "b": "p2"}  # the same one twice is none
+    (tmp_path / "subjects.csv").write_text("record,subject\na,p1\nb,p2\na,p2\n")
+    with pytest.raises(InputError, match=r"subjects\.csv: found record a with the subjects p1 and p2"):
+        subjects(tmp_path, "own", ["a", "b"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_of_subjects_from_a_spreadsheet_is_read(tmp_path, encoding):
+    (tmp_path / "subjects.csv").write_bytes("record,subject\r\na,Jörg\r\n".encode(encoding))
+    assert subjects(tmp_path, "own", ["a"]) == {"a": "Jörg"}
+
+
+@pytest.mark.parametrize("data", ["record,subject\na,J\xf6rg\n".encode("latin-1"), b"record,subject\na,p\0\n"])
+def test_a_table_of_subjects_that_is_not_text_is_one_line(tmp_path, data):
+    (tmp_path / "subjects.csv").write_bytes(data)
+    with pytest.raises(InputError, match="save it as UTF-8"):
+        subjects(tmp_path, "own", ["a"])
+
+
+def test_missing_subjects_are_noted(tmp_path):
+    assert "each record is taken as a subject of its own" in subjects_note(tmp_path, "own")
+    assert not subjects_note(tmp_path, "mitdb")
+    (tmp_path / "subjects.csv").write_text("record,subject\na,p1\n")
+    assert not subjects_note(tmp_path, "own")
+
+
 def test_splits_are_disjoint_and_complete():
     everything = set(mitdb.RECORDS)
     assert len(mitdb.RECORDS) == len(everything) == 48 and mitdb.PACED == ("102", "104", "107", "217")
@@ -194,3 +233,118 @@ def test_a_record_of_several_segments_is_read_as_one(folder):
     signals = read_recording(path, "long", annotations=None).signals
     np.testing.assert_array_equal(signals, np.tile(read_recording(path, "r1").signals, (2, 1)))
     assert [p.name for p in record_files(path, "long")] == ["long.hea", "r1.hea", "r1_1.dat", "r1_2.dat"]
+
+
+def test_segments_of_a_multi_segment_record_are_no_further_records(folder):
+    path, _ = folder
+    for name in ("r2", "r3"):
+        write_signals(path, name, np.zeros((1000, 1)), 250)
+    (path / "layout.hea").write_text("layout 2 250 0\n~ 0 200 0 0 0 0 0 MLII\n~ 0 200 0 0 0 0 0 V1\n")
+    (path / "long.hea").write_text("long/4 2 250 2000\nlayout 0\nr1 1000\n~ 500\nr2 500\n")
+    assert list_records(path) == ["long", "r3"]
+    (path / "RECORDS").write_text("r1\nr2\nr3\nlong\n")
+    assert list_records(path) == ["long", "r3"]
+    check_no_segments(path, ["r1", "r2"])
+    with pytest.raises(InputError, match="long: found its segment r1 as a further record"):
+        check_no_segments(path, ["r1", "long"])
+
+
+def test_a_layout_with_a_gap_is_read_with_its_gap(tmp_path):
+    values = np.random.default_rng(0).normal(size=1000)
+    write_signals(tmp_path, "a", values, 250, ("II",))
+    (tmp_path / "layout.hea").write_text("layout 1 250 0\n~ 0 1000/mV 16 0 0 0 0 II\n")
+    (tmp_path / "all.hea").write_text("all/4 1 250 2500\nlayout 0\na 1000\n~ 500\na 1000\n")
+    signal = read_recording(tmp_path, "all", None).signals[:, 0]
+    assert np.isnan(signal[1000:1500]).all() and np.isfinite(np.delete(signal, np.s_[1000:1500])).all()
+    np.testing.assert_allclose(signal[:1000], values, atol=1e-3)
+    assert [p.name for p in record_files(tmp_path, "all")] == ["all.hea", "layout.hea", "a.hea", "a.dat"]
+
+
+def frames(folder: Path, name: str, ecg: np.ndarray, frame_rate: float, in_frame: int) -> None:
+    """A record whose ECG (T,) mV has several samples in a frame, beside a pressure that has one."""
+    ecg = ecg[: len(ecg) // in_frame * in_frame]
+    pressure = np.repeat(np.arange(len(ecg) // in_frame) % 100, 1)
+    digital = [np.rint(ecg * 1000).astype(int), pressure]
+    wfdb.wrsamp(
+        name, frame_rate, ["mV", "mmHg"], ["MLII", "ABP"], e_d_signal=digital, fmt=["16", "16"],
+        adc_gain=[1000.0, 1.0], baseline=[0, 0], samps_per_frame=[in_frame, 1], write_dir=str(folder),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("frame_rate", "in_frame"), [(62.5, 4), (15, 24)])  # MIMIC-IV, drivedb
+def test_a_lead_of_several_samples_a_frame_keeps_its_own_rate(tmp_path, frame_rate, in_frame):
+    source = read_recording(SAMPLE, "114")
+    ecg = source.signals[:21600, source.leads.index("MLII")]
+    frames(tmp_path, "r", ecg, frame_rate, in_frame)
+    places = np.array([10, 20, 100])  # counted in frames
+    wfdb.wrann("r", "atr", places, ["N", "V", "N"], write_dir=str(tmp_path))
+    found = read_recording(tmp_path, "r")
+    assert found.sampling_rate_hz == frame_rate * in_frame and found.signals.shape == (21600, 2)
+    assert found.lead_rates_hz == (frame_rate * in_frame, frame_rate)
+    np.testing.assert_allclose(found.signals[:, 0], ecg, atol=5e-4)
+    np.testing.assert_allclose(found.signals[::in_frame, 1][200:800], np.arange(21600 // in_frame)[200:800] % 100, atol=60)
+    np.testing.assert_array_equal(found.samples, places * in_frame)
+    with pytest.raises(InputError, match=f"lead ABP at {frame_rate:g} Hz") if frame_rate < 50 else nullcontext():
+        check_rates(found, [1], tmp_path / "r")
+    check_rates(found, [0], tmp_path / "r")
+
+
+def test_a_damaged_sample_of_several_a_frame_fails_the_checksum(tmp_path):
+    frames(tmp_path, "r", np.random.default_rng(0).normal(size=400), 62.5, 4)
+    _flip(tmp_path / "r.dat", 101)
+    with pytest.raises(InputError, match="checksum"):
+        read_recording(tmp_path, "r", None)
+
+
+def test_a_record_with_skew_is_read(tmp_path):
+    values = np.random.default_rng(0).integers(-500, 500, (1000, 2))
+    wfdb.wrsamp("r", 250, ["mV", "mV"], ["MLII", "V1"], d_signal=values, fmt=["16", "16"], adc_gain=[200.0] * 2,
+                baseline=[0, 0], write_dir=str(tmp_path))  # fmt: skip
+    _edit(tmp_path / "r.hea", "r.dat 16 200.0(0)/mV 16 0", "r.dat 16:0 200.0(0)/mV 16 0")
+    header = (tmp_path / "r.hea").read_text().splitlines()
+    header[2] = header[2].replace("16:0", "16:3")
+    (tmp_path / "r.hea").write_text("\n".join(header) + "\n")
+    np.testing.assert_allclose(read_recording(tmp_path, "r", None).signals[:-3, 1], values[3:, 1] / 200, rtol=1e-6)
+
+
+def raw_annotations(path: Path, samples: list[int], symbols: str) -> None:
+    """An annotation file in any order, in the MIT format: code and interval, or a SKIP of any sign before them."""
+    codes, out, before = {"N": 1, "V": 5, "S": 9, "+": 28}, b"", 0
+    for sample, symbol in zip(samples, symbols, strict=True):
+        step = sample - before
+        out += struct.pack("<HHH", 59 << 10, step >> 16 & 0xFFFF, step & 0xFFFF)
+        out += struct.pack("<H", codes[symbol] << 10)
+        before = sample
+    path.write_bytes(out + b"\0\0")
+
+
+def test_annotations_are_sorted_and_duplicates_dropped_and_counted(folder):
+    path, _ = folder
+    raw_annotations(path / "r1.atr", [5, 100, 100, 100, 700, 300, 900], "N+NVNVN")
+    found = read_recording(path, "r1")
+    assert found.samples.tolist() == [5, 100, 100, 300, 700, 900] and "".join(found.symbols) == "N+NVNN"
+    assert found.corrections == {DUPLICATE: 1, UNORDERED: 1}
+
+
+def test_annotations_outside_the_signal_are_dropped_and_counted(folder):
+    path, _ = folder
+    wfdb.wrann("r1", "atr", np.array([5, 500, 999, 1000, 1200]), list("NVN+N"), write_dir=str(path))
+    found = read_recording(path, "r1")
+    assert found.samples.tolist() == [5, 500, 999] and found.corrections == {OUTSIDE: 2}
+
+
+def test_annotations_at_another_rate_are_resampled(folder):
+    path, _ = folder
+    wfdb.wrann("r1", "atr", np.array([10, 200, 1996]), list("NVN"), fs=500, write_dir=str(path))
+    assert read_recording(path, "r1").samples.tolist() == [5, 100, 998]
+
+
+@pytest.mark.skipif(not os.environ.get("SVDB_DIR"), reason="SVDB_DIR does not name the whole database")
+def test_svdb_is_read_with_its_one_annotation_past_the_end():
+    folder = os.environ["SVDB_DIR"]
+    counts, corrected = np.zeros(5, int), {}
+    for record in list_records(folder):
+        found = read_recording(folder, record)
+        counts += np.bincount([mitdb.CLASS_OF_SYMBOL[s] for s in found.symbols if s in mitdb.CLASS_OF_SYMBOL], minlength=5)
+        corrected |= {record: found.corrections} if found.corrections else {}
+    assert counts.tolist() == [85567, 4277, 6211, 3, 59] and corrected == {"860": {OUTSIDE: 1}}

@@ -91,7 +91,8 @@ def report(
         )
         rows = [{"seed": s, "epoch": e, "loss": 1 / e, "val_loss": 2 / e} for s in range(seeds) for e in (1, 2, 3)]
         run.write_history(rows)
-    run.finish(skipped_records=["104"])
+    notes = ["no subjects.csv: each record is taken as a subject of its own", "annotations of 100: 2 dropped"]
+    run.finish(skipped_records=["104"], data_notes=notes)
     html = (run.path / "report.html").read_text(encoding="utf-8")
     return html, Page(html), run
 
@@ -113,6 +114,8 @@ def test_the_report_is_one_self_contained_page(tmp_path):
         "transductive: how far",
         "the mean of 3 trainings, in turn of: cnn; cnn, bins 16",
         "Skipped as unreadable: 104",
+        "No subjects.csv: each record is taken as a subject of its own.",
+        "Annotations of 100: 2 dropped.",
         "gradient boosting on RR",
         "without record 202",
         "annotated S, called N with confidence 0.99",

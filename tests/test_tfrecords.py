@@ -16,7 +16,7 @@ from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_label
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.data.tfrecords import label_position, pack, parse_chunks, read_manifest
 from keras_ecg.errors import InputError
-from keras_ecg.files import sha256
+from keras_ecg.files import read_json, sha256, write_json
 from keras_ecg.signals.rhythm import CONTEXT, rr_features, rr_series, rr_windows
 from keras_ecg.training import Classifier, build_for, labelled_stream, predict_records, train_classifier
 
@@ -226,8 +226,49 @@ def test_predicting_a_damaged_file_is_an_error_that_names_it(copied):
     classifier = Classifier(build_for(stream, copied), None, None, [])
     path = chunk_paths(copied, "213")[0]
     spoil(path, "flipped")
-    with pytest.raises(InputError, match="213-0000.tfrecord: found damaged bytes"):
+    with pytest.raises(InputError, match=r"213-0000.tfrecord: found another content \(damaged"):
         predict_records(classifier, TEST, copied)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(("208", 0), ("213", 0)), (("208", 1), ("200", 1)), (("208", 0), ("208", 1))]
+)
+def test_exchanged_chunks_are_noticed_and_written_again(copied, packed, first, second):
+    one, other = (chunk_paths(copied, record)[part] for record, part in (first, second))
+    aside = one + ".aside"
+    for source, target in ((one, aside), (other, one), (aside, other)):
+        os.replace(source, target)
+    with pytest.raises(InputError, match="found another content"):
+        create_dataset([first[0]], copied, 8, is_training=True)
+    with pytest.raises(InputError, match="found another content"):
+        get_all_labels([second[0]], copied)
+    assert redone(copied) == {os.path.basename(p).split(".")[0] for r in {first[0], second[0]} for p in chunk_paths(copied, r)}
+    assert hashes(copied) == hashes(packed)
+
+
+def edit_label(manifest):
+    manifest["records"]["208"]["label"][5] = 2
+
+
+def edit_subject(manifest):
+    manifest["records"]["208"]["subject"] = "114"
+
+
+def edit_hash(manifest):
+    files = manifest["records"]["208"]["files"]
+    files |= dict.fromkeys(files, next(iter(files.values())))
+
+
+@pytest.mark.parametrize("edit", [edit_label, edit_subject, edit_hash, dict.clear])
+def test_an_edited_manifest_is_noticed_and_written_again(copied, packed, edit):
+    path = os.path.join(copied.database.tfrecord_dir, "manifest.json")
+    manifest = read_json(path)
+    edit(manifest)
+    write_json(path, manifest)
+    with pytest.raises(InputError, match="manifest.json: found another content.*create_batched_tfrecords.py"):
+        create_dataset(["208"], copied, 8, is_training=True)
+    pack(copied, jobs=1, quiet=True)
+    assert read_manifest(copied.database.tfrecord_dir) == read_manifest(packed.database.tfrecord_dir)
 
 
 def test_other_parameters_redo_all_and_nothing_old_stays(copied):

@@ -26,7 +26,8 @@ from keras_ecg.data.windows import (
     window_records,
 )
 from keras_ecg.databases import mitdb
-from keras_ecg.databases.recordings import choose_leads, list_records, read_recording, subjects
+from keras_ecg.databases.recordings import choose_leads, list_records, read_recording
+from keras_ecg.databases.subjects import subjects
 from keras_ecg.errors import InputError
 from keras_ecg.signals import windows as cutting
 

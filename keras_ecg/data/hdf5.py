@@ -24,7 +24,7 @@ import numpy as np
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 
-VERSION = 2  # raised when the same parameters would give another file
+VERSION = 3  # raised when the same parameters would give another file
 COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
 
 
@@ -104,6 +104,7 @@ def describe(path: Path) -> dict:
         **{k: attrs[k] for k in ("subject", "lead", "fingerprint")},
         **{k: float(attrs[k]) for k in ("original_rate_hz", "sampling_rate_hz")},
         "inputs": dict(line.split(" ") for line in attrs["inputs"]),
+        "corrections": list(attrs["corrections"]),
         "dropped_samples": dropped,
         "index": list(range(len(label))),
         "sample": columns["sample"].tolist(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_ecg.errors import InputError
-from keras_ecg.files import read_json, sha256, swept, write_json
+from keras_ecg.files import read_sealed, sha256, swept, write_sealed
 from keras_ecg.parallel import each
 
 MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
@@ -26,18 +26,18 @@ def load_manifest(folder: Path | str, script: str) -> dict:
     """The manifest of a folder of TFRecords, which `script` writes.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its labels, subjects or files are not those that the script wrote.
     """
     path = manifest_path(folder)
     if not path.is_file():
         raise InputError(path, "no such file", "packed TFRecords", f"run {script}")
     state = path.stat()
-    return _load(path, state.st_mtime_ns, state.st_size)
+    return _load(path, f"run {script}", state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, changed: int, size: int) -> dict:
-    return read_json(path)
+def _load(path: Path, do: str, changed: int, size: int) -> dict:
+    return read_sealed(path, do)
 
 
 def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
@@ -46,16 +46,39 @@ def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
     return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
 
-def check_present(paths: list[Path], script: str) -> None:
-    """Refuses a missing or empty file; a damaged one fails its checksum when it is read.
+@lru_cache(maxsize=None)
+def _digest(path: Path, changed: int, size: int) -> str:
+    return sha256(path)
+
+
+def check_files(folder: Path | str, files: dict[str, str], script: str) -> list[Path]:
+    """Checks that files are those that the manifest lists: neither missing, damaged nor exchanged with one another.
+
+    A file is read once in a process as long as it does not change.
+
+    Args:
+        folder: of the TFRecords.
+        files: SHA-256 by name, as the manifest lists them.
+        script: what writes them.
+
+    Returns:
+        Their paths.
 
     Raises:
-        InputError: names the file.
+        InputError: names the first file that is missing or has another content.
     """
+    paths = [Path(folder) / name for name in files]
     for path in paths:
-        if not path.is_file() or not path.stat().st_size:
-            found = "an empty file" if path.is_file() else "no such file"
-            raise InputError(path, found, "a chunk that manifest.json names", f"run {script}")
+        if not path.is_file():
+            raise InputError(path, "no such file", "a chunk that manifest.json names", f"run {script}")
+    states = [path.stat() for path in paths]
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(_digest, paths, [s.st_mtime_ns for s in states], [s.st_size for s in states])
+    for path, found, expected in zip(paths, digests, files.values(), strict=True):
+        if found != expected:
+            what = "an empty file" if not path.stat().st_size else "another content (damaged, or another file's)"
+            raise InputError(path, what, "the SHA-256 in manifest.json", f"run {script}")
+    return paths
 
 
 def current_entries(folder: Path, entries: dict[str, dict], fingerprints: dict[str, str]) -> dict[str, dict]:
@@ -64,6 +87,14 @@ def current_entries(folder: Path, entries: dict[str, dict], fingerprints: dict[s
     with ThreadPoolExecutor() as pool:
         damaged = pool.map(lambda entry: damaged_files(folder, entry), kept.values())
     return {name: entry for (name, entry), files in zip(kept.items(), damaged, strict=True) if not files}
+
+
+def _stored(path: Path) -> dict | None:
+    """The content of a manifest; None where it is missing, damaged or edited: what it lists is written again."""
+    try:
+        return read_sealed(path, "") if path.is_file() else None
+    except InputError:
+        return None
 
 
 def pack_entries(
@@ -97,13 +128,12 @@ def pack_entries(
     """
     target.mkdir(parents=True, exist_ok=True)
     path, unfinished = manifest_path(target), target / UNFINISHED
-    found = [file for file in (path, unfinished) if file.is_file()]
-    old = read_json(found[0]) if found else {"parameters": None}
+    old = _stored(path) or _stored(unfinished) or {"parameters": None}
     entries = current_entries(target, old[key], fingerprints) if old["parameters"] == parameters else {}
     stale = [name for name in fingerprints if name not in entries]
 
     def save() -> None:
-        write_json(unfinished, {"parameters": parameters, key: entries}, compact=True)
+        write_sealed(unfinished, {"parameters": parameters, key: entries})
 
     if stale:
         save()
@@ -117,8 +147,7 @@ def pack_entries(
                 saved = time.monotonic()
     entries = {name: entries[name] for name in fingerprints}
     manifest = {"parameters": parameters, **complete(entries), key: entries}
-    if not path.is_file() or manifest != old:
-        write_json(path, manifest, compact=True)
+    write_sealed(path, manifest)
     unfinished.unlink(missing_ok=True)
     known = {name for entry in entries.values() for name in entry["files"]}
     for file in target.glob("*.tfrecord"):

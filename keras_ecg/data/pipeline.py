@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_ecg.config import Augment, Config, as_config, to_dict
 from keras_ecg.data.augment import augment_rhythm, augment_waveform, fuse
-from keras_ecg.data.manifests import check_present
+from keras_ecg.data.manifests import check_files
 from keras_ecg.data.streams import batch_pools, plain, pool_size, random_seeds, read_files
 from keras_ecg.data.tfrecords import SCRIPT, VERSION, label_position, parse_chunks, read_manifest, rr_context
 from keras_ecg.databases.mitdb import CLASSES
@@ -33,7 +33,7 @@ def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
     """The files that hold the records' chunks, in order of record and time.
 
     Raises:
-        InputError: an empty list, a record that is not packed, a missing file, or chunks of another configuration.
+        InputError: an empty list, a record that is not packed, chunks of another configuration, or as `check_files`.
     """
     config = as_config(config)
     folder = Path(config.database.tfrecord_dir)
@@ -45,13 +45,12 @@ def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
     if stored != wanted:
         odd = [k for k in wanted if stored.get(k) != wanted[k]]
         raise InputError(folder, f"other {', '.join(odd)}", "those of this config", "run create_batched_tfrecords.py")
-    files = []
+    files: dict[str, str] = {}
     for record in record_names:
         if record not in manifest["records"]:
             raise InputError(folder, f"no record {record}", "one that was packed", "pack it, or correct the list")
-        files += [folder / name for name in manifest["records"][record]["files"]]
-    check_present(files, SCRIPT)
-    return [str(path) for path in files]
+        files |= manifest["records"][record]["files"]
+    return [str(path) for path in check_files(folder, files, SCRIPT)]
 
 
 def get_all_beats(record_names: list[str], config: Config | dict) -> dict[str, np.ndarray]:

@@ -10,8 +10,9 @@ from keras_ecg import cli
 from keras_ecg.config import Beats, Config, Context, to_dict
 from keras_ecg.data.hdf5 import VERSION, describe, hdf5_path, stored_fingerprint, writing
 from keras_ecg.databases import mitdb, recordings
+from keras_ecg.databases.subjects import subjects, subjects_note
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic, fingerprint, read_json, sha256, swept, write_json
+from keras_ecg.files import atomic, fingerprint, sha256, swept, write_sealed
 from keras_ecg.parallel import each
 from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
 from keras_ecg.signals.filters import check_band, clean, moved_peaks
@@ -56,6 +57,7 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
         InputError: the record has no beats, or its lead is missing, flat or not a number.
     """
     chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
+    recordings.check_rates(recording, [chosen], where)
     signal = recording.signals[:, chosen]
     recordings.check_lead(signal, where, recording.leads[chosen])
     is_beat = np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL))
@@ -95,7 +97,7 @@ def preprocess_record(folder: str, record: str, target: str, beats: Beats, datab
         InputError: as `read_recording` and `extract_beats`.
     """
     inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record)}
-    subject = recordings.subjects(folder, database, [record])[record]
+    subject = subjects(folder, database, [record])[record]
     wanted = fingerprint({"beats": to_dict(beats), "inputs": inputs, "subject": subject, "version": VERSION})
     path = hdf5_path(target, record)
     if stored_fingerprint(path) == wanted:
@@ -137,16 +139,29 @@ def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where
             lead=recording.leads[chosen],
             original_rate_hz=recording.sampling_rate_hz,
             sampling_rate_hz=beats.sampling_rate_hz,
+            corrections=[f"{count} {what}" for what, count in recording.corrections.items()],
             **details,
         )
 
 
-def write_metadata(target: Path | str, records: dict[str, dict], beats: Beats, skipped: dict[str, str]) -> dict:
-    """Writes metadata.json from `describe` of each record's file, where it is not current, and returns its content."""
-    metadata = {"parameters": {"version": VERSION, **to_dict(beats)}, "skipped": skipped, "records": records}
-    path = Path(target) / "metadata.json"
-    if not path.is_file() or read_json(path) != metadata:
-        write_json(path, metadata, compact=True)
+def write_metadata(
+    target: Path | str, records: dict[str, dict], beats: Beats, skipped: dict[str, str], notes: list[str]
+) -> dict:
+    """Writes metadata.json.
+
+    Args:
+        target: the folder of the HDF5 files.
+        records: `describe` of each record's file.
+        beats: how beats were cut.
+        skipped: why each skipped record could not be read.
+        notes: what a report must say of the data.
+
+    Returns:
+        The content of the file.
+    """
+    parameters = {"version": VERSION, **to_dict(beats)}
+    metadata = {"parameters": parameters, "skipped": skipped, "notes": notes, "records": records}
+    write_sealed(Path(target) / "metadata.json", metadata)
     return metadata
 
 
@@ -162,6 +177,7 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     check_parameters(config.beats)
     folder, target = config.database.data_dir, Path(config.database.hdf5_dir)
     records = list(config.database.records) or recordings.list_records(folder)
+    recordings.check_no_segments(folder, records)
     target.mkdir(parents=True, exist_ok=True)
 
     def work(record: str) -> tuple[str, bool, InputError | None]:
@@ -186,7 +202,12 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     if not kept:
         first = next(iter(skipped.values()))
         raise InputError(folder, "no record that can be read", "at least one", f"see the first: {first}")
-    metadata = write_metadata(target, kept, config.beats, skipped)
+    assumed = subjects_note(folder, config.database.name)
+    corrected = [f"{r}: {', '.join(entry['corrections'])}" for r, entry in kept.items() if entry["corrections"]]
+    notes = [assumed] * bool(assumed) + [f"annotations of {text}" for text in corrected]
+    metadata = write_metadata(target, kept, config.beats, skipped, notes)
+    for note in notes:
+        print(f"note: {note}")
     for record, reason in skipped.items():
         print(f"skipped {record}: {reason}")
     beats = sum(len(entry["label"]) for entry in metadata["records"].values())

@@ -23,6 +23,7 @@ from keras_ecg.config import Config, Rhythm, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.manifests import load_manifest, pack_entries
 from keras_ecg.databases import cinc2017, recordings
+from keras_ecg.databases.subjects import subjects
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, sha256
 from keras_ecg.parallel import each
@@ -30,7 +31,7 @@ from keras_ecg.signals import filters
 from keras_ecg.signals.qrs import detect_qrs
 from keras_ecg.signals.windows import fill_missing, zscore
 
-VERSION = 1
+VERSION = 2
 SCRIPT = "create_rhythm_tfrecords.py"
 PARAMETERS = ("lead", "fallback_leads", "sampling_rate_hz", "bandpass_hz", "chunk_size", "labels")
 LEAST_SAMPLES = 32  # of a recording: what the band-pass needs at its ends
@@ -73,6 +74,7 @@ def lead_of(folder: Path | str, record: str, rhythm: Rhythm) -> tuple[np.ndarray
     recording = recordings.read_recording(folder, record, annotations=None)
     wanted, fallbacks = (rhythm.lead,), rhythm.fallback_leads
     [lead] = recordings.choose_leads(recording.leads, wanted, fallbacks, where, "rhythm.lead or rhythm.fallback_leads")
+    recordings.check_rates(recording, [lead], where)
     signal, rate = recording.signals[:, lead], recording.sampling_rate_hz
     if len(signal) < rate or len(signal) * rhythm.sampling_rate_hz / rate < LEAST_SAMPLES:
         raise InputError(where, f"{len(signal) / rate:.2f} s", "at least a second", "leave the record out")
@@ -143,9 +145,6 @@ def check_rhythm(config: Config) -> None:
     if config.database.name != "cinc2017":
         do = "set database.name and database.data_dir, as configs/cinc2017.yaml does"
         raise InputError("database.name", repr(config.database.name), "cinc2017, whose recordings have a label", do)
-    for key, least in (("sampling_rate_hz", 1), ("chunk_size", 1), ("crops", 1)):
-        if getattr(rhythm, key) < least:
-            raise InputError(f"rhythm.{key}", str(getattr(rhythm, key)), f"at least {least}", "correct it")
     if not 0 < rhythm.crop_seconds <= rhythm.window_seconds:
         found = f"{rhythm.crop_seconds} s of {rhythm.window_seconds} s"
         raise InputError("rhythm.crop_seconds", found, "more than 0, at most rhythm.window_seconds", "correct it")
@@ -168,11 +167,11 @@ def plan_items(config: Config, jobs: int | None, quiet: bool) -> list[Item]:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             found = f"no {what} of {', '.join(missing[:5])}{more}"
             raise InputError(folder, found, f"one of every record, labels {config.rhythm.labels}", "complete the copy")
-    subjects = recordings.subjects(folder, name, list(records))
+    subject_of = subjects(folder, name, list(records))
 
     def look(record: str) -> Item:
         inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record, None)}
-        return Item(record, subjects[record], labels[record], inputs)
+        return Item(record, subject_of[record], labels[record], inputs)
 
     with each(look, list(records), "check", jobs, quiet) as results:
         items = {item.record: item for item in results}

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ecg.config import Config, as_config
-from keras_ecg.data.manifests import check_present
+from keras_ecg.data.manifests import check_files
 from keras_ecg.data.rhythm_augment import augment_recordings, in_order
 from keras_ecg.data.rhythm_records import SCRIPT, parse_rhythm_chunk, rhythm_manifest, rhythm_records, samples_of
 from keras_ecg.data.streams import batch_pools, plain, pool_size, random_seeds, read_files
@@ -105,21 +105,20 @@ def crop_rows(config: Config, records: Collection[str] | None, length: int | Non
         Paths (f,), and counts (f, chunk size) int32.
 
     Raises:
-        InputError: as `get_all_recordings`, or a missing file.
+        InputError: as `get_all_recordings` and `check_files`.
     """
     wanted = set(get_all_recordings(config, records)["record"].tolist())
     manifest, folder = rhythm_manifest(config), Path(config.rhythm.tfrecord_dir)
-    paths, rows = [], []
+    files, rows = {}, []
     for chunk in manifest["chunks"].values():
         row = np.zeros(config.rhythm.chunk_size, np.int32)
         for k, (record, entry) in enumerate(chunk["records"].items()):
             if record in wanted:
                 row[k] = 1 if length is None else crops_of(entry["samples"], length, config.rhythm.crops)
         if row.any():
-            paths += [folder / name for name in chunk["files"]]
+            files |= chunk["files"]
             rows.append(row)
-    check_present(paths, SCRIPT)
-    return [str(path) for path in paths], np.stack(rows)
+    return [str(path) for path in check_files(folder, files, SCRIPT)], np.stack(rows)
 
 
 def create_rhythm_dataset(

@@ -31,7 +31,7 @@ from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
 from keras_ecg.data.hdf5 import hdf5_path, reading
 from keras_ecg.data.manifests import load_manifest, pack_entries
 from keras_ecg.errors import InputError
-from keras_ecg.files import fingerprint, read_json
+from keras_ecg.files import fingerprint, read_sealed
 from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
@@ -177,7 +177,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     metadata_path = Path(source) / "metadata.json"
     if not metadata_path.is_file():
         raise InputError(metadata_path, "no such file", "preprocessed records", "run preprocess_data.py")
-    metadata = read_json(metadata_path)
+    metadata = read_sealed(metadata_path, "run preprocess_data.py")
     beats = to_dict(config.beats)
     if metadata["parameters"] != {"version": HDF5_VERSION, **beats}:
         found = "records cut with other parameters"
@@ -192,10 +192,10 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
             raise InputError(path, "beats of another run", "what metadata.json lists", "run preprocess_data.py")
         return record, entry
 
-    skipped = {"skipped": metadata["skipped"]}
+    passed_on = {name: metadata[name] for name in ("skipped", "notes")}
     tasks = {record: record for record in fingerprints}
     manifest, written = pack_entries(
-        target, "records", parameters, fingerprints, tasks, work, lambda _: skipped, "pack", jobs, quiet
+        target, "records", parameters, fingerprints, tasks, work, lambda _: passed_on, "pack", jobs, quiet
     )
     if quiet:
         return manifest

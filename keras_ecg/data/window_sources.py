@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_ecg.config import Windows, to_dict
 from keras_ecg.databases import ptbxl, recordings
+from keras_ecg.databases.subjects import subjects
 from keras_ecg.errors import InputError
 from keras_ecg.files import sha256
 from keras_ecg.parallel import each
@@ -73,7 +74,6 @@ def check_windows(windows: Windows) -> None:
     need(length >= LEAST_SAMPLES, "length_seconds", f"{length} samples", f"at least {LEAST_SAMPLES}")
     need(bool(windows.leads), "leads", "none", "at least one")
     need(len(set(windows.leads)) == len(windows.leads), "leads", ", ".join(windows.leads), "each once")
-    need(windows.chunk_size > 0, "chunk_size", windows.chunk_size, "at least 1")
     check_band(windows.bandpass_hz, windows.sampling_rate_hz, "windows.bandpass_hz")
 
 
@@ -101,12 +101,12 @@ def source_records(source: dict) -> tuple[dict[str, str], dict[str, str]]:
     missing = [record for record in source["records"] if record not in there]
     if missing:
         raise InputError(where, f"no record {', '.join(missing)}", f"records of {folder}", "correct the list")
-    subjects = recordings.subjects(folder, source["database"], there)
-    unknown = set(source["exclude"]) - set(subjects) - set(subjects.values())
+    subject_of = subjects(folder, source["database"], there)
+    unknown = set(source["exclude"]) - set(subject_of) - set(subject_of.values())
     if unknown:
         found = f"no record or subject {', '.join(sorted(unknown))} to exclude"
         raise InputError(where, found, f"records or subjects of {folder}", "correct the list")
-    wanted = {record: subjects[record] for record in source["records"] or there}
+    wanted = {record: subject_of[record] for record in source["records"] or there}
     out = {r: s for r, s in wanted.items() if r in source["exclude"] or s in source["exclude"]}
     kept = {record: subject for record, subject in wanted.items() if record not in out}
     if not kept:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ecg.config import Config, as_config
-from keras_ecg.data.manifests import check_present
+from keras_ecg.data.manifests import check_files
 from keras_ecg.data.streams import batch_pools, plain, pool_size, read_files
 from keras_ecg.data.window_sources import window_samples
 from keras_ecg.data.windows import SCRIPT, parse_window_chunk, window_manifest, window_records
@@ -61,7 +61,7 @@ def subject_rows(config: Config, subjects: Collection[str] | None) -> tuple[list
         Paths (n,), and subject indices (n, windows.chunk_size) int32: -1 for a window of another subject, or none.
 
     Raises:
-        InputError: as `window_manifest`; no subject, one without windows, or a missing file.
+        InputError: as `window_manifest`; no subject, one without windows, or as `check_files`.
     """
     manifest, folder = window_manifest(config), Path(config.windows.tfrecord_dir)
     everyone = window_subjects(manifest)
@@ -72,17 +72,16 @@ def subject_rows(config: Config, subjects: Collection[str] | None) -> tuple[list
         raise InputError(folder, found, "subjects of the manifest", "correct the list")
     index = {subject: k if subject in wanted else -1 for k, subject in enumerate(everyone)}
     records = window_records(manifest)
-    paths, rows = [], []
+    files, rows = {}, []
     for group in manifest["groups"].values():
         for name, held in group["held"].items():
             row = np.full(config.windows.chunk_size, -1, np.int32)
             own = np.concatenate([np.full(count, index[records[record]["subject"]]) for record, count in held])
             row[: len(own)] = own
             if (row >= 0).any():
-                paths.append(folder / name)
+                files[name] = group["files"][name]
                 rows.append(row)
-    check_present(paths, SCRIPT)
-    return [str(path) for path in paths], np.stack(rows)
+    return [str(path) for path in check_files(folder, files, SCRIPT)], np.stack(rows)
 
 
 def create_window_dataset(

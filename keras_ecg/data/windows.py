@@ -33,12 +33,13 @@ from keras_ecg.data.window_sources import (
     window_samples,
 )
 from keras_ecg.databases import recordings
+from keras_ecg.databases.subjects import subjects_note
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint
 from keras_ecg.signals import windows as cutting
 from keras_ecg.signals.filters import bandpass, resample
 
-VERSION = 1
+VERSION = 2
 SCRIPT = "create_window_tfrecords.py"
 REASONS = ("nan", "flat", "saturated")  # a window counts for the first that holds
 
@@ -58,6 +59,7 @@ def read_windows(
     where = Path(folder) / record
     recording = recordings.read_recording(folder, record, annotations=None)
     chosen = recordings.choose_leads(recording.leads, windows.leads, windows.fallback_leads, where)
+    recordings.check_rates(recording, chosen, where)
     raw, rate = recording.signals[:, chosen], recording.sampling_rate_hz
     filled = cutting.fill_missing(raw)
     recordings.check_amplitude(filled, where)
@@ -232,6 +234,7 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
             "excluded": excluded,
             "totals": {**totals, "all": total(list(records.values()))},
             "too_short": [record for record, entry in records.items() if entry["too_short"]],
+            "notes": [f"{s.database}: {note}" for s in windows.sources if (note := subjects_note(s.folder, s.database))],
         }
 
     prints = {name: mark(group) for name, group in by_name.items()}
@@ -259,6 +262,8 @@ def print_totals(manifest: dict, target: Path, written: int) -> None:
     if manifest["too_short"]:
         more = f" and {len(manifest['too_short']) - 8} more" if len(manifest["too_short"]) > 8 else ""
         print(f"too short for one window: {', '.join(manifest['too_short'][:8])}{more}")
+    for note in manifest["notes"]:
+        print(f"note: {note}")
     for name, records in manifest["excluded"].items():
         if records:
             print(f"excluded from {name}: {', '.join(records)}")

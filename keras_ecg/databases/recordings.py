@@ -1,4 +1,4 @@
-"""WFDB recordings read whole: signals in millivolts, leads by name, annotations, and every fault named.
+"""WFDB recordings read whole: signals in millivolts, leads by name, annotations, and an error for every damaged file.
 
     for record in list_records(folder):
         recording = read_recording(folder, record)
@@ -8,24 +8,25 @@
 Shapes: T samples, L leads, n annotations.
 """
 
-import csv
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import scipy
 import wfdb
 
-from keras_ecg.databases import cinc2017, mitdb, ptbxl
+from keras_ecg.databases import ptbxl
+from keras_ecg.databases.annotations import FETCH, FETCH_AGAIN, Annotations, read_annotations
 from keras_ecg.errors import InputError
 
-FETCH = "run download_data.py, or name the right folder"
-FETCH_AGAIN = "run download_data.py again, which replaces damaged files"
 # Bytes per sample of the WFDB formats that are not compressed: https://physionet.org/physiotools/wag/signal-5.htm
 FORMAT_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
 MOST_MV = 1000  # what is made of larger samples would overflow float16
 MILLIVOLTS = {"uV": 1e-3, "V": 1e3}  # a lead in another unit (mmHg) is left as it is
+MIN_LEAD_RATE_HZ = 50.0  # an ECG recorded more slowly has lost its QRS complexes
+GAP = "~"  # the name of a segment, or of a layout's file, that does not exist
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class Recording:
     sampling_rate_hz: float
     samples: np.ndarray  # (n,) int64, the annotations' own indices
     symbols: np.ndarray  # (n,) str, such as "N", "V", "+"
+    corrections: dict[str, int] = field(default_factory=dict)  # how many annotations, by what was done
+    lead_rates_hz: tuple[float, ...] = ()  # as recorded; leads below `sampling_rate_hz` are interpolated
 
 
 def list_records(folder: Path | str, database_name: str = "") -> list[str]:
     """The records of a folder: what its RECORDS file lists, else every `.hea` with a signal, sorted.
 
+    A segment that the header of a multi-segment record names is a part of that record, and not a record itself.
     PTB-XL's table says what it has: the same recordings stand there at two rates.
 
     Raises:
@@ -53,13 +57,51 @@ def list_records(folder: Path | str, database_name: str = "") -> list[str]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder of WFDB records", FETCH)
-    if (folder / "RECORDS").is_file():
-        names = sorted(set((folder / "RECORDS").read_text(encoding="utf-8").split()))
+    listed = folder / "RECORDS"
+    if listed.is_file():
+        try:
+            names = sorted(set(listed.read_text(encoding="utf-8-sig").split()))
+        except UnicodeDecodeError as error:
+            raise InputError(listed, f"text that is not UTF-8 ({error.reason})", "UTF-8", "save it as UTF-8") from None
     else:
-        names = [p.stem for p in sorted(folder.glob("*.hea")) if _header(folder, p.stem).n_sig]
+        names = [p.stem for p in sorted(folder.glob("*.hea")) if _may_have_signals(folder, p.stem)]
+    segments = {segment for record in names for segment in segment_names(folder, record)}
+    names = [record for record in names if record not in segments]
     if not names:
         raise InputError(folder, "no record", "WFDB records (.hea, .dat)", FETCH)
     return names
+
+
+def _may_have_signals(folder: Path, record: str) -> bool:
+    """Whether a header describes signals; one that cannot be read is left to the error of the record itself."""
+    try:
+        return bool(_header(folder, record).n_sig)
+    except InputError:
+        return True
+
+
+def segment_names(folder: Path | str, record: str) -> list[str]:
+    """The records that the header of a multi-segment record names as its segments; none of any other record."""
+    path = _path(Path(folder), record, "hea")
+    rows = _header_rows(path) if path.is_file() else []
+    if not rows or "/" not in rows[0][0]:
+        return []
+    home = record.rpartition("/")[0]
+    names = dict.fromkeys(words[0] for words in rows[1:] if words[0] != GAP)
+    return [f"{home}/{name}" if home else name for name in names]
+
+
+def check_no_segments(folder: Path | str, records: list[str] | tuple[str, ...]) -> None:
+    """Checks that no record is a segment of another one.
+
+    Raises:
+        InputError: one is: its beats would be counted twice, and its subject could be on both sides of a split.
+    """
+    for record in records:
+        both = set(segment_names(folder, record)) & set(records)
+        if both:
+            found = f"its segment {min(both)} as a further record"
+            raise InputError(Path(folder) / record, found, "a record or its segments", "leave one of them out")
 
 
 def without_suffix(path: Path) -> Path:
@@ -77,9 +119,9 @@ def record_files(folder: Path | str, record: str, annotations: str | None = "atr
     header = _header(folder, record)
     home = (folder / record).parent
     if isinstance(header, wfdb.MultiRecord):
-        parts = [f for name in header.seg_name if name != "~" for f in record_files(home, name, None)]
+        parts = [f for name in header.seg_name if name != GAP for f in record_files(home, name, None)]
     else:
-        parts = [home / name for name in dict.fromkeys(header.file_name or [])]
+        parts = [home / name for name in dict.fromkeys(header.file_name or []) if name != GAP]
         for path in parts:
             _need(path)
     notes = [_path(folder, record, annotations)] if annotations else []
@@ -99,6 +141,9 @@ def record_seconds(folder: Path | str, record: str) -> float:
 def read_recording(folder: Path | str, record: str, annotations: str | None = "atr") -> Recording:
     """Reads a record's signals, and its annotations unless `annotations` (the file's suffix) is None.
 
+    Where leads have different numbers of samples in a frame, all are brought to the highest rate among them, and the
+    annotations too: nothing is averaged.
+
     Raises:
         InputError: a missing, truncated or unreadable file, or samples that fail the header's checksum.
     """
@@ -111,23 +156,42 @@ def read_recording(folder: Path | str, record: str, annotations: str | None = "a
         _check_sizes(folder, record, header)
     try:
         if isinstance(header, wfdb.MultiRecord):
-            data = wfdb.rdrecord(str(folder / record))
-            values = data.p_signal.astype(np.float32)  # (T, L)
+            data = wfdb.rdrecord(str(folder / record), smooth_frames=False)
+            columns = data.e_p_signal
         else:
-            data = wfdb.rdrecord(str(folder / record), physical=False, return_res=32)
+            data = wfdb.rdrecord(str(folder / record), physical=False, smooth_frames=False, return_res=32)
             _check_checksums(path, data)
-            values = data.dac(return_res=32)  # (T, L)
+            columns = data.dac(expanded=True, return_res=32)
     except InputError:
         raise
     except Exception as error:  # what wfdb raises on a damaged file is not one kind of exception
         raise InputError(path, _reason(error), "signals that wfdb can read", FETCH_AGAIN) from error
+    frame = [int(n or 1) for n in data.samps_per_frame or [1] * len(columns)]
+    values = _join_leads(columns, frame)
     for lead, unit in enumerate(data.units):
         if unit in MILLIVOLTS:
             values[:, lead] *= MILLIVOLTS[unit]
-    samples, symbols = np.empty(0, np.int64), np.empty(0, "<U1")
+    rate, found = float(data.fs) * max(frame), Annotations()
     if annotations:
-        samples, symbols = _read_annotations(_path(folder, record, annotations), len(values), float(data.fs))
-    return Recording(record, values, tuple(data.sig_name), float(data.fs), samples, symbols)
+        found = read_annotations(_path(folder, record, annotations), len(values), rate, float(data.fs))
+    rates = tuple(float(data.fs) * n for n in frame)
+    return Recording(
+        record, values, tuple(data.sig_name), rate, found.samples, found.symbols, found.corrections, rates
+    )
+
+
+def _join_leads(columns: list[np.ndarray], frame: list[int]) -> np.ndarray:
+    """Leads of so many samples in a frame as one signal (T, L) float32; those of fewer samples are interpolated."""
+    most = max(frame)
+    out = np.empty((max(map(len, columns)), len(columns)), np.float32)
+    for lead, (values, count) in enumerate(zip(columns, frame, strict=True)):
+        if count < most:
+            filled = np.nan_to_num(values, nan=float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0)
+            invalid = np.repeat(~np.isfinite(values), -(-most // count))[: len(out)]
+            values = scipy.signal.resample_poly(filled, most, count, padtype="median")[: len(out)]
+            values[: len(invalid)][invalid] = np.nan
+        out[:, lead] = values
+    return out
 
 
 def choose_lead(leads: tuple[str, ...], wanted: str, fallbacks: tuple[str, ...] = (), where: object = "leads") -> int:
@@ -178,6 +242,19 @@ def check_amplitude(signal: np.ndarray, where: Path | str) -> None:
         raise InputError(where, f"{most:.0f} mV", f"at most {MOST_MV} mV", "correct the header's gain or unit")
 
 
+def check_rates(recording: Recording, chosen: list[int], where: Path | str) -> None:
+    """Checks that leads were recorded fast enough to be an ECG.
+
+    Raises:
+        InputError: less than MIN_LEAD_RATE_HZ; `where` names the record.
+    """
+    for lead in chosen:
+        rate = recording.lead_rates_hz[lead] if recording.lead_rates_hz else recording.sampling_rate_hz
+        if rate < MIN_LEAD_RATE_HZ:
+            found = f"lead {recording.leads[lead]} at {rate:g} Hz"
+            raise InputError(where, found, f"an ECG of at least {MIN_LEAD_RATE_HZ:g} Hz", "choose another lead")
+
+
 def check_lead(signal: np.ndarray, path: Path | str, lead: str) -> None:
     """Checks that one lead, (T,) mV, holds a signal.
 
@@ -193,37 +270,6 @@ def check_lead(signal: np.ndarray, path: Path | str, lead: str) -> None:
         raise InputError(path, f"lead {lead} flat", "a signal that varies", do)
 
 
-def subjects(folder: Path | str, database_name: str, records: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """The subject of each record: known for MIT-BIH, CinC 2017 and PTB-XL, else from subjects.csv, else the record.
-
-    Raises:
-        InputError: a subjects.csv without the columns record and subject, or without one of the records.
-    """
-    if database_name in ("mitdb", "sample"):
-        return {record: mitdb.subject_of(record) for record in records}
-    if database_name == "cinc2017":
-        return {record: cinc2017.subject_of(record) for record in records}
-    if database_name == "ptbxl":
-        return _all_known(ptbxl.patients(folder), records, Path(folder) / ptbxl.TABLE)
-    path = Path(folder) / "subjects.csv"
-    if not path.is_file():
-        return {record: record for record in records}
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        if not {"record", "subject"} <= set(reader.fieldnames or ()):
-            found = f"columns {', '.join(reader.fieldnames or ()) or 'none'}"
-            raise InputError(path, found, "the columns record,subject", "correct its first line")
-        known = {row["record"]: row["subject"] for row in reader if row["subject"]}
-    return _all_known(known, records, path)
-
-
-def _all_known(known: dict[str, str], records: Sequence[str], path: Path) -> dict[str, str]:
-    missing = [record for record in records if record not in known]
-    if missing:
-        raise InputError(path, f"no subject for {', '.join(missing)}", "one line per record", "add them")
-    return {record: known[record] for record in records}
-
-
 def _path(folder: Path, record: str, suffix: str) -> Path:
     return folder / f"{record}.{suffix}"  # not with_suffix: a record's name may hold a dot
 
@@ -237,6 +283,12 @@ def _need(path: Path) -> None:
         raise InputError(path, "no such file", f"the record's .{path.suffix.lstrip('.')} file", FETCH)
 
 
+def _header_rows(path: Path) -> list[list[str]]:
+    """The words of each line of a header that is no comment."""
+    lines = path.read_bytes().decode("latin-1").splitlines()
+    return [line.split() for line in lines if line.strip() and not line.startswith("#")]
+
+
 def _header(folder: Path, record: str) -> wfdb.Record | wfdb.MultiRecord:
     path = _path(folder, record, "hea")
     _need(path)
@@ -244,6 +296,9 @@ def _header(folder: Path, record: str) -> wfdb.Record | wfdb.MultiRecord:
         header = wfdb.rdheader(str(folder / record))
         if header.n_sig and isinstance(header, wfdb.Record) and len(header.file_name or ()) != header.n_sig:
             raise ValueError(f"{header.n_sig} signals announced, {len(header.file_name or ())} described")
+        rate = _header_rows(path)[0][2:3] or ["250"]  # the rate that WFDB takes where there is none
+        if not (0 < float(re.split("[/(]", rate[0])[0]) < math.inf):  # wfdb takes what it cannot read for 250
+            raise ValueError(f"a sampling rate of {rate[0]} Hz")
     except Exception as error:  # what wfdb raises on a damaged header is not one kind of exception
         raise InputError(path, f"unreadable header ({_reason(error)})", "a WFDB header", FETCH_AGAIN) from error
     return header
@@ -266,33 +321,15 @@ def _check_sizes(folder: Path, record: str, header: wfdb.Record) -> None:
 
 
 def _check_checksums(path: Path, data: wfdb.Record) -> None:
-    """The 16-bit sums of the samples are the header's; a 0 there means that its writer gave none."""
-    if not data.checksum or any((n or 1) != 1 for n in data.samps_per_frame or ()):
-        return
-    sums = [int(samples.sum(dtype=np.int64)) % 65536 for samples in data.d_signal.T]
-    for lead, found, expected in zip(data.sig_name, sums, data.checksum, strict=True):
-        if expected and found != expected % 65536:
-            where = path.with_name(data.file_name[data.sig_name.index(lead)])
-            raise InputError(
-                where, f"lead {lead} with checksum {found}", f"{expected % 65536} as the header says", FETCH_AGAIN
-            )
+    """The 16-bit sums of the stored samples are the header's; a 0 there means that its writer gave none.
 
-
-def _read_annotations(path: Path, length: int, sampling_rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """Annotation indices (n,) int64 and symbols (n,) str of a record of `length` samples."""
-    _need(path)
-    if path.read_bytes()[-2:] != b"\0\0":  # the mark that ends every MIT annotation file
-        raise InputError(path, "no end mark (truncated)", "a whole annotation file", FETCH_AGAIN)
-    try:
-        notes = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
-    except Exception as error:  # as above
-        raise InputError(path, f"unreadable ({_reason(error)})", "a WFDB annotation file", FETCH_AGAIN) from error
-    if notes.fs and float(notes.fs) != sampling_rate_hz:
-        raise InputError(
-            path, f"annotations at {notes.fs:g} Hz", f"the signal's {sampling_rate_hz:g} Hz", "resample them"
-        )
-    samples = np.asarray(notes.sample, np.int64)
-    outside = samples[(samples < 0) | (samples >= length)]
-    if len(outside):
-        raise InputError(path, f"an annotation at sample {outside[0]}", f"0 to {length - 1}", FETCH_AGAIN)
-    return samples, np.asarray(notes.symbol, dtype=str)
+    A lead with skew is left out: its samples are shifted as they are read.
+    """
+    for lead, samples in enumerate(data.e_d_signal):
+        expected = (data.checksum or [None] * len(data.e_d_signal))[lead]
+        if not expected or (data.skew and data.skew[lead]):
+            continue
+        found = int(samples.sum(dtype=np.int64)) % 65536
+        if found != expected % 65536:
+            where, text = path.with_name(data.file_name[lead]), f"lead {data.sig_name[lead]} with checksum {found}"
+            raise InputError(where, text, f"{expected % 65536} as the header says", FETCH_AGAIN)

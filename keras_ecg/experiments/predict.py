@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = {"beats": "mitdb-ds1-ds2", "rhythm": "cinc2017-final"}
 RHYTHMS = dict(zip(cinc2017.CLASSES, ("normal", "atrial fibrillation", "other", "too noisy to tell"), strict=True))
 EXTENSION = "aami"
+LONGEST_RR_SECONDS = 5.0  # a longer interval between detected beats is reported
 
 
 def published_run(root: Path = ROOT, task: str = "beats") -> Path:
@@ -62,18 +63,56 @@ def load_run(folder: Path) -> tuple[Classifier, Config]:
 
 
 def detect_peaks(recording: recordings.Recording, config: Config, where: Path | str) -> recordings.Recording:
-    """The recording with R peaks from wfdb's XQRS detector in place of its annotations.
+    """The recording with detected R peaks in place of its annotations.
 
     Raises:
-        InputError: the lead is flat, or no beat is found.
+        InputError: the lead is flat, or there is no ECG in it.
     """
     lead = recordings.choose_lead(recording.leads, config.beats.lead, config.beats.fallback_leads, where)
+    recordings.check_rates(recording, [lead], where)
     signal = recording.signals[:, lead]
     recordings.check_lead(signal, where, recording.leads[lead])
     peaks = detect_qrs(signal, recording.sampling_rate_hz)
     if not len(peaks):
-        raise InputError(where, "no beat that the detector finds", "an ECG", "check the lead and its units")
+        found = f"no ECG in lead {recording.leads[lead]}: no QRS complex stands out of the noise"
+        raise InputError(where, found, "an ECG", "check the electrodes, or give a recording with another lead")
     return replace(recording, samples=peaks, symbols=np.full(len(peaks), "N"))
+
+
+def locate_beats(
+    path: Path, config: Config, peaks: str, annotator: str = "atr"
+) -> tuple[recordings.Recording, tuple[str, ...]]:
+    """Reads a record with the positions of its beats, from its annotations or from the detector.
+
+    Args:
+        path: of the record, without a suffix.
+        config: `beats` says which lead is searched.
+        peaks: as `predict_record`.
+        annotator: suffix of the annotation file.
+
+    Returns:
+        The recording, and what the user must be told of it.
+
+    Raises:
+        InputError: as `read_recording` and `detect_peaks`.
+    """
+    annotations = path.with_name(f"{path.name}.{annotator}")
+    annotated = annotations.is_file() if peaks == "auto" else peaks == "annotations"
+    recording = recordings.read_recording(path.parent, path.name, annotator if annotated else None)
+    notes = [f"{annotations.name}: {count} annotations {what}" for what, count in recording.corrections.items()]
+    if annotated and peaks == "auto" and not np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL)).any():
+        notes.append(f"{annotations.name} has no beats; R peaks are detected")
+        annotated = False
+    if annotated:
+        return recording, tuple(notes)
+    recording = detect_peaks(recording, config, path)
+    edges = np.concatenate([[0], recording.samples, [len(recording.signals)]]) / recording.sampling_rate_hz
+    gaps = np.diff(edges)
+    silent = gaps[gaps > LONGEST_RR_SECONDS].sum()
+    if silent:
+        total = edges[-1]
+        notes.append(f"no beat found in {silent:.0f} of {total:.0f} s: noise, a loose electrode, fibrillation or asystole")
+    return recording, tuple(notes)
 
 
 def predict_record(path: Path | str, run: Path | str | None = None, peaks: str = "auto") -> dict[str, np.ndarray]:
@@ -82,20 +121,19 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
     Args:
         path: of the record, with or without a suffix.
         run: folder of the weights; None takes the published run.
-        peaks: `annotations` (their positions; their symbols are not read), `detect`, or `auto`: annotations if any.
+        peaks: `annotations` (their positions; their symbols are not read), `detect`, or `auto`: annotations if there
+            are any of beats.
 
     Returns:
-        sample (n,) in the record's own rate, seconds (n,), label (n,) 0 to 4 for N S V F Q, probabilities (n, 5).
+        sample (n,) in the record's own rate, seconds (n,), label (n,) 0 to 4 for N S V F Q, probabilities (n, 5), and
+        notes: texts (k,) that the user must be told.
 
     Raises:
         InputError: an unreadable record, no lead that the model takes, no beat.
     """
     path = recordings.without_suffix(Path(path))
     classifier, config = load_run(Path(run) if run else published_run())
-    annotated = path.with_suffix(".atr").is_file() if peaks == "auto" else peaks == "annotations"
-    recording = recordings.read_recording(path.parent, path.name, "atr" if annotated else None)
-    if not annotated:
-        recording = detect_peaks(recording, config, path)
+    recording, notes = locate_beats(path, config, peaks)
     with tempfile.TemporaryDirectory() as folder:
         config = replace(
             config, database=replace(config.database, hdf5_dir=f"{folder}/h5", tfrecord_dir=f"{folder}/tf")
@@ -103,7 +141,7 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
         details = {"subject": path.name, "inputs": [], "fingerprint": fingerprint(str(path))}
         beats = hdf5_path(config.database.hdf5_dir, path.name)
         write_beats(beats, recording, config.beats, path, details)
-        write_metadata(beats.parent, {path.name: describe(beats)}, config.beats, {})
+        write_metadata(beats.parent, {path.name: describe(beats)}, config.beats, {}, [])
         pack(config, jobs=1, quiet=True)
         probabilities = predict_records(classifier, (path.name,), config)
         sample = get_all_beats([path.name], config)["sample"]
@@ -113,6 +151,7 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
         "label": probabilities.argmax(1),
         "probabilities": probabilities,
         "sampling_rate_hz": np.array(recording.sampling_rate_hz),
+        "notes": np.array(notes, dtype=str),
     }
 
 
@@ -168,6 +207,8 @@ def tell_beats(path: str, run: str | None, peaks: str, folder: str) -> None:
     annotation, table = write_predictions(found, record, folder)
     counts = {c: int((found["label"] == k).sum()) for k, c in enumerate(mitdb.CLASSES)}
     print(f"{record}: {len(found['label'])} beats, {json.dumps(counts)}")
+    for note in found["notes"]:
+        print(f"note: {note}")
     print(f"wrote {annotation} and {table}")
 
 

@@ -266,7 +266,8 @@ def run_pretraining(config: Config) -> RunFolder:
         found = f"{len(held_out)} subject held out"
         raise InputError("windows.validation_fraction", found, "two, to be told apart", "raise it, or pack more")
     data = fingerprint({name: group["files"] for name, group in manifest["groups"].items()})
-    run = open_folder(config, "pretrain", IGNORED, data, {"seeds": [config.loader.seed]})
+    details = {"seeds": [config.loader.seed], "data_notes": manifest["notes"]}
+    run = open_folder(config, "pretrain", IGNORED, data, details)
     if run.finished:
         return run
     prepare_backend(config)

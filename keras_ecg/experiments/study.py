@@ -146,7 +146,8 @@ def open_study(
     data = with_weights(config, data_fingerprint(manifest, sorted(records)))
     skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]
     ignored = ("windows", "tuning", "finetuning")
-    return open_folder(config, study, ignored, data, {"skipped_records": skipped, "seeds": list(seeds)}, own)
+    details = {"skipped_records": skipped, "data_notes": manifest["notes"], "seeds": list(seeds)}
+    return open_folder(config, study, ignored, data, details, own)
 
 
 def fit_part(

@@ -120,7 +120,7 @@ def beat_sections(folder: Path, metrics: dict, config: dict, environment: dict, 
     name = str(environment.get("model", "model"))
     return [
         results.cards(metrics),
-        cautions("Read this first", results.warnings(metrics, environment.get("skipped_records") or [])),
+        cautions("Read this first", results.warnings(metrics, environment)),
         details.protocol(metrics, config, environment, predictions),
         results.comparison(metrics, name),
         results.classes(metrics),

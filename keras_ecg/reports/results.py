@@ -46,7 +46,7 @@ def tip(name: str) -> str:
     return f'<span title="{text(explain(name))}">{TITLES[name]}</span>'
 
 
-def warnings(metrics: dict, skipped: list) -> list[str]:
+def warnings(metrics: dict, environment: dict) -> list[str]:
     """What a reader must know before believing a figure, as HTML lines."""
     model, lines = metrics["model"], []
     if model["collapse"]["collapsed"]:
@@ -71,8 +71,9 @@ def warnings(metrics: dict, skipped: list) -> list[str]:
             lines.append(f"Not demonstrably above the control <em>{text(title_of(control))}</em> in {', '.join(low)}.")
     if len(model["seeds"]) < 3:
         lines.append(f"{len(model['seeds'])} seed(s): the spread over seeds is unknown or poorly known.")
-    if skipped:
+    if skipped := environment.get("skipped_records"):
         lines.append(f"Skipped as unreadable: {text(', '.join(map(str, skipped)))}.")
+    lines += [f"{text(note[0].upper() + note[1:])}." for note in environment.get("data_notes") or ()]
     return lines
 
 

@@ -1,7 +1,6 @@
 """Intervals, frontal axis and amplitudes of a recording, on waves that NeuroKit2 delineates.
 
-Beats are sought in the size of all leads together: in lead II of 10-second recordings XQRS finds none in one of
-twenty-five. Waves are delineated by peak prominence: Emrich J et al., Physiology-Informed ECG Delineation Based on Peak
+Beats are detected in the magnitude of all leads together. Waves are delineated by peak prominence: Emrich J et al., Physiology-Informed ECG Delineation Based on Peak
 Prominence, EUSIPCO (2024). By NeuroKit2's default, the discrete wavelet transform, normal QRS in II last 0.17 seconds.
 
 P and T waves are those of one lead (II, else the first). A QRS begins and ends at the feet of its main peak, which are
@@ -36,7 +35,6 @@ LEAST_BEATS = 3
 LEAST_SECONDS = 2.0
 MOST_MISSING = 0.1  # share of a lead's samples that may be NaN
 EDGE_SECONDS = 0.2  # beats nearer to an end lack a part
-PEAK_MV = 5.0  # what XQRS is given: its first threshold is in mV, and where peaks are of 1 mV, it misses wide QRS
 APART_SECONDS = 0.2  # beats at least: else both may be found at one peak of another lead
 REACH_SECONDS = 0.08  # between the peaks of a beat in two leads
 QRS_WINDOW_MS = 140  # NeuroKit2's 100 cut wide QRS off; in more, the ST segment counts
@@ -134,7 +132,7 @@ def _bridged(lead: np.ndarray) -> np.ndarray:
 def _find_beats(filtered: np.ndarray) -> np.ndarray:
     """Where all leads (T, L) together are farthest from their levels: sample indices (n,)."""
     size = np.linalg.norm(filtered - np.median(filtered, axis=0), axis=1)
-    beats = detect_qrs(size * (PEAK_MV / np.quantile(size, 0.99)), RATE_HZ)
+    beats = detect_qrs(size, RATE_HZ)
     return beats[np.diff(beats, prepend=-np.inf) >= APART_SECONDS * RATE_HZ]
 
 

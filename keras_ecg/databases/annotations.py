@@ -1,0 +1,80 @@
+"""WFDB annotation files: marks on the samples of a signal, with a count of every mark that had to be corrected.
+
+Shapes: n annotations.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import wfdb
+
+from keras_ecg.errors import InputError
+
+FETCH = "run download_data.py, or name the right folder"
+FETCH_AGAIN = "run download_data.py again, which replaces damaged files"
+BEAT_SYMBOLS = tuple("NLRBAaJSVrFejnE/fQ?")  # https://archive.physionet.org/physiobank/annotations.shtml
+DUPLICATE, UNORDERED, OUTSIDE = "duplicate beats dropped", "out of order, sorted", "outside the signal, dropped"
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The annotations of one recording, ascending, with at most one beat at a sample."""
+
+    samples: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (n,) int64, indices into the signal
+    symbols: np.ndarray = field(default_factory=lambda: np.empty(0, "<U1"))  # (n,) str, such as "N", "V", "+"
+    corrections: dict[str, int] = field(default_factory=dict)  # how many annotations, by what was done
+
+
+def read_annotations(path: Path, length: int, sampling_rate_hz: float, frame_rate_hz: float) -> Annotations:
+    """Reads a WFDB annotation file as indices into its signal.
+
+    What public databases contain is corrected and counted: annotations out of order are sorted, those before the first
+    or after the last sample are dropped, and of several beats at one sample the first is kept.
+
+    Args:
+        path: of the file; its suffix names the annotator.
+        length: samples of the signal.
+        sampling_rate_hz: of the signal.
+        frame_rate_hz: the rate of the record's header, which the annotations count in unless the file states another.
+
+    Raises:
+        InputError: the file is missing, truncated or unreadable, or most of it lies outside the signal.
+    """
+    if not path.is_file():
+        raise InputError(path, "no such file", "an annotation file", FETCH)
+    if path.read_bytes()[-2:] != b"\0\0":  # the mark that ends every MIT annotation file
+        raise InputError(path, "no end mark (truncated)", "a whole annotation file", FETCH_AGAIN)
+    try:
+        found = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
+    except Exception as error:  # what wfdb raises on a damaged file is not one kind of exception
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
+        raise InputError(path, f"unreadable ({reason})", "a WFDB annotation file", FETCH_AGAIN) from error
+    rate = float(found.fs or frame_rate_hz)
+    samples = np.rint(np.asarray(found.sample, np.int64) * (sampling_rate_hz / rate)).astype(np.int64)
+    annotations = correct_annotations(samples, np.asarray(found.symbol, dtype=str), length)
+    outside = annotations.corrections.get(OUTSIDE, 0)
+    if outside > len(samples) / 2:
+        found_text = f"{outside} of {len(samples)} annotations outside the signal's {length} samples"
+        raise InputError(path, found_text, "the annotations of this signal", "check that both files belong together")
+    return annotations
+
+
+def correct_annotations(samples: np.ndarray, symbols: np.ndarray, length: int) -> Annotations:
+    """Sorts annotations, and drops those outside a signal and beats at the sample of another beat.
+
+    Args:
+        samples: (n,) int64, in the order of the file.
+        symbols: (n,) str.
+        length: samples of the signal.
+    """
+    unordered = int(np.count_nonzero(np.diff(samples) < 0))
+    order = np.argsort(samples, kind="stable")
+    samples, symbols = samples[order], symbols[order]
+    inside = (samples >= 0) & (samples < length)
+    samples, symbols = samples[inside], symbols[inside]
+    beats = np.flatnonzero(np.isin(symbols, BEAT_SYMBOLS))
+    duplicates = beats[1:][np.diff(samples[beats]) == 0]
+    counts = {DUPLICATE: len(duplicates), UNORDERED: unordered, OUTSIDE: int(np.count_nonzero(~inside))}
+    corrections = {what: count for what, count in counts.items() if count}
+    return Annotations(np.delete(samples, duplicates), np.delete(symbols, duplicates), corrections)
