@@ -216,7 +216,9 @@ class Rhythm(Section):
     tfrecord_dir: str = "rhythm_tfrecords"
     crop_seconds: float = 30.72  # of a training example, drawn at random from a longer recording; 48 * 64 samples
     window_seconds: float = 61.44  # of a scored one; the longest recording has 61 s
-    crops: int = limited(3, 1)  # of a recording longer than that, whose probabilities are averaged; 1: its beginning alone
+    crops: int = limited(
+        3, 1
+    )  # of a recording longer than that, whose probabilities are averaged; 1: its beginning alone
     calibration_fraction: float = 0.1  # of the training recordings: never trained on, they set the temperature
     stages: Literal[1, 2] = 1  # 2: noisy or not, then the rhythm of what is not, by a model each
     augment: RhythmAugment = field(default_factory=RhythmAugment)

@@ -13,8 +13,8 @@ from conftest import RECORDS, SAMPLE, config_for, copy_records, write_signals
 
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.preprocess import preprocess
-from keras_ecg.databases.mitdb import AAMI_SYMBOLS
 from keras_ecg.databases.annotations import DUPLICATE
+from keras_ecg.databases.mitdb import AAMI_SYMBOLS
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_sealed, sha256

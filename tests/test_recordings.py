@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-
 from conftest import SAMPLE, write_signals
 
 from keras_ecg.databases import mitdb
@@ -282,7 +281,9 @@ def test_a_lead_of_several_samples_a_frame_keeps_its_own_rate(tmp_path, frame_ra
     assert found.sampling_rate_hz == frame_rate * in_frame and found.signals.shape == (21600, 2)
     assert found.lead_rates_hz == (frame_rate * in_frame, frame_rate)
     np.testing.assert_allclose(found.signals[:, 0], ecg, atol=5e-4)
-    np.testing.assert_allclose(found.signals[::in_frame, 1][200:800], np.arange(21600 // in_frame)[200:800] % 100, atol=60)
+    np.testing.assert_allclose(
+        found.signals[::in_frame, 1][200:800], np.arange(21600 // in_frame)[200:800] % 100, atol=60
+    )
     np.testing.assert_array_equal(found.samples, places * in_frame)
     with pytest.raises(InputError, match=f"lead ABP at {frame_rate:g} Hz") if frame_rate < 50 else nullcontext():
         check_rates(found, [1], tmp_path / "r")
@@ -345,6 +346,8 @@ def test_svdb_is_read_with_its_one_annotation_past_the_end():
     counts, corrected = np.zeros(5, int), {}
     for record in list_records(folder):
         found = read_recording(folder, record)
-        counts += np.bincount([mitdb.CLASS_OF_SYMBOL[s] for s in found.symbols if s in mitdb.CLASS_OF_SYMBOL], minlength=5)
+        counts += np.bincount(
+            [mitdb.CLASS_OF_SYMBOL[s] for s in found.symbols if s in mitdb.CLASS_OF_SYMBOL], minlength=5
+        )
         corrected |= {record: found.corrections} if found.corrections else {}
     assert counts.tolist() == [85567, 4277, 6211, 3, 59] and corrected == {"860": {OUTSIDE: 1}}

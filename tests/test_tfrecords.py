@@ -242,7 +242,9 @@ def test_exchanged_chunks_are_noticed_and_written_again(copied, packed, first, s
         create_dataset([first[0]], copied, 8, is_training=True)
     with pytest.raises(InputError, match="found another content"):
         get_all_labels([second[0]], copied)
-    assert redone(copied) == {os.path.basename(p).split(".")[0] for r in {first[0], second[0]} for p in chunk_paths(copied, r)}
+    assert redone(copied) == {
+        os.path.basename(p).split(".")[0] for r in {first[0], second[0]} for p in chunk_paths(copied, r)
+    }
     assert hashes(copied) == hashes(packed)
 
 

@@ -7,7 +7,7 @@ their SHA-256. While anything is missing there is `unfinished.json` instead: not
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
     return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest(path: Path, changed: int, size: int) -> str:
     return sha256(path)
 

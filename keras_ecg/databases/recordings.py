@@ -175,9 +175,7 @@ def read_recording(folder: Path | str, record: str, annotations: str | None = "a
     if annotations:
         found = read_annotations(_path(folder, record, annotations), len(values), rate, float(data.fs))
     rates = tuple(float(data.fs) * n for n in frame)
-    return Recording(
-        record, values, tuple(data.sig_name), rate, found.samples, found.symbols, found.corrections, rates
-    )
+    return Recording(record, values, tuple(data.sig_name), rate, found.samples, found.symbols, found.corrections, rates)
 
 
 def _join_leads(columns: list[np.ndarray], frame: list[int]) -> np.ndarray:

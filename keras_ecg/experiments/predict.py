@@ -111,7 +111,9 @@ def locate_beats(
     silent = gaps[gaps > LONGEST_RR_SECONDS].sum()
     if silent:
         total = edges[-1]
-        notes.append(f"no beat found in {silent:.0f} of {total:.0f} s: noise, a loose electrode, fibrillation or asystole")
+        notes.append(
+            f"no beat found in {silent:.0f} of {total:.0f} s: noise, a loose electrode, fibrillation or asystole"
+        )
     return recording, tuple(notes)
 
 
