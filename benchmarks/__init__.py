@@ -14,6 +14,6 @@ NAMES = (
     "load",
     "train-step",
     "kfold-jobs",
-    "detect-beats",
+    "detection",
     "st-mem-memory",
 )

@@ -58,7 +58,7 @@ def read_json(path: Path | str) -> Any:
 
 
 def write_sealed(path: Path | str, value: dict) -> None:
-    """Writes a mapping atomically as JSON in one line, with a hash of its content as `fingerprint`; not if it is there."""
+    """Writes a mapping as one line of JSON, with a hash of its content as `fingerprint`, unless it is there already."""
     plain = json.loads(json.dumps(value, allow_nan=False))
     text = json.dumps({**plain, "fingerprint": fingerprint(plain)}) + "\n"
     if not Path(path).is_file() or Path(path).read_bytes() != text.encode():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import detect_beats, load, pack, preprocess, scalogram_kernel, st_mem_memory, textbook, train_step
+from benchmarks import detection, load, pack, preprocess, scalogram_kernel, st_mem_memory, textbook, train_step
 from benchmarks.__main__ import main
+from benchmarks.artefacts import ARTEFACTS
 from benchmarks.measure import Comparison, Result, UnequalError, alternate, check_equal
 from benchmarks.workspace import SAMPLE, TINY, Workspace
 from keras_ecg.data.pipeline import create_dataset
@@ -80,9 +81,13 @@ def test_training_sides_see_the_same_sequences(workspace):
         train_step.check(sides[0], [other])
 
 
-def test_both_sides_detect_the_same_beats(workspace):
-    result = detect_beats.run(workspace)
-    assert result.name == "detect-beats" and "largest difference 0" in result.rows[0]
+def test_detection_is_scored_on_the_excerpt_and_beside_artefacts(workspace, monkeypatch):
+    for name in ("MITDB_DIR", "SVDB_DIR", "LUDB_DIR", "CPSC2021_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    result = detection.run(workspace)
+    assert result.name == "detection" and result.condition
+    assert result.rows[1].startswith("excerpt") and "not measured: MITDB_DIR names no folder" in result.rows
+    assert sum("an hour at 128 Hz" in row for row in result.rows) == len(ARTEFACTS)
 
 
 @pytest.mark.slow

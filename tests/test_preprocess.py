@@ -14,7 +14,7 @@ from conftest import RECORDS, SAMPLE, config_for, copy_records, write_signals
 from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.preprocess import preprocess
 from keras_ecg.databases.annotations import DUPLICATE
-from keras_ecg.databases.mitdb import AAMI_SYMBOLS
+from keras_ecg.databases.mitdb import AAMI_SYMBOLS, CLASS_OF_SYMBOL
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_sealed, sha256
@@ -401,7 +401,7 @@ def test_corrected_annotations_and_assumed_subjects_are_listed(tmp_path, capsys)
     config = one_record(tmp_path, "r1", name="own")
     notes = preprocess(config, jobs=1)["notes"]
     stored = contents(config, "r1")
-    beats = samples[np.isin(symbols, list(mitdb.CLASS_OF_SYMBOL))]
+    beats = samples[np.isin(symbols, list(CLASS_OF_SYMBOL))]
     np.testing.assert_array_equal(stored["sample"], beats)
     assert np.nanmin(stored["rr_before"]) > 0.2
     assert notes[0].startswith("no subjects.csv") and notes[1] == f"annotations of r1: {len(beats)} {DUPLICATE}"

@@ -1,7 +1,8 @@
 """Intervals, frontal axis and amplitudes of a recording, on waves that NeuroKit2 delineates.
 
-Beats are detected in the magnitude of all leads together. Waves are delineated by peak prominence: Emrich J et al., Physiology-Informed ECG Delineation Based on Peak
-Prominence, EUSIPCO (2024). By NeuroKit2's default, the discrete wavelet transform, normal QRS in II last 0.17 seconds.
+Beats are detected in the magnitude of all leads together. Waves are delineated by peak prominence: Emrich J et al.,
+Physiology-Informed ECG Delineation Based on Peak Prominence, EUSIPCO (2024). By NeuroKit2's default, the discrete
+wavelet transform, normal QRS in II last 0.17 seconds.
 
 P and T waves are those of one lead (II, else the first). A QRS begins and ends at the feet of its main peak, which are
 the tips of Q and S in a lead that has them; so the lead where it is longest counts. Amplitudes of all leads are taken

@@ -1,13 +1,16 @@
 """R-peak detection in one lead: band-pass, slope energy, local thresholds and search-back.
 
-The steps are those of Pan and Tompkins (A real-time QRS detection algorithm, IEEE Trans Biomed Eng 32(3):230-236, 1985),
-https://doi.org/10.1109/TBME.1985.325532. Departures from the paper: the thresholds are not running estimates but medians
-over the seconds before and after a candidate, so that an artefact cannot spoil what follows it; of two deflections closer
-than a refractory period the larger one is kept, whichever comes first, so that tall P waves are rejected as T waves are.
-All thresholds are ratios: the result does not depend on amplitude, unit or polarity. The time is linear in the length.
+The steps are those of Pan J, Tompkins WJ, A real-time QRS detection algorithm, IEEE Trans Biomed Eng 32(3):230-236
+(1985), https://doi.org/10.1109/TBME.1985.325532. Departures from the paper: the thresholds are not running estimates
+but medians over the seconds before and after a candidate, so that an artefact does not affect what follows it; of two
+deflections closer than a refractory period the larger one is kept, whichever comes first, so that tall P waves are
+rejected as T waves are. All thresholds are ratios: the result does not depend on amplitude, unit or polarity. The time
+is linear in the length.
 
-The constants were chosen on DS1 of the MIT-BIH Arrhythmia Database and the odd-numbered records of LUDB; `python -m
-benchmarks detection` prints sensitivity and positive predictivity on these, on the other records and on other databases.
+The constants were chosen on DS1 of the MIT-BIH Arrhythmia Database and the odd-numbered records of LUDB, for the
+fewest false positives and false negatives together; `python -m benchmarks detection` prints sensitivity and positive
+predictivity on these, on the other records and on other databases. Limits: above 130 beats a minute the T waves of a
+lead must be lower than its R waves; ventricular fibrillation and flutter have no beats.
 
 Shapes: T samples, n peaks, W whole seconds.
 """
@@ -64,9 +67,10 @@ def refine_peaks(signal: np.ndarray, peaks: np.ndarray, radius: int) -> np.ndarr
     """Moves sample indices to the largest deflection from the median level nearby.
 
     Args:
-        signal: (T,).
+        signal: (T,), at least 2 radius + 1 samples.
         peaks: (n,).
-        radius: samples before and after an index among which the deflection is looked for.
+        radius: samples before and after an index among which the deflection is looked for; at the ends of the signal
+            as many, on one side.
 
     Returns:
         Sample indices (n,) int64 without duplicates, and without the signal's first and last sample: a deflection that
@@ -74,7 +78,8 @@ def refine_peaks(signal: np.ndarray, peaks: np.ndarray, radius: int) -> np.ndarr
     """
     if not len(peaks):
         return peaks
-    around = np.clip(peaks[:, None] + np.arange(-radius, radius + 1), 0, len(signal) - 1)
+    first = np.clip(peaks - radius, 0, len(signal) - (2 * radius + 1))
+    around = first[:, None] + np.arange(2 * radius + 1)
     deflection = np.abs(signal[around] - np.median(signal[around], axis=1, keepdims=True))
     refined = np.unique(np.take_along_axis(around, deflection.argmax(1)[:, None], 1)[:, 0])
     return refined[(refined > 0) & (refined < len(signal) - 1)]
