@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from conftest import SAMPLE, copy_records
+from conftest import SAMPLE, copy_records, write_signals
 
 from keras_ecg.databases import mitdb
 from keras_ecg.databases.recordings import read_recording
 from keras_ecg.errors import InputError
 from keras_ecg.experiments import predict
 from keras_ecg.predictions import load_predictions
+from keras_ecg.signals.filters import resample
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -76,6 +77,72 @@ def test_a_flat_record_and_a_run_without_weights_are_told(tmp_path):
     (tmp_path / "config.yaml").write_text("title: none\n")
     with pytest.raises(InputError, match=r"normalization\.json"):
         predict.predict_record(SAMPLE / "233", run=tmp_path)
+
+
+def strip(folder: Path, name: str, signal: np.ndarray, rate: float) -> Path:
+    write_signals(folder, name, signal, rate)
+    return folder / name
+
+
+def test_noise_is_no_ecg(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.02, 60 * 360)
+    with pytest.raises(InputError, match="no ECG in lead MLII: no QRS complex stands out of the noise"):
+        predict.predict_record(strip(tmp_path, "noise", noise, 360))
+
+
+def test_a_stretch_without_beats_is_told(tmp_path):
+    found = read_recording(SAMPLE, "213")
+    signal = found.signals[: 60 * 360, 0].copy()
+    signal[20 * 360 : 40 * 360] = np.random.default_rng(0).normal(0, 0.1, 20 * 360)
+    notes = predict.predict_record(strip(tmp_path, "r", signal, 360))["notes"]
+    assert len(notes) == 1 and "no beat found in 20 of 60 s" in notes[0]
+
+
+@pytest.mark.parametrize("symbols", ["+~", ""], ids=["rhythm marks alone", "no annotation"])
+def test_annotations_without_beats_fall_back_to_the_detector(tmp_path, symbols):
+    found = read_recording(SAMPLE, "213")
+    strip(tmp_path, "rec", found.signals[: 30 * 360, 0], 360)
+    if symbols:
+        wfdb.wrann("rec", "atr", np.array([10, 110]), list(symbols), write_dir=str(tmp_path))
+    else:
+        (tmp_path / "rec.atr").write_bytes(b"\0\0")
+    for suffix in ("hea", "atr"):  # a name with a dot, beside another record's annotations
+        (tmp_path / f"rec.{suffix}").rename(tmp_path / f"rec.1.{suffix}")
+    (tmp_path / "rec.atr").write_bytes(b"of another record")
+    config = predict.load_run(predict.published_run())[1]
+    recording, notes = predict.locate_beats(tmp_path / "rec.1", config, "auto")
+    beats = found.samples[(found.samples < 30 * 360) & np.isin(found.symbols, list(mitdb.CLASS_OF_SYMBOL))]
+    assert abs(len(recording.samples) - len(beats)) <= 1 and set(recording.symbols) == {"N"}
+    assert notes == ("rec.1.atr has no beats; R peaks are detected",)
+
+
+def test_doubled_annotations_give_the_beats_once_and_are_told(tmp_path):
+    folder = copy_records(tmp_path, "233")
+    truth = wfdb.rdann(str(folder / "233"), "atr")
+    doubled = np.repeat(truth.sample, 2)
+    wfdb.wrann("233", "atr", doubled, np.repeat(truth.symbol, 2).tolist(), write_dir=str(folder))
+    config = predict.load_run(predict.published_run())[1]
+    recording, notes = predict.locate_beats(folder / "233", config, "auto")
+    beats = truth.sample[np.isin(truth.symbol, list(mitdb.CLASS_OF_SYMBOL))]
+    np.testing.assert_array_equal(recording.samples[np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL))], beats)
+    assert notes == (f"233.atr: {len(beats)} annotations duplicate beats dropped",)
+
+
+@pytest.mark.parametrize(("frame_rate", "in_frame"), [(62.5, 4), (15.625, 16)])
+def test_several_samples_a_frame_classify_as_one_a_frame(tmp_path, frame_rate, in_frame):
+    found = read_recording(SAMPLE, "208")
+    signal = resample(found.signals[: 60 * 360, 0].astype(np.float64), 360, 250)
+    signal = np.rint(signal[: len(signal) // 16 * 16] * 1000)
+    write_signals(tmp_path, "plain", signal / 1000, 250)
+    wfdb.wrsamp(
+        "frames", frame_rate, ["mV", "mmHg"], ["MLII", "ABP"], e_d_signal=[signal.astype(int),
+        np.zeros(len(signal) // in_frame, int)], fmt=["16", "16"], adc_gain=[1000.0, 1.0], baseline=[0, 0],
+        samps_per_frame=[in_frame, 1], write_dir=str(tmp_path),
+    )  # fmt: skip
+    plain, frames = (predict.predict_record(tmp_path / name) for name in ("plain", "frames"))
+    np.testing.assert_array_equal(plain["sample"], frames["sample"])
+    np.testing.assert_array_equal(plain["label"], frames["label"])
+    assert (plain["label"] == mitdb.CLASSES.index("V")).sum() > 10
 
 
 def test_the_script_ends_with_status_two_and_one_line(tmp_path):
