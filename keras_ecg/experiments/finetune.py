@@ -70,7 +70,8 @@ def run_few_labels(config: Config) -> RunFolder:
     manifest = read_manifest(config.database.tfrecord_dir)
     records = protocol_records(config, list(manifest["records"]))
     data = with_weights(config, data_fingerprint(manifest, list(records)))
-    run = open_folder(config, f"fewshot_{wanted.protocol}", IGNORED, data, {"seeds": list(wanted.seeds)})
+    details = {"seeds": list(wanted.seeds), "data_notes": manifest["notes"]}
+    run = open_folder(config, f"fewshot_{wanted.protocol}", IGNORED, data, details)
     if run.finished:
         return run
     prepare_backend(config)

@@ -12,7 +12,7 @@ from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import read_json, write_text
 from keras_ecg.predictions import file_name, load_predictions, read_npz
 from keras_ecg.reports import details, embeddings, few_labels, pretraining, results, rhythm, superclasses
-from keras_ecg.reports.page import cautions, count, document, text
+from keras_ecg.reports.page import cautions, count, data_notes, document, text
 
 __all__ = ["write_report"]
 
@@ -102,7 +102,7 @@ def write_report(folder: Path | str) -> Path:
     else:
         size, sections = beat_subtitle(metrics), beat_sections(folder, metrics, config, environment, history)
     name, title = str(environment.get("model", "model")), str(config.get("title", "Heartbeats"))
-    body = "\n".join(filter(None, sections))
+    body = "\n".join(filter(None, [data_notes(environment), *sections]))
     links = [(anchor, title) for anchor, title in LINKS.items() if f'<section id="{anchor}"' in body]
     path = folder / "report.html"
     study = str(environment.get("study", ""))

@@ -183,6 +183,13 @@ def alarms(metrics: dict) -> str:
     return cautions("Alarms", (f"<strong>{text(alarm)}</strong>" for alarm in metrics["alarms"]))
 
 
+def data_notes(environment: dict) -> str:
+    """The section of what was assumed or corrected in the data; nothing without notes."""
+    notes = [text(note[0].upper() + note[1:]) for note in environment.get("data_notes") or ()]
+    listed = "".join(f"<li>{note}.</li>" for note in notes)
+    return section("data", "Notes on the data", f"<ul>{listed}</ul>", kind="warnings") if listed else ""
+
+
 def document(title: str, header: str, links: list[tuple[str, str]], body: str, footer: str) -> str:
     """The whole page."""
     menu = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in links)

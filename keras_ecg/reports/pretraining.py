@@ -100,7 +100,6 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
             f"{windows.get('length_seconds', 0):g} s at {windows.get('sampling_rate_hz', 0):g} Hz, leads "
             f"{text(', '.join(windows.get('leads', ())))}, {text(windows.get('bandpass_hz', ''))} Hz, z-scored",
         ),
-        ("notes on the data", text("; ".join(environment.get("data_notes") or ()))),
         ("objective", text(", ".join(f"{k} {v}" for k, v in {"model": model.get("name"), **options}.items()))),
     ]
     return section("protocol", "Protocol", definitions(pairs))

@@ -73,7 +73,6 @@ def warnings(metrics: dict, environment: dict) -> list[str]:
         lines.append(f"{len(model['seeds'])} seed(s): the spread over seeds is unknown or poorly known.")
     if skipped := environment.get("skipped_records"):
         lines.append(f"Skipped as unreadable: {text(', '.join(map(str, skipped)))}.")
-    lines += [f"{text(note[0].upper() + note[1:])}." for note in environment.get("data_notes") or ()]
     return lines
 
 
