@@ -1,7 +1,4 @@
-"""A record's beats by class, or its rhythm, with the committed weights of a published run.
-
-A record of beats takes the same path as the training data, through a temporary folder, so that nothing can differ.
-"""
+"""A record's beats by class, or its rhythm, with the committed weights of a published run."""
 
 import csv
 import json
@@ -13,24 +10,22 @@ import numpy as np
 import wfdb
 
 from keras_ecg.config import Config, from_dict, read_yaml
-from keras_ecg.data.hdf5 import describe, hdf5_path
-from keras_ecg.data.pipeline import get_all_beats
-from keras_ecg.data.preprocess import write_beats, write_metadata
+from keras_ecg.data.beat_inputs import BeatInputs
 from keras_ecg.data.rhythm_records import lead_of
-from keras_ecg.data.tfrecords import pack
 from keras_ecg.databases import cinc2017, mitdb, recordings
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic, fingerprint, read_json
+from keras_ecg.files import atomic, read_json
 from keras_ecg.models import load_model
 from keras_ecg.rhythms import load_rhythm_classifier
 from keras_ecg.runs.index import published
 from keras_ecg.signals.qrs import detect_qrs
-from keras_ecg.training import Classifier, predict_records
+from keras_ecg.training import Classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = {"beats": "mitdb-ds1-ds2", "rhythm": "cinc2017-final"}
 RHYTHMS = dict(zip(cinc2017.CLASSES, ("normal", "atrial fibrillation", "other", "too noisy to tell"), strict=True))
 EXTENSION = "aami"
+BATCH_SIZE = 256  # of every call of the model: one shape, traced once
 LONGEST_RR_SECONDS = 5.0  # a longer interval between detected beats is reported
 
 
@@ -136,20 +131,12 @@ def predict_record(path: Path | str, run: Path | str | None = None, peaks: str =
     path = recordings.without_suffix(Path(path))
     classifier, config = load_run(Path(run) if run else published_run())
     recording, notes = locate_beats(path, config, peaks)
-    with tempfile.TemporaryDirectory() as folder:
-        config = replace(
-            config, database=replace(config.database, hdf5_dir=f"{folder}/h5", tfrecord_dir=f"{folder}/tf")
-        )
-        details = {"subject": path.name, "inputs": [], "fingerprint": fingerprint(str(path))}
-        beats = hdf5_path(config.database.hdf5_dir, path.name)
-        write_beats(beats, recording, config.beats, path, details)
-        write_metadata(beats.parent, {path.name: describe(beats)}, config.beats, {}, [])
-        pack(config, jobs=1, quiet=True)
-        probabilities = predict_records(classifier, (path.name,), config)
-        sample = get_all_beats([path.name], config)["sample"]
+    inputs = BeatInputs(recording, config, classifier.mean, classifier.scale, path)
+    found = [classifier.model.predict_on_batch(batch) for batch in inputs.batches(BATCH_SIZE)]
+    probabilities = np.concatenate(found)[: len(inputs)]
     return {
-        "sample": sample,
-        "seconds": sample / recording.sampling_rate_hz,
+        "sample": inputs.sample,
+        "seconds": inputs.sample / recording.sampling_rate_hz,
         "label": probabilities.argmax(1),
         "probabilities": probabilities,
         "sampling_rate_hz": np.array(recording.sampling_rate_hz),
