@@ -15,7 +15,13 @@ import yaml
 from conftest import SAMPLE, with_sections, write_signals
 
 from keras_ecg.config import Config, from_dict, to_dict
-from keras_ecg.data.window_stream import create_window_dataset, split_subjects, window_subjects
+from keras_ecg.data.window_stream import (
+    count_windows,
+    create_window_dataset,
+    create_window_epochs,
+    split_subjects,
+    window_subjects,
+)
 from keras_ecg.data.windows import (
     pack_windows,
     parse_window_chunk,
@@ -585,6 +591,27 @@ def test_the_stream_is_deterministic_and_anew_each_epoch(many):
     np.testing.assert_array_equal(b, more)
     assert not np.array_equal(a, b) and not np.array_equal(a, other)
     assert keys(a) == keys(b) == keys(other)
+
+
+def test_the_order_of_an_epoch_depends_on_its_number(many):
+    """A stream that begins with a later epoch has the batches of one that began earlier."""
+    steps = count_windows(window_manifest(many), window_subjects(window_manifest(many))) // 16
+
+    def epochs(first, count, config=many):
+        stream = create_window_epochs(config, 16, window_subjects(window_manifest(config)), first)
+        batches = [batch["signals"] for batch in stream.take(count * steps).as_numpy_iterator()]
+        assert all(len(batch) == 16 for batch in batches)
+        return [np.concatenate(batches[k * steps : (k + 1) * steps]) for k in range(count)]
+
+    whole = epochs(0, 3)
+    np.testing.assert_array_equal(np.concatenate(whole[1:]), np.concatenate(epochs(1, 2)))
+    (other,) = epochs(0, 1, replace(many, loader=replace(many.loader, seed=many.loader.seed + 1)))
+    for k, one in enumerate((*whole, other)):
+        assert len(set(keys(one))) == len(one)
+        assert not any(np.array_equal(one, another) for another in whole[:k])
+    fixed = create_window_dataset(many, 16, is_training=True, epoch=1)
+    for _ in range(2):
+        np.testing.assert_array_equal(epoch(fixed)[0][: 16 * steps], whole[1])
 
 
 def test_a_pool_mixes_files(many):

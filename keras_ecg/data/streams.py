@@ -14,6 +14,9 @@ from keras_ecg.config import Loader
 from keras_ecg.data.manifests import damaged_files
 from keras_ecg.errors import InputError
 
+Epoch = int | tf.Tensor | None  # its number; None: each iteration is another epoch
+EPOCH_SEEDS = 1_000_003  # between the seeds of one epoch under two seeds: more than a training has epochs
+
 plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors, and converting takes seconds
 
 
@@ -28,26 +31,48 @@ def fixed_threads() -> tf.data.Options:
     return options
 
 
-def read_files(files: list[str], extra: np.ndarray, loader: Loader, is_training: bool) -> tf.data.Dataset:
-    """The serialized chunk of each file, with that file's row of `extra`; in training shuffled and interleaved."""
+def epoch_seed(seed: int, epoch: Epoch, number) -> tf.Tensor:
+    """A seed (2,) of TensorFlow's stateless functions: the one of this number in an epoch."""
+    return tf.stack([tf.cast(EPOCH_SEEDS * seed + epoch, tf.int64), tf.cast(number, tf.int64)])
+
+
+def read_files(
+    files: list[str], extra: np.ndarray, loader: Loader, is_training: bool, epoch: Epoch = None
+) -> tf.data.Dataset:
+    """The serialized chunk of each file, with that file's row of `extra`; in training shuffled and interleaved.
+
+    With an epoch's number the order depends on nothing but the number and `loader.seed`.
+    """
 
     @plain
     def one_file(path, row):
         file = tf.data.TFRecordDataset(path, buffer_size=0)  # one record: nothing to read ahead
         return tf.data.Dataset.zip(file, tf.data.Dataset.from_tensors(row))
 
-    paths = tf.data.Dataset.from_tensor_slices((files, extra)).with_options(fixed_threads())
+    rows = (files, extra)
+    if is_training and epoch is not None:
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(files)), epoch_seed(loader.seed, epoch, -1))
+        rows = (tf.gather(files, order), tf.gather(extra, order))
+    paths = tf.data.Dataset.from_tensor_slices(rows).with_options(fixed_threads())
     if not is_training:
         return paths.flat_map(one_file)
-    paths = paths.shuffle(len(files), seed=loader.seed, reshuffle_each_iteration=True)
+    if epoch is None:
+        paths = paths.shuffle(len(files), seed=loader.seed, reshuffle_each_iteration=True)
     return paths.interleave(
         one_file, cycle_length=loader.cycle_length, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
 
-def random_seeds(seed: int) -> tf.data.Dataset:
-    """Numbers without end, others in each epoch, the same ones for the same seed."""
-    return tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+def random_seeds(seed: int, epoch: Epoch = None) -> tf.data.Dataset:
+    """Numbers without end, the same ones for the same seed: of an epoch, or others at each iteration."""
+    if epoch is None:
+        return tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+
+    @plain
+    def draw(number):
+        return tf.random.stateless_uniform((), epoch_seed(seed, epoch, number), None, None, tf.int64)
+
+    return tf.data.Dataset.counter().map(draw)
 
 
 def pool_size(loader: Loader, is_training: bool) -> int:
@@ -56,7 +81,7 @@ def pool_size(loader: Loader, is_training: bool) -> int:
 
 
 def batch_pools(
-    pools: tf.data.Dataset, seed: int, batch_size: int, draw: Callable, gathering: Callable
+    pools: tf.data.Dataset, seed: int, batch_size: int, draw: Callable, gathering: Callable, epoch: Epoch = None
 ) -> tf.data.Dataset:
     """Batches from pools of chunks.
 
@@ -67,6 +92,7 @@ def batch_pools(
         draw: from a pool's chunks and a number that differs from pool to pool to place (n, ...), which says where in
             the pool each example is, in the wanted order.
         gathering: from a pool's chunks to a function from B rows of place to what a batch holds.
+        epoch: whose seeds `draw` takes.
     """
 
     @plain
@@ -83,7 +109,8 @@ def batch_pools(
             plain(lambda start: gather(place[tf.maximum(start, 0) : start + batch_size])), tf.data.AUTOTUNE
         )
 
-    drawn = tf.data.Dataset.zip(pools, random_seeds(seed)).map(plain(lambda chunks, seed: (chunks, draw(chunks, seed))))
+    drawn = tf.data.Dataset.zip(pools, random_seeds(seed, epoch))
+    drawn = drawn.map(plain(lambda chunks, seed: (chunks, draw(chunks, seed))))
     return drawn.scan(np.int64(0), align).flat_map(batches).rebatch(batch_size)
 
 

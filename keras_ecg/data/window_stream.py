@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_ecg.config import Config, as_config
 from keras_ecg.data.manifests import check_files
-from keras_ecg.data.streams import batch_pools, plain, pool_size, read_files
+from keras_ecg.data.streams import Epoch, batch_pools, fixed_threads, plain, pool_size, read_files
 from keras_ecg.data.window_sources import window_samples
 from keras_ecg.data.windows import SCRIPT, parse_window_chunk, window_manifest, window_records
 from keras_ecg.errors import InputError
@@ -85,7 +85,11 @@ def subject_rows(config: Config, subjects: Collection[str] | None) -> tuple[list
 
 
 def create_window_dataset(
-    config: Config | dict, batch_size: int, is_training: bool, subjects: Collection[str] | None = None
+    config: Config | dict,
+    batch_size: int,
+    is_training: bool,
+    subjects: Collection[str] | None = None,
+    epoch: Epoch = None,
 ) -> tf.data.Dataset:
     """A stream of batches of windows.
 
@@ -94,6 +98,7 @@ def create_window_dataset(
         batch_size: B; the last batch of an epoch may be smaller.
         is_training: shuffled anew each epoch, deterministic under `loader.seed`; else in order of record and time.
         subjects: whose windows, such as a side of `split_subjects`; None for all.
+        epoch: in training, whose order each iteration has; None: the next epoch's.
 
     Returns:
         A dataset of `{"signals": (B, T, L) float32, "subject": (B,) int32}`: z-scores of each lead of each window, and
@@ -135,9 +140,37 @@ def create_window_dataset(
     def normalize(batch: dict) -> dict:
         return {**batch, "signals": zscore(tf.cast(batch["signals"], tf.float32), tf.experimental.numpy)}
 
-    chunks = read_files(paths, rows, config.loader, is_training).map(parse, tf.data.AUTOTUNE, deterministic=True)
+    chunks = read_files(paths, rows, config.loader, is_training, epoch)
+    chunks = chunks.map(parse, tf.data.AUTOTUNE, deterministic=True)
     shapes = {"signals": (None, leads), "start": (rows.shape[1],), "subject": (rows.shape[1],)}
     pools = chunks.padded_batch(pool_size(config.loader, is_training), shapes)
-    dataset = batch_pools(pools, config.loader.seed, batch_size, draw, gathering).map(normalize, tf.data.AUTOTUNE)
+    dataset = batch_pools(pools, config.loader.seed, batch_size, draw, gathering, epoch)
+    dataset = dataset.map(normalize, tf.data.AUTOTUNE)
     count = -(-int((rows >= 0).sum()) // batch_size)
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
+
+
+def create_window_epochs(
+    config: Config, batch_size: int, subjects: Collection[str], first_epoch: int = 0
+) -> tf.data.Dataset:
+    """Shuffled whole batches, one epoch after another without end; what is left over of an epoch is left out.
+
+    The order of an epoch depends only on `loader.seed` and on the epoch's number: a resumed training has the batches
+    that it would have had without the interruption.
+
+    Args:
+        config: as `create_window_dataset`.
+        batch_size: B.
+        subjects: whose windows.
+        first_epoch: the number of the epoch that the stream begins with, from 0.
+
+    Raises:
+        InputError: as `subject_rows`.
+    """
+
+    @plain
+    def batches(epoch) -> tf.data.Dataset:
+        dataset = create_window_dataset(config, batch_size, True, subjects, epoch)
+        return dataset.filter(plain(lambda batch: tf.shape(batch["subject"])[0] == batch_size))
+
+    return tf.data.Dataset.counter(first_epoch).with_options(fixed_threads()).flat_map(batches)
