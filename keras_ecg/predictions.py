@@ -20,6 +20,8 @@ from keras_ecg.files import atomic
 
 NEEDED = ("record", "sample", "y_true", "probabilities", "seeds")  # a file may do without subject, and without fold
 AGAIN = "rerun the command that writes it"
+# What reading a damaged npz raises; zipfile raises the last two where a flag or an offset is damaged.
+DAMAGE = (ValueError, TypeError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, RuntimeError, OSError)
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,13 @@ class Predictions:
 @contextmanager
 def _opened(path: Path | str) -> Iterator[np.lib.npyio.NpzFile]:
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            yield stored
+        stream = open(path, "rb")  # noqa: SIM115 - closed below; an OSError of it is no damage
     except FileNotFoundError:
         raise InputError(path, "no such file", "stored arrays", AGAIN) from None
-    except (ValueError, TypeError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+    try:
+        with stream, np.load(stream, allow_pickle=False) as stored:
+            yield stored
+    except DAMAGE as error:
         found = str(error).split("\n")[0] or type(error).__name__
         raise InputError(path, found, "a whole npz file of plain arrays", "delete it and rerun") from None
 
@@ -70,7 +74,13 @@ def read_npz(path: Path | str) -> dict[str, np.ndarray]:
         InputError: no such file, or not a whole npz of plain arrays.
     """
     with _opened(path) as stored:
-        return dict(stored)
+        # NumPy checks no checksum of an array whose damaged header says that it is shorter.
+        if damaged := stored.zip.testzip():
+            raise zipfile.BadZipFile(f"a wrong checksum of {damaged}")
+        arrays = dict(stored)
+    if not all(isinstance(value, np.ndarray) for value in arrays.values()):
+        raise InputError(path, "members that are no arrays", "a whole npz file of plain arrays", "delete it and rerun")
+    return arrays
 
 
 def array_names(path: Path | str) -> list[str]:
@@ -105,13 +115,13 @@ def read_arrays(path: Path | str, names: Collection[str]) -> dict[str, np.ndarra
     return stored
 
 
-def write_npz(path: Path | str, **arrays: np.ndarray) -> None:
-    """Writes arrays atomically, compressed; an array of objects is refused, since reading it would unpickle."""
+def write_npz(path: Path | str, *, compressed: bool = True, **arrays: np.ndarray) -> None:
+    """Writes arrays atomically; an array of objects is not allowed, since reading it would unpickle."""
     for name, value in arrays.items():
         if np.asarray(value).dtype.hasobject:
             raise InputError(path, f"{name} is an array of objects", "numbers or text", "give it a plain type")
     with atomic(path) as partial:
-        np.savez_compressed(partial, **arrays)
+        (np.savez_compressed if compressed else np.savez)(partial, **arrays)
 
 
 def check(where: object, arrays: dict[str, np.ndarray]) -> Predictions:

@@ -9,7 +9,7 @@ from keras_ecg import evaluation, runs
 from keras_ecg.errors import InputError
 from keras_ecg.explanations import explain
 from keras_ecg.files import read_json, write_json
-from keras_ecg.predictions import load_predictions, write_npz
+from keras_ecg.predictions import load_predictions, read_npz, write_npz
 from keras_ecg.runs.commands import main
 
 CONFIG = {"title": "A test", "evaluation": {"split": "records", "bootstrap": 50}}
@@ -151,6 +151,21 @@ def test_damaged_and_missing_files_are_named(tmp_path):
         (tmp_path / "predictions.npz").write_bytes(broken)
         with pytest.raises(InputError, match="predictions.npz"):
             load_predictions(tmp_path / "predictions.npz")
+
+
+def test_no_damaged_byte_of_stored_arrays_passes_unnoticed(tmp_path):
+    path, stored = tmp_path / "a.npz", {"x": np.arange(6.0).reshape(2, 3), "name": np.array("text")}
+    for compressed in (False, True):
+        (np.savez_compressed if compressed else np.savez)(path, **stored)
+        whole = path.read_bytes()
+        for k in range(0, len(whole), 2):
+            path.write_bytes(whole[:k] + bytes([whole[k] ^ 1 << k // 2 % 8]) + whole[k + 1 :])
+            try:
+                found = read_npz(path)
+            except InputError as error:
+                assert str(path) in str(error)
+            else:
+                assert all(np.array_equal(value, stored[name]) for name, value in found.items() if name in stored)
 
 
 def test_every_emitted_figure_is_explained_and_json_is_plain(tmp_path):
