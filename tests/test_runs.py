@@ -81,6 +81,19 @@ def test_an_unfinished_run_is_found_again_and_a_finished_one_is_skipped(tmp_path
     assert environment["packages"]["numpy"] == np.__version__ and environment["wall_seconds"] >= 0
 
 
+@pytest.mark.parametrize("content", [b"", b"PK half of a file", b"{}"])
+def test_a_damaged_part_is_discarded_and_computed_again(tmp_path, capsys, content):
+    run = runs.find_or_create(tmp_path, "kfold", "cnn", "abc", CONFIG, "x")
+    run.save_part("seed0", x=np.arange(3))
+    path = run.path / "parts" / "seed0.npz"
+    path.write_bytes(content)
+    assert not run.has_part("seed0") and not path.exists()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{path}: found ") and line.endswith("it is discarded, and computed again")
+    run.save_part("seed0", x=np.arange(3))
+    assert run.has_part("seed0") and capsys.readouterr().out == ""
+
+
 def test_wall_time_adds_up_over_resumes(tmp_path):
     run = runs.find_or_create(tmp_path, "kfold", "cnn", "abc", CONFIG, "x")
     run.update()

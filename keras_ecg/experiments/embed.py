@@ -95,7 +95,7 @@ def embedded(config: Config, folds: Folds, run: RunFolder) -> Iterator[tuple[str
     """Name, what `embedding_arrays` wants, and history so far of the model and its controls."""
     changed = config.finetuning.objective == "triplet"
     if changed:
-        if not (run.path / "contract.json").is_file():  # which is written last
+        if not (run.has_part("triplet") and (run.path / "contract.json").is_file()):  # which is written last
             fitted = fit_triplet(config, folds)
             columns = ("epoch", "loss", "selection_auroc")
             run.save_part("triplet", **{k: np.array([row[k] for row in fitted.history]) for k in columns})

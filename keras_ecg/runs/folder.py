@@ -55,7 +55,16 @@ class RunFolder:
         return self.path / "parts" / f"{name}.npz"
 
     def has_part(self, name: str) -> bool:
-        return self._part(name).is_file()
+        """Whether a part is stored; a damaged one is discarded, with a message, and is to be computed again."""
+        if not self._part(name).is_file():
+            return False
+        try:
+            read_npz(self._part(name))
+        except InputError as error:
+            self._part(name).unlink()
+            print(f"{error.where}: found {error.found}; it is discarded, and computed again", flush=True)
+            return False
+        return True
 
     def save_part(self, name: str, **arrays: np.ndarray) -> None:
         """Stores arrays under `parts/`, whole or not at all."""
