@@ -21,6 +21,7 @@ from keras_ecg.files import read_json, sha256
 ROOT = SAMPLE.parent
 PREPROCESS, PACK = "preprocess_data.py", "create_batched_tfrecords.py"
 FINAL, KFOLD = "run_final_evaluation.py", "run_kfold_evaluation.py"
+PRETRAIN = "run_pretraining.py"
 INTERRUPTED = "interrupted: finished parts are kept, the same command resumes"
 SMALL = {
     "loader": {"rr_features": False, "waveforms": False},
@@ -250,6 +251,54 @@ def test_evaluations_survive_anything_anywhere(small, tmp_path, study, kind):
         ended = run(command(study[0], each, *(study[1:] if each is config else ())))
         assert ended.returncode == 0, ended.stderr
     same(result(config.database.runs_dir), result(undisturbed.database.runs_dir))
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory) -> Config:
+    """A masked autoencoder of three epochs, on the windows of four records."""
+    from keras_ecg.data.windows import pack_windows
+
+    folder = tmp_path_factory.mktemp("windows")
+    options = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+    source = {"database": "sample", "folder": str(SAMPLE), "records": ["114", "118", "124", "208"]}
+    config = config_for(
+        folder,
+        windows={"sources": [source], "tfrecord_dir": str(folder / "windows"), "validation_fraction": 0.5},
+        model={"name": "mae", "options": {**options, "dropout": 0.1}},
+        loader={"batch_size": 8, "rr_features": False, "waveforms": False},
+        training={"epochs": 3},
+    )
+    pack_windows(config, jobs=1, quiet=True)
+    return config
+
+
+def check_same_pretraining(config, undisturbed):
+    """Both runs end, and with the same history, metrics and predictions."""
+    for each in (config, undisturbed):
+        ended = run(command(PRETRAIN, each))
+        assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
+    same(result(config.database.runs_dir), result(undisturbed.database.runs_dir))
+    one, other = (next(Path(c.database.runs_dir).glob("*/history.csv")) for c in (config, undisturbed))
+    assert one.read_text() == other.read_text()
+
+
+@pytest.mark.slow
+def test_a_killed_pretraining_ends_as_the_undisturbed_one(windows, tmp_path):
+    """Killed as soon as there is a checkpoint, twice: wherever it is then, it loses nothing."""
+    config, undisturbed = under(windows, tmp_path / "disturbed"), under(windows, tmp_path / "undisturbed")
+    for epoch in (1, 2):
+        stored = exists(config.database.runs_dir, f"*/parts/checkpoint_{epoch:06d}.npz")
+        check_ending(*hit(command(PRETRAIN, config), signal.SIGKILL, stored), signal.SIGKILL)
+    check_same_pretraining(config, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_pretraining_on_a_full_disk(windows, tmp_path):
+    config, undisturbed = under(windows, tmp_path / "full"), under(windows, tmp_path / "undisturbed")
+    line = out_of_disk(PRETRAIN, config, 30_000)
+    assert "checkpoint_000001.npz" in line and "rerun" in line
+    assert not list(Path(config.database.runs_dir).rglob("*.npz"))
+    check_same_pretraining(config, undisturbed)
 
 
 def out_of_disk(script, config, limit, *extra) -> str:

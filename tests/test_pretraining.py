@@ -28,9 +28,9 @@ from keras_ecg.experiments import commands, pretrain
 from keras_ecg.files import write_json
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models.loading import load_model
-from keras_ecg.models.objectives import build_objective
+from keras_ecg.models.objectives import OBJECTIVES, build_objective
 from keras_ecg.predictions import read_npz, write_npz
-from keras_ecg.runs import find_or_create, verify_run
+from keras_ecg.runs import RunFolder, find_or_create, verify_run
 from keras_ecg.runs.release import records_of, release
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
@@ -93,35 +93,67 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     assert pretrain.run_pretraining(moved).path == run.path
 
 
-def test_a_stopped_training_goes_on_and_a_finished_one_is_kept(packed, tmp_path, monkeypatch):
-    """The training alone; the slow tests below stop whole studies."""
-    folder = find_or_create(tmp_path, "pretrain", "contrastive", "", to_dict(packed), "")
-    begun, traced = [], []
+RESUMED = {
+    "mae": ({**TINY, "dropout": 0.1}, {"gradient_accumulation": 3, "ema_momentum": 0.9}),
+    "contrastive": ({"encoder": "cnn", "encoder_options": {"width": 8}, "projection": 8}, {"ema_momentum": 0.9}),
+    "vqvae": ({"encoder_options": {"width": 8}, "codes": 16, "code_width": 4, "decoder_width": 8, "decoder_depth": 1,
+               "decoder_heads": 2}, {}),
+    "st_mem": ({**TINY, "patch_samples": 50}, {}),
+    "ecg_jepa": ({"width": 16, "depth": 1, "heads": 2, "predictor_width": 8, "predictor_depth": 1,
+                  "predictor_heads": 2, "momentum": 0.5}, {"gradient_accumulation": 2}),
+}  # fmt: skip
 
-    class Stop(pretrain.History):
+
+@pytest.mark.parametrize(
+    ("name", "moments"),
+    [
+        ("contrastive", [(1, 3)]),
+        *(pytest.param(name, [(1, 3), (1, None)], marks=pytest.mark.slow) for name in OBJECTIVES),
+    ],
+)
+def test_a_killed_training_ends_as_the_undisturbed_one(packed, tmp_path, monkeypatch, name, moments):
+    """Resumed from what a kill leaves, at a batch of an epoch, or before the row of a finished epoch is written.
+
+    A finished training is kept: a kill while it is scored loses none of it.
+    """
+    options, training = RESUMED[name]
+    config = with_sections(packed, training={"epochs": 3, **training})
+    whole = find_or_create(tmp_path, "pretrain", name, "", to_dict(config), "")
+    killed, traced = [], []
+
+    class Watched(pretrain.History):
+        def kill(self, batch):
+            if self.run is whole and (self.epoch, batch) in moments:
+                killed.append(RunFolder(shutil.copytree(whole.path, tmp_path / f"killed_{len(killed)}")))
+
         def on_epoch_begin(self, epoch, logs=None):
-            begun.append(epoch)
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.kill(batch)
 
         def on_epoch_end(self, epoch, logs=None):
+            self.kill(None)
             super().on_epoch_end(epoch, logs)
-            if len(begun) == 1:
-                raise KeyboardInterrupt
 
-    def trained():
-        model = build_objective("contrastive", (1000, 1), {**CONTRASTIVE, "augment": {"probability": 0.0}})
+    monkeypatch.setattr(pretrain, "History", Watched)
+
+    def trained(run):
+        keras.utils.set_random_seed(1)
+        model = build_objective(name, (1000, 1), options, 1)
         step = model.train_step
-        model.train_step = lambda *given: traced.append(1) or step(*given)
-        pretrain.fit_objective(folder, model, packed, window_manifest(packed), *split_subjects(packed))
-        return model.encoder.get_weights()
+        model.train_step = lambda *given: traced.append(run) or step(*given)
+        pretrain.fit_objective(run, model, config, window_manifest(config), *split_subjects(config))
+        return model.get_weights(), (run.path / "history.csv").read_text()
 
-    monkeypatch.setattr(pretrain, "History", Stop)
-    with pytest.raises(KeyboardInterrupt):
-        trained()
-    for mine, theirs in zip(trained(), trained(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    rows = list(csv.DictReader((folder.path / "history.csv").read_text().splitlines()))
-    assert begun == [0, 1] and [row["epoch"] for row in rows] == ["1", "2"]
-    assert len(traced) == 2  # each training that takes a step traces it once
+    weights, history = trained(whole)
+    assert len(history.splitlines()) == 4 and len(killed) == len(moments)
+    for run in (*killed, killed[-1]):
+        found, rows = trained(run)
+        assert rows == history
+        for mine, theirs in zip(found, weights, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert traced == [whole, *killed]  # each training that takes a step traces it once
 
 
 @pytest.mark.slow

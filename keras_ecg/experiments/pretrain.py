@@ -1,6 +1,5 @@
 """Self-supervised pretraining on unlabelled windows: a run folder with the encoder, its contract and its alarms."""
 
-import csv
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -8,12 +7,19 @@ from functools import partial
 import keras
 import numpy as np
 
+from keras_ecg.checkpoints import Checkpoint
 from keras_ecg.config import Config
 from keras_ecg.contract import Contract
 from keras_ecg.controls import interpolate_masked
 from keras_ecg.data.splits import named_records
 from keras_ecg.data.window_sources import subject_name, window_samples
-from keras_ecg.data.window_stream import count_windows, create_window_dataset, split_subjects, window_subjects
+from keras_ecg.data.window_stream import (
+    count_windows,
+    create_window_dataset,
+    create_window_epochs,
+    split_subjects,
+    window_subjects,
+)
 from keras_ecg.data.windows import refuse_subjects, window_manifest
 from keras_ecg.databases import mitdb, ptbxl
 from keras_ecg.devices import WholeEvaluation, over_devices
@@ -48,19 +54,29 @@ def test_subjects(config: Config) -> set[str]:
 
 
 class History(keras.callbacks.Callback):
-    """Keeps history.csv up to date, epoch by epoch; a resumed training goes on where the file ends."""
+    """Writes history.csv after each epoch, from the logs of a checkpoint: those of a resumed training are among them.
 
-    def __init__(self, run: RunFolder, seed: int):
+    Args:
+        run: the run folder.
+        seed: of the rows.
+        checkpoint: a callback that comes before this one.
+    """
+
+    def __init__(self, run: RunFolder, seed: int, checkpoint: Checkpoint):
         super().__init__()
-        self.run, self.seed = run, seed
-        path = run.path / "history.csv"
-        self.rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
+        self.run, self.seed, self.checkpoint = run, seed, checkpoint
+
+    def write(self) -> None:
+        rows = [{"seed": self.seed, "epoch": k, **logs} for k, logs in enumerate(self.checkpoint.logs, 1)]
+        self.run.write_history(rows)
+        self.run.update()
+
+    def on_train_begin(self, logs=None):
+        if self.checkpoint.logs:  # a kill after the last checkpoint may have come before its row
+            self.write()
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"seed": self.seed, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
-        self.rows = [r for r in self.rows if int(r["epoch"]) <= epoch] + [row]
-        self.run.write_history(self.rows)
-        self.run.update()
+        self.write()
 
 
 class EffectiveRank(keras.callbacks.Callback):
@@ -103,7 +119,9 @@ def trackers(run: RunFolder, config: Config) -> list[keras.callbacks.Callback]:
 def fit_objective(
     run: RunFolder, model: keras.Model, config: Config, manifest: dict, train: list[str], held_out: list[str]
 ) -> None:
-    """Fits an objective on the windows of the training subjects, resuming from the run's last whole epoch.
+    """Fits an objective on the windows of the training subjects, resuming from the run's last checkpoint.
+
+    A resumed training ends as if it had not been interrupted.
 
     Raises:
         InputError: fewer windows than a batch has, a loss that is not a number, or as `adamw`.
@@ -115,28 +133,26 @@ def fit_objective(
     if not steps:
         found = f"{counts[0]} training windows"
         raise InputError("loader.batch_size", found, f"at least a batch of {size}", "pack more, or lower it")
-    stream = create_window_dataset(config, size, True, train)
-    stream = stream.filter(lambda batch: len(batch["subject"]) == size).repeat()
-    held = create_window_dataset(config, size, True, held_out)  # shuffled, or a contrastive batch were one subject's
+    # Shuffled, or a contrastive batch would be of one subject; and the same batches after each epoch.
+    held = create_window_dataset(config, size, True, held_out, epoch=0)
     batches = steps * training.epochs
     compile_objective(model, training, batches)
     if hasattr(model, "begin"):
         signals = first_windows(create_window_dataset(config, size, True, train), BEGIN)
         begin(model, signals, batches, training.gradient_accumulation)
+    checkpoint = Checkpoint(run.path / "parts")
+    finished = checkpoint.restore(model)
     callbacks = [
         WholeEvaluation(),
         EffectiveRank(first_windows(held, 1024)),
-        keras.callbacks.BackupAndRestore(
-            str(run.path / "parts" / "backup"),
-            double_checkpoint=True,
-            delete_checkpoint=False,  # what is scored only after a kill need not be trained again
-        ),
-        History(run, config.loader.seed),
+        checkpoint,
+        History(run, config.loader.seed, checkpoint),
         *trackers(run, config),
         keras.callbacks.TerminateOnNaN(),
     ]
     history = model.fit(
-        stream,
+        create_window_epochs(config, size, train, finished),
+        initial_epoch=finished,
         epochs=training.epochs,
         steps_per_epoch=steps,
         shuffle=False,  # the stream is shuffled
