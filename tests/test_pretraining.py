@@ -157,6 +157,14 @@ def test_a_killed_training_ends_as_the_undisturbed_one(packed, tmp_path, monkeyp
 
 
 @pytest.mark.slow
+def test_a_diverged_training_is_one_line_at_every_rerun(packed, tmp_path):
+    config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"learning_rate": 1e30})
+    for _ in range(2):
+        with pytest.raises(InputError, match="lower training.learning_rate"):
+            pretrain.run_pretraining(config)
+
+
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monkeypatch):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 3})
 

@@ -80,14 +80,18 @@ class History(keras.callbacks.Callback):
 
 
 class EffectiveRank(keras.callbacks.Callback):
-    """Logs the effective rank of some windows' mean tokens after every epoch: it falls to 1 as they collapse."""
+    """Logs the effective rank of some windows' mean tokens after every epoch: it falls to 1 as they collapse.
+
+    It is NaN where training has diverged and the tokens are not finite.
+    """
 
     def __init__(self, signals: np.ndarray):
         super().__init__()
         self.signals = signals
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["effective_rank"] = effective_rank(embed(self.model.encoder, self.signals))
+        embeddings = embed(self.model.encoder, self.signals)
+        logs["effective_rank"] = effective_rank(embeddings) if np.isfinite(embeddings).all() else np.nan
 
 
 def embed(encoder: keras.Model, signals: np.ndarray, batch_size: int = 256) -> np.ndarray:
