@@ -1,6 +1,7 @@
 """Checkpoints of a training: after each epoch, everything that the following epochs depend on, in a single file."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 from keras_ecg.errors import InputError
 from keras_ecg.predictions import read_npz, write_npz
 
+NAME = "variable_{}"  # of an array
 KEPT = 2  # files: where the last one is damaged, the one before it is used
 
 
@@ -42,17 +44,14 @@ class Checkpoint(keras.callbacks.Callback):
         Returns:
             How many epochs are finished: 0 without a checkpoint, and then the model stays as it is.
         """
-        variables, damaged = state_of(model), []
+        damaged = []
         for path in self.files():
             try:
-                self.logs, values = read_checkpoint(path, [tuple(v.shape) for v in variables])
+                self.logs = read_checkpoint(path, model)
+                break
             except InputError as error:
                 damaged.append(error)
                 path.unlink()
-                continue
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-            break
         epochs = len(self.logs)
         following = f"resumes with epoch {epochs + 1}" if epochs else "starts again from epoch 1"
         for error in damaged:
@@ -63,26 +62,40 @@ class Checkpoint(keras.callbacks.Callback):
         self.logs.append({name: float(value) for name, value in logs.items()})
         if not np.isfinite(logs["loss"]):  # the epoch before it is the last one worth resuming from
             return
-        values = {f"variable_{k}": keras.ops.convert_to_numpy(v) for k, v in enumerate(state_of(self.model))}
-        path = self.folder / f"checkpoint_{len(self.logs):06d}.npz"
-        write_npz(path, compressed=False, logs=np.array(json.dumps(self.logs)), **values)
+        write_checkpoint(self.folder / f"checkpoint_{len(self.logs):06d}.npz", values_of(self.model), self.logs)
         for old in self.files()[KEPT:]:
             old.unlink()
 
 
-def state_of(model: keras.Model) -> list[keras.Variable]:
+def variables_of(model: keras.Model) -> list[keras.Variable]:
     """All variables of a compiled model: weights, states of random generators, and those of the optimizer."""
     return [*model.variables, *model.optimizer.variables]
 
 
-def read_checkpoint(path: Path, shapes: list[tuple[int, ...]]) -> tuple[list[dict], list[np.ndarray]]:
-    """The logs of the finished epochs, and the values of variables of these shapes.
+def values_of(model: keras.Model) -> list[np.ndarray]:
+    """Copies of the values of `variables_of`."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables_of(model)]
+
+
+def write_checkpoint(path: Path, values: list[np.ndarray], logs: Sequence[dict[str, float]] = ()) -> None:
+    """Writes `values_of` a model, and the logs of its epochs, atomically."""
+    arrays = {NAME.format(k): value for k, value in enumerate(values)}
+    write_npz(path, compressed=False, logs=np.array(json.dumps(list(logs))), **arrays)
+
+
+def read_checkpoint(path: Path, model: keras.Model) -> list[dict[str, float]]:
+    """Sets a model to what `write_checkpoint` wrote.
+
+    Returns:
+        The logs.
 
     Raises:
-        InputError: the file is damaged, or is not a checkpoint of such variables.
+        InputError: the file is damaged, or its arrays are not the variables of such a model; the model stays as it is.
     """
-    stored = read_npz(path)
-    values = [stored[f"variable_{k}"] for k in range(len(shapes)) if f"variable_{k}" in stored]
-    if "logs" not in stored or [v.shape for v in values] != shapes:
+    stored, variables = read_npz(path), variables_of(model)
+    shapes = {NAME.format(k): tuple(variable.shape) for k, variable in enumerate(variables)}
+    if {name: value.shape for name, value in stored.items()} != {**shapes, "logs": ()}:
         raise InputError(path, "other arrays", "the variables of this model", "delete it and rerun")
-    return json.loads(str(stored["logs"])), values
+    for name, variable in zip(shapes, variables, strict=True):
+        variable.assign(stored[name])
+    return json.loads(str(stored["logs"]))

@@ -1,7 +1,9 @@
 """The search: its space, its trials after a kill, and the YAML that it hands on."""
 
 import csv
+import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from conftest import with_sections
 from keras_ecg.config import Config, load_config, to_dict
 from keras_ecg.errors import InputError
 from keras_ecg.experiments import tune
+from keras_ecg.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,6 +81,161 @@ def test_a_search_draws_the_same_trials_under_the_same_seed(tmp_path, algorithm)
         return [oracle.create_trial(str(k)).hyperparameters.get("training.learning_rate") for k in range(2)]
 
     assert draws(0, "once") == draws(0, "again") != draws(1, "other")
+
+
+class Trained(Drawn):
+    """The same, of which an epoch moves a weight, the score; `stop` is called as each training ends."""
+
+    def __init__(self, config: Config, stop=lambda trained: None):
+        super().__init__("trained")
+        self.config, self.stop, self.trained = config, stop, []
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        keras.utils.set_random_seed(0)
+        model = super().build(hp)
+        model.compile("sgd", "mse")
+        return model
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, callbacks, epochs, initial_epoch=0, **kwargs):
+        rate, history, weight = hp.get("training.learning_rate"), keras.callbacks.History(), model.weights[0]
+        for epoch in range(initial_epoch, epochs):
+            weight.assign_add([[rate]])
+            history.history.setdefault(self.objective, []).append(float(weight[0, 0]))
+            for callback in callbacks:
+                callback.set_model(model)
+                callback.on_epoch_end(epoch, {self.objective: float(weight[0, 0])})
+        self.trained.append(rate)
+        self.stop(self.trained)
+        return history
+
+
+class Killed(BaseException):
+    """What nothing handles: a search ends there, as if its process were killed."""
+
+
+def search(algorithm: str, folder: Path, stop=lambda trained: None) -> tuple[list[float], list[dict]]:
+    """The rates that a search trains, and its rows."""
+    config = with_sections(Config(), tuning={"algorithm": algorithm, "max_trials": 6, "max_epochs": 3})
+    hypermodel = Trained(config, stop)
+    with tune.search_errors(folder):
+        tuner = tune.make_tuner(hypermodel, config, folder)
+        tuner.search(verbose=0, **tune.search_epochs(config))
+    return hypermodel.trained, tune.trial_rows(tuner)
+
+
+ALGORITHMS = ("random", "bayesian", "hyperband")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """By algorithm the folder of a finished search, the rates that it trained, and its rows."""
+    found = {}
+    gc.freeze()  # KerasTuner collects garbage twice a trial, which takes longer than all the rest
+    for algorithm in ALGORITHMS:
+        folder = tmp_path_factory.mktemp("search") / algorithm
+        found[algorithm] = (folder, *search(algorithm, folder))
+    yield found
+    gc.unfreeze()
+
+
+@pytest.fixture
+def copied(searched, tmp_path):
+    """A function that copies the finished search of an algorithm: its new folder, rates and rows."""
+
+    def copy(algorithm: str) -> tuple[Path, list[float], list[dict]]:
+        folder, rates, rows = searched[algorithm]
+        return shutil.copytree(folder, tmp_path / algorithm), rates, rows
+
+    return copy
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_killed_search_ends_as_the_undisturbed_one(searched, tmp_path, algorithm):
+    """Killed in the fourth training, of which KerasTuner has stored the beginning alone."""
+
+    def kill(trained):
+        if len(trained) == 4:
+            raise Killed
+
+    folder, rates, rows = searched[algorithm]
+    with pytest.raises(Killed):
+        search(algorithm, tmp_path / "killed", kill)
+    trained, found = search(algorithm, tmp_path / "killed")
+    assert trained == rates[3:] and found == rows
+    assert search(algorithm, tmp_path / "killed") == ([], rows)
+
+
+@pytest.mark.parametrize("content", ["", "half", "[]", "{}"])
+@pytest.mark.parametrize("name", ["oracle.json", "tuner0.json", "trial_3/trial.json", "trial_3/result.json"])
+def test_a_damaged_file_of_a_search_is_discarded(copied, capsys, name, content):
+    """KerasTuner's own files cost nothing; a trial without a result is trained again."""
+    folder, rates, rows = copied("random")
+    path = folder / name
+    path.write_text(path.read_text()[: path.stat().st_size // 2] if content == "half" else content)
+    again = [rates[3]] if path.name == "result.json" else []
+    assert search("random", folder) == (again, rows)
+    harmless = (name, content) == ("tuner0.json", "{}")  # as KerasTuner writes it
+    lines = [line for line in capsys.readouterr().out.splitlines() if "discarded" in line]
+    assert [line.partition(":")[0] for line in lines] == ([] if harmless else [str(path)])
+    assert search("random", folder) == ([], rows) and "discarded" not in capsys.readouterr().out
+
+
+def test_a_result_without_scores_is_discarded(copied, capsys):
+    folder, rates, rows = copied("random")
+    path = folder / "trial_2" / "result.json"
+    whole = read_json(path)
+    for history in ({}, [1.0], {"val_macro_f1": 1.0}, {"val_macro_f1": ["a"]}, {"loss": [1.0]}):
+        write_json(path, {**whole, "history": history})
+        assert search("random", folder) == ([rates[2]], rows)
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "discarded" in line]
+        assert line.startswith(f"{path}: found ")
+
+
+def test_a_trial_of_which_nothing_is_left_is_trained_again(copied):
+    folder, rates, rows = copied("random")
+    shutil.rmtree(folder / "trial_3")
+    assert search("random", folder) == ([rates[3]], rows)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
+def test_damaged_weights_of_a_trial_are_trained_again_where_another_trial_continues_it(copied, capsys, damage):
+    folder, _, rows = copied("hyperband")
+    results = [folder / f"trial_{row['trial']}" / "result.json" for row in rows]
+    continued = {path: read_json(path)["values"] for path in results if "tuner/trial_id" in path.read_text()}
+    (result, values), *_ = continued.items()
+    weights = folder / f"trial_{values['tuner/trial_id']}" / "weights.npz"
+    if damage == "missing":
+        weights.unlink()
+    else:
+        os.truncate(weights, weights.stat().st_size // 2 if damage == "truncated" else 0)
+    assert search("hyperband", folder) == ([], rows)  # nothing needs them
+    result.unlink()
+    rate = values["training.learning_rate"]
+    assert search("hyperband", folder) == ([rate, rate], rows)
+    assert f"{weights}: found" in capsys.readouterr().out
+
+
+def test_a_search_on_a_full_disk_ends_and_a_rerun_finishes_it(searched, tmp_path):
+    """The error of the third trial is no result of it."""
+
+    def full(trained):
+        if len(trained) == 3:
+            raise OSError(28, "No space left on device", "checkpoint.weights.h5")
+
+    _, rates, rows = searched["random"]
+    with pytest.raises(OSError, match="No space left"):
+        search("random", tmp_path / "full", full)
+    assert search("random", tmp_path / "full") == (rates[2:], rows)
+
+
+def test_a_search_of_failing_trials_is_one_line_at_every_rerun(tmp_path):
+    def fail(trained):
+        raise ValueError("no such layer")
+
+    for _ in range(2):
+        with pytest.raises(InputError, match="several trials that failed: ValueError: no such layer"):
+            search("random", tmp_path / "failing", fail)
+    assert len(search("random", tmp_path / "failing")[0]) == 6  # a failed trial is tried again
 
 
 def trials(folder: Path) -> list[dict]:

@@ -1,7 +1,6 @@
 """Hyperparameter search by KerasTuner on held-out training subjects; the test subjects are never read."""
 
 import csv
-import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,14 @@ from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.errors import InputError
+from keras_ecg.experiments.resumable_search import (
+    WEIGHTS,
+    BayesianOptimization,
+    Hyperband,
+    RandomSearch,
+    prepare_folder,
+    search_errors,
+)
 from keras_ecg.experiments.rhythm import check_rhythm_contract, hold_out, rhythm_data, rhythm_folds
 from keras_ecg.experiments.study import ALONE, check_contract, decisive, packed_subjects
 from keras_ecg.files import atomic, fingerprint, write_text
@@ -138,7 +145,8 @@ def listed(records: tuple[str, ...]) -> str:
 
 
 def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -> keras_tuner.Tuner:
-    """The configured KerasTuner search in `folder`; what is there is taken up again."""
+    """The configured KerasTuner search in `folder`, which trains no trial again whose result is there."""
+    prepare_folder(folder)
     tuning = config.tuning
     shared = {
         "hypermodel": hypermodel,
@@ -149,8 +157,8 @@ def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -
         "overwrite": False,
     }
     if tuning.algorithm == "hyperband":
-        return keras_tuner.Hyperband(max_epochs=tuning.max_epochs, factor=3, hyperband_iterations=1, **shared)
-    kind = {"bayesian": keras_tuner.BayesianOptimization, "random": keras_tuner.RandomSearch}[tuning.algorithm]
+        return Hyperband(max_epochs=tuning.max_epochs, factor=3, hyperband_iterations=1, **shared)
+    kind = {"bayesian": BayesianOptimization, "random": RandomSearch}[tuning.algorithm]
     return kind(max_trials=tuning.max_trials, **shared)
 
 
@@ -217,10 +225,10 @@ def run_tuning(config: Config) -> dict:
     print(f"{folder}: train {listed(train)}; score {listed(held_out)}", flush=True)
     kind = RhythmHyperModel if rhythm else ClassifierHyperModel
     hypermodel = kind(with_seed(config, config.tuning.seed), space, train, held_out)
-    tuner, objective = make_tuner(hypermodel, config, folder), kind.objective
-    with over_devices(config.training, hypermodel.batch(config)):
+    with search_errors(folder), over_devices(config.training, hypermodel.batch(config)):
+        tuner = make_tuner(hypermodel, config, folder)
         tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], **search_epochs(config))
-    rows = trial_rows(tuner)
+    rows, objective = trial_rows(tuner), kind.objective
     if not rows or rows[0][objective] is None or not np.isfinite(rows[0][objective]):
         raise InputError(folder, "no trial that finished", "at least one", "see its error above")
     write_trials(folder, rows, objective)
@@ -230,11 +238,8 @@ def run_tuning(config: Config) -> dict:
         f"# training subjects ({listed(held_out)}). Give it as a further --config to the evaluations.\n"
     )
     write_text(config.tuning.output, head + yaml.safe_dump(best, sort_keys=False))
-    for checkpoint in folder.glob("trial_*/checkpoint*"):
-        if checkpoint.is_dir():
-            shutil.rmtree(checkpoint)
-        else:
-            checkpoint.unlink()
+    for weights in folder.glob(f"trial_*/{WEIGHTS}"):
+        weights.unlink()
     print(f"best {objective} {rows[0][objective]:.4f} of {len(rows)} trials: {config.tuning.output}")
     print(f"table {folder / 'trials.csv'}, picture {folder / 'trials.png'}")
     return best

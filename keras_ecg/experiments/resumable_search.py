@@ -1,0 +1,170 @@
+"""KerasTuner searches that train each trial once, even if they are killed and run again.
+
+A search is determined by its seed and by the results of its trials. Each process therefore begins it anew, and reads
+the result of a trial that was finished before instead of training it: the trials are those of a search that was never
+interrupted. KerasTuner's own files (oracle.json, tuner0.json, trial.json) are not read again. They are written in
+place, so that a kill or a full disk may leave half of them, and they lack part of the state, such as the random state
+of the Bayesian search.
+"""
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import keras_tuner
+import tensorflow as tf
+
+from keras_ecg.checkpoints import read_checkpoint, values_of, write_checkpoint
+from keras_ecg.errors import InputError
+from keras_ecg.files import read_json, sweep, write_text
+from keras_ecg.predictions import read_npz
+
+RESULT = "result.json"  # of a trial: the values that it was trained with, and its metrics epoch by epoch
+WEIGHTS = "weights.npz"  # after its best epoch, of Hyperband, which continues the best trials
+KEYS = {"oracle.json": {"start_order"}, "trial.json": {"trial_id"}, RESULT: {"values", "history"}}
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Copies the state of a model after its best epoch: `values`."""
+
+    def __init__(self, objective: keras_tuner.Objective):
+        super().__init__()
+        self.objective, self.best, self.values = objective, None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = logs[self.objective.name]
+        if self.values is None or self.objective.better_than(score, self.best):
+            self.best, self.values = score, values_of(self.model)
+
+
+class Resumable:
+    """Mixin of a KerasTuner search: a trial is trained only if its result is not stored."""
+
+    def run_trial(self, trial: keras_tuner.engine.trial.Trial, **kwargs) -> keras.callbacks.History:
+        """The metrics of a trial, epoch by epoch.
+
+        Raises:
+            FatalRuntimeError: a file cannot be written. Of any other error KerasTuner makes a failed trial.
+        """
+        stored = self.read_result(trial.trial_id)
+        found = keras.callbacks.History()
+        try:
+            known = stored is not None and stored["values"] == trial.hyperparameters.values
+            found.history = stored["history"] if known else self.train(trial, **kwargs)
+        except OSError as error:
+            raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
+        return found
+
+    def file(self, trial_id: str, name: str) -> Path:
+        """The path of a trial's file."""
+        return Path(self.get_trial_dir(trial_id)) / name
+
+    def train(self, trial: keras_tuner.engine.trial.Trial, callbacks=(), **kwargs) -> dict[str, list[float]]:
+        """Trains a trial and stores its result: metrics epoch by epoch."""
+        values = trial.hyperparameters.values
+        hyperband, continued = "tuner/epochs" in values, values.get("tuner/trial_id")
+        options = dict(kwargs)
+        if hyperband:
+            options |= {"epochs": values["tuner/epochs"], "initial_epoch": values["tuner/initial_epoch"]}
+        if continued is not None:
+            self.need_weights(continued, callbacks=callbacks, **kwargs)
+        keras.utils.clear_session()
+        model = self.hypermodel.build(trial.hyperparameters)
+        if continued is not None:
+            read_checkpoint(self.file(continued, WEIGHTS), model)
+        best = [BestWeights(self.oracle.objective)] if hyperband else []
+        fitted = self.hypermodel.fit(trial.hyperparameters, model, callbacks=[*callbacks, *best], **options)
+        history = {name: [float(value) for value in each] for name, each in fitted.history.items()}
+        if hyperband:
+            write_checkpoint(self.file(trial.trial_id, WEIGHTS), best[0].values)
+        write_text(self.file(trial.trial_id, RESULT), json.dumps({"values": values, "history": history}) + "\n")
+        return history
+
+    def need_weights(self, trial_id: str, **kwargs) -> None:
+        """Trains a trial again if its weights cannot be read."""
+        path = self.file(trial_id, WEIGHTS)
+        try:
+            read_npz(path)
+        except InputError as error:
+            path.unlink(missing_ok=True)
+            print(f"{path}: found {error.found}; trial {trial_id}, which is to be continued, is trained again")
+            self.train(self.oracle.get_trial(trial_id), **kwargs)
+
+    def read_result(self, trial_id: str) -> dict | None:
+        """What `train` stored; None where nothing is stored, or other values, which are discarded."""
+        path, objective = self.file(trial_id, RESULT), self.oracle.objective.name
+        if not path.is_file():
+            return None
+        result = read_json(path)
+        if is_history(result["history"], objective):
+            return result
+        discard(path, f"no {objective} of each epoch")
+        return None
+
+
+class RandomSearch(Resumable, keras_tuner.RandomSearch):
+    """Random search."""
+
+
+class BayesianOptimization(Resumable, keras_tuner.BayesianOptimization):
+    """Bayesian optimization."""
+
+
+class Hyperband(Resumable, keras_tuner.Hyperband):
+    """Hyperband."""
+
+
+def is_history(value: object, objective: str) -> bool:
+    """Whether a value is a dict of lists of numbers, that of the objective among them."""
+    if not isinstance(value, dict) or not value.get(objective):
+        return False
+    return all(isinstance(each, list) and all(isinstance(score, float) for score in each) for each in value.values())
+
+
+def discard(path: Path, found: str) -> None:
+    """Deletes a damaged file of a search, with a message."""
+    path.unlink()
+    result = "the trial is trained again" if path.name == RESULT else "written again from the results of the trials"
+    print(f"{path}: found {found}; it is discarded, and {result}", flush=True)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Prepares the folder of a search that is begun anew: damaged files are discarded, with a message."""
+    for each in (folder, *folder.glob("trial_*")):
+        sweep(each)
+        for path in each.glob("*.json"):
+            try:
+                value = read_json(path)
+            except InputError as error:
+                discard(path, error.found)
+                continue
+            if not isinstance(value, dict) or not KEYS.get(path.name, set()) <= set(value):
+                discard(path, "JSON of another form")
+    for path in folder.glob("*.json"):
+        path.unlink()  # KerasTuner would resume from it
+
+
+@contextmanager
+def search_errors(folder: Path) -> Iterator[None]:
+    """Raises what KerasTuner and TensorFlow wrap.
+
+    Raises:
+        OSError: a file cannot be written.
+        InputError: KerasTuner has stopped the search in this folder, since one trial after another failed.
+    """
+    try:
+        yield
+    except keras_tuner.errors.FatalError as error:
+        raise error.__cause__ or error from None
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, error.message) from error
+    except RuntimeError as error:
+        if "consecutive failures" not in str(error):
+            raise
+        last = str(error).strip().splitlines()[-1]
+        raise InputError(
+            folder, f"several trials that failed: {last}", "trials that can be trained", "correct it"
+        ) from None
