@@ -15,6 +15,7 @@ from keras_ecg.databases.recordings import choose_lead, list_records, read_recor
 from keras_ecg.evaluation.detection import compare_peaks
 from keras_ecg.signals import qrs
 from keras_ecg.signals.qrs import detect_qrs, refine_peaks
+from keras_ecg.signals.windows import fill_missing
 
 
 def sensitivity(counts) -> float:
@@ -68,6 +69,19 @@ def test_beats_of_ten_second_strips_at_500_hz():
         scored = peaks[(peaks >= marks.samples[0]) & (peaks <= marks.samples[-1])]
         total += compare_peaks(marks.samples[marks.symbols == "N"], scored, rate)
     assert total[0] + total[2] == 1831 and sensitivity(total) >= 0.99 and predictivity(total) >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("record", "lead", "beats"),
+    [("s0010_re", "ii", 52), ("mixedsignals", "II", 392), ("mixedsignals", "III", 392)],
+    ids=["1000 Hz", "four samples a frame", "another lead of it"],
+)
+def test_beats_of_clinical_recordings(record, lead, beats):
+    if not os.environ.get("FORMATS_DIR"):
+        pytest.skip("FORMATS_DIR does not name the recordings of other projects")
+    found = read_recording(Path(os.environ["FORMATS_DIR"]) / "wfdb-python", record, None)
+    signal = fill_missing(found.signals[:, [choose_lead(found.leads, lead)]])[:, 0]
+    assert abs(len(detect_qrs(signal, found.sampling_rate_hz)) - beats) <= 2
 
 
 @pytest.mark.parametrize("record", ["223", "100", "119"])
