@@ -11,6 +11,6 @@
 
 from keras_ecg.experiments.tune import create_search_space
 from keras_ecg.models import MODELS, build_model, load_model, model_config
-from keras_ecg.rhythms import load_rhythm_classifier
+from keras_ecg.presets.recordings import load_rhythm_classifier
 
 __all__ = ["MODELS", "build_model", "create_search_space", "load_model", "load_rhythm_classifier", "model_config"]

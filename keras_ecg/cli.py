@@ -36,7 +36,7 @@ def add_jobs(out: argparse.ArgumentParser) -> None:
 def add_model(out: argparse.ArgumentParser) -> None:
     """Adds `--model NAME` and `--weights NAME`."""
     out.add_argument("--model", help="a model of ModelBuilder.MODELS")
-    out.add_argument("--weights", help="of a pretrained encoder: a name under weights/, or a run of run_pretraining.py")
+    out.add_argument("--weights", help="of a pretrained encoder: a preset, or a run of run_pretraining.py")
 
 
 def named_model(model: Model, name: str | None, settings: list[str]) -> Model:

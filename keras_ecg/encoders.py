@@ -1,6 +1,6 @@
 """Pretrained encoders with their input contract: what they must be fed, and whose data they have seen.
 
-    encoder = load_encoder("mae")                       # a name under weights/, or a run folder
+    encoder = load_encoder("mae")                       # a preset, or a run folder
     tokens = encoder(signal, 360.0, ["MLII", "V1"])     # signal (M, L) in mV: tokens (n, N, D) of n windows
     vectors = encoder.embed(signal, 360.0, ["MLII", "V1"])  # (n, D); after triplets, (n, K) of length one
     encoder = load_encoder("RUN", leads=["I", "II"])    # of twelve leads, for recordings that have two of them
@@ -12,6 +12,7 @@ also has `projection.keras`, which makes of the mean tokens what was drawn toget
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import keras
 import numpy as np
@@ -19,11 +20,13 @@ from keras import ops
 
 from keras_ecg.config import from_dict, to_dict
 from keras_ecg.contract import Contract
+from keras_ecg.databases.recordings import Recording
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json, write_json
 from keras_ecg.layers.pooling import RowMeans
 from keras_ecg.models.fewer_leads import token_rows, with_leads
 from keras_ecg.models.loading import find_encoder, load_model, save_model
+from keras_ecg.presets.inputs import as_recording
 
 PROJECTION = "projection.keras"
 
@@ -37,27 +40,52 @@ class Encoder:
     name: str
     projection: keras.Model | None = None  # of the mean tokens (n, R D), of R leads, to (n, K)
 
-    def __call__(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
+    @classmethod
+    def from_preset(cls, preset: Path | str = "mae", leads: Sequence[str] = ()) -> Self:
+        """Loads a preset by name, or a folder of `save_to_preset` or of a run; see `load_encoder`."""
+        return load_encoder(preset, leads)
+
+    def save_to_preset(self, folder: Path | str) -> None:
+        """Writes encoder.keras, contract.json, and projection.keras where there is one."""
+        save_encoder(folder, self.model, self.contract, self.projection)
+
+    def __call__(
+        self,
+        recording: Recording | Path | str | np.ndarray,
+        sampling_rate_hz: float | None = None,
+        leads: Sequence[str] | None = None,
+    ) -> np.ndarray:
         """Tokens (n, N, D) of a recording's n windows.
 
         Args:
-            signal: (M, L) in mV.
-            sampling_rate_hz: of the signal.
-            leads: the names of its columns.
+            recording: a `Recording`, the path of a WFDB record, or a signal (T,) or (T, C) in mV.
+            sampling_rate_hz: of a signal.
+            leads: names of the C leads of a signal.
 
         Raises:
-            InputError: the signal breaks the contract.
+            InputError: an unreadable recording, or one that the encoder does not take.
         """
-        windows = self.contract.windows(signal, sampling_rate_hz, leads, f"encoder {self.name}")
+        found = as_recording(recording, sampling_rate_hz, leads)
+        windows = self.contract.windows(found.signals, found.sampling_rate_hz, found.leads, f"encoder {self.name}")
         return self.model.predict(windows, verbose=0)
 
-    def embed(self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str]) -> np.ndarray:
+    def embed(
+        self,
+        recording: Recording | Path | str | np.ndarray,
+        sampling_rate_hz: float | None = None,
+        leads: Sequence[str] | None = None,
+    ) -> np.ndarray:
         """One vector for each window, the mean of its tokens: (n, D); with a projection that of each lead's, (n, K).
+
+        Args:
+            recording: as of a call.
+            sampling_rate_hz: the same.
+            leads: the same.
 
         Raises:
             InputError: as a call.
         """
-        tokens = self(signal, sampling_rate_hz, leads)
+        tokens = self(recording, sampling_rate_hz, leads)
         if not self.projection:
             return tokens.mean(1)
         means = ops.convert_to_numpy(RowMeans(token_rows(self.model))(tokens))
@@ -93,7 +121,7 @@ def load_encoder(name: Path | str, leads: Sequence[str] = ()) -> Encoder:
     """A pretrained encoder, frozen.
 
     Args:
-        name: of a folder under weights/, or the path of a folder that has encoder.keras and contract.json.
+        name: of a preset, or the path of a folder that has encoder.keras and contract.json.
         leads: those of its leads that the recordings have, where some are missing; empty for all.
 
     Raises:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from keras_ecg.errors import InputError
 
 
@@ -43,6 +45,11 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any, compact: bool = False) -> None:
     """Writes `value` atomically as JSON, in one line if `compact`; a NaN is an error, since JSON has none."""
     write_text(path, json.dumps(value, indent=None if compact else 1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path | str, value: dict) -> None:
+    """Writes a mapping atomically as YAML, in its own order."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False))
 
 
 def read_json(path: Path | str) -> Any:

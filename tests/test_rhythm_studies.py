@@ -23,12 +23,11 @@ from keras_ecg.data.rhythm_records import pack_rhythm
 from keras_ecg.data.rhythm_stream import get_all_recordings
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm import load_rhythm
-from keras_ecg.experiments.predict import name_rhythm
 from keras_ecg.experiments.rhythm import hold_out, rhythm_folds, run_rhythm_final, run_rhythm_kfold
 from keras_ecg.experiments.tune import held_out_subjects, run_tuning
 from keras_ecg.files import read_json
+from keras_ecg.presets.recordings import RecordingClassifier
 from keras_ecg.rhythm_training import class_weights, predict_rhythm, train_stages
-from keras_ecg.rhythms import load_rhythm_classifier
 from keras_ecg.runs import verify_run
 from keras_ecg.runs.commands import main
 
@@ -155,9 +154,9 @@ def test_a_final_study_names_a_recording_as_its_stream_does(final, packed):
         assert "optimizer" not in h5py.File(io.BytesIO(weights.read()))
     temperature = float(final.environment["temperature"])
     assert stored["temperature"].tolist() == [[temperature]]
-    classifier = load_rhythm_classifier(final.path)
+    classifier = RecordingClassifier.from_preset(final.path)
     for record in stored["record"][:2]:
-        found = name_rhythm(Path(packed.database.data_dir) / f"{record}.dat", final.path)
+        found = classifier.predict(Path(packed.database.data_dir) / f"{record}.dat").probabilities
         raw = stored["probabilities"][0, stored["record"] == record]
         np.testing.assert_allclose(found, temper(raw, temperature)[0], atol=2e-3)
     assert classifier(recording("A", 70, 5)[0], RATE).sum() == pytest.approx(1)
@@ -236,7 +235,7 @@ def test_the_search_is_scored_by_the_challenges_score(packed, tmp_path):
 
 def test_a_run_of_beats_names_no_rhythm(kfold):
     with pytest.raises(InputError, match="without weights for use"):
-        load_rhythm_classifier(kfold.path)
+        RecordingClassifier.from_preset(kfold.path)
 
 
 @pytest.mark.slow

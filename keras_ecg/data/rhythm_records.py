@@ -65,13 +65,21 @@ def clean(signal: np.ndarray, rate: float, rhythm: Rhythm) -> tuple[np.ndarray, 
 
 
 def lead_of(folder: Path | str, record: str, rhythm: Rhythm) -> tuple[np.ndarray, float]:
+    """`configured_lead` of a record.
+
+    Raises:
+        InputError: as `read_recording` and `configured_lead`.
+    """
+    return configured_lead(recordings.read_recording(folder, record, None), rhythm, Path(folder) / record)
+
+
+def configured_lead(recording: recordings.Recording, rhythm: Rhythm, where: Path | str) -> tuple[np.ndarray, float]:
     """The configured lead (M,) of a recording, mV, and its sampling rate.
 
     Raises:
-        InputError: as `read_recording`, `choose_leads` and `check_amplitude`; or it is shorter than a second.
+        InputError: as `choose_leads`, `check_rates` and `check_amplitude`; or it is shorter than a second. `where`
+            names the recording.
     """
-    where = Path(folder) / record
-    recording = recordings.read_recording(folder, record, annotations=None)
     wanted, fallbacks = (rhythm.lead,), rhythm.fallback_leads
     [lead] = recordings.choose_leads(recording.leads, wanted, fallbacks, where, "rhythm.lead or rhythm.fallback_leads")
     recordings.check_rates(recording, [lead], where)

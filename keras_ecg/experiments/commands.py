@@ -119,16 +119,16 @@ def predict() -> None:
     parser.add_argument("record", help="path of the record, such as sample_data/213")
     tasks = ("beats", "rhythm")
     parser.add_argument("--task", choices=tasks, default="beats", help="each beat, or one rhythm (N A O ~)")
-    parser.add_argument("--run", help="run folder with the weights (default: the published one)")
+    parser.add_argument("--preset", "--run", dest="run", help="a preset, or a folder of a run or of save_to_preset")
     parser.add_argument("--peaks", choices=("auto", "annotations", "detect"), default="auto")
     parser.add_argument("--output-dir", default=".")
     args = parser.parse_args()
     path = without_suffix(Path(args.record))
     record_files(path.parent, path.name)  # where one is missing, that is told at once
     if args.task == "rhythm":
-        study("predict").tell_rhythm(args.record, args.run, args.output_dir)
+        study("predict").classify_rhythm(args.record, args.run, args.output_dir)
     else:
-        study("predict").tell_beats(args.record, args.run, args.peaks, args.output_dir)
+        study("predict").classify_beats(args.record, args.run, args.peaks, args.output_dir)
 
 
 def pipeline() -> None:

@@ -25,8 +25,8 @@ from keras_ecg.metrics import confusion_matrix
 from keras_ecg.models import load_model, model_config
 from keras_ecg.models.loading import save_model
 from keras_ecg.predictions import write_npz
+from keras_ecg.presets.recordings import RecordingClassifier
 from keras_ecg.rhythm_training import class_weights, predict_rhythm, train_stages
-from keras_ecg.rhythms import RhythmClassifier
 from keras_ecg.runs import RunFolder
 
 Names = tuple[str, ...]
@@ -219,7 +219,7 @@ def run_rhythm_final(config: Config) -> RunFolder:
         write_npz(run.path / "robustness.npz", **disturbed_predictions(model, config, known, test))
     if wanted.occluded:
         write_npz(run.path / "occlusion.npz", **occlusion(model, config, known, test))
-    classifier = RhythmClassifier(model, config.rhythm, float(temperature[0, 0]))
+    classifier = RecordingClassifier(model, config, float(temperature[0, 0]))
     details = {"train": len(train), "test": len(test), "temperature": classifier.temperature}
     details["milliseconds_for_60_s"] = round(milliseconds(classifier), 1)
     details |= {"selection": selection(config), "seen_unlabelled": seen_unlabelled(config, test)}
@@ -227,7 +227,7 @@ def run_rhythm_final(config: Config) -> RunFolder:
     return run
 
 
-def milliseconds(classifier: RhythmClassifier, turns: int = 15) -> float:
+def milliseconds(classifier: RecordingClassifier, turns: int = 15) -> float:
     """What naming a recording of 60 s at 300 Hz takes, from millivolts to probabilities: the median of some turns."""
     signal = np.random.default_rng(0).normal(size=60 * 300).astype(np.float32)
     taken = []

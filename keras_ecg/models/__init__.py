@@ -10,7 +10,7 @@ from keras_ecg.models import ablations, cnn_conformer, resnet1d, rhythm_encoder,
 from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import OBJECTIVES
 
-__all__ = ["MODELS", "RHYTHM_MODELS", "build_model", "load_model", "model_config"]
+__all__ = ["MODELS", "RHYTHM_MODELS", "build_model", "list_models", "load_model", "model_config"]
 
 RHYTHM_MODELS = {  # of whole recordings
     "resnet1d": (resnet1d.ResNet1DConfig, resnet1d.build),
@@ -27,6 +27,11 @@ MODELS = {
         for objective in OBJECTIVES
     },
 }
+
+
+def list_models() -> list[str]:
+    """The names that `build_model` takes."""
+    return list(MODELS)
 
 
 def model_config(name: str, options: dict | None = None):

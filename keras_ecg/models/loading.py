@@ -6,8 +6,7 @@ import keras
 
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic
-
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+from keras_ecg.resources import PRESETS
 
 
 def save_model(path: Path | str, model: keras.Model) -> None:
@@ -36,14 +35,14 @@ def find_encoder(name: Path | str) -> Path:
     """The folder of a pretrained encoder: encoder.keras and contract.json.
 
     Args:
-        name: of a folder under weights/, or the path of one, such as a run of run_pretraining.py.
+        name: of a preset, or the path of a folder, such as a run of run_pretraining.py.
 
     Raises:
         InputError: no such folder.
     """
-    folder = Path(name) if (Path(name) / "contract.json").is_file() else WEIGHTS / name
+    folder = Path(name) if (Path(name) / "contract.json").is_file() else PRESETS / name
     if not (folder / "contract.json").is_file():
-        known = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/contract.json"))) or "none yet"
+        known = ", ".join(sorted(path.parent.name for path in PRESETS.glob("*/contract.json"))) or "none yet"
         expected = f"a run of run_pretraining.py, or one of {known}"
         raise InputError(name, "no encoder", expected, "name one, or run run_pretraining.py")
     return folder

@@ -21,7 +21,7 @@ from keras_ecg.signals.window_augment import WindowAugment, augment_windows
 class RecordingClassifierConfig:
     """Knobs of the classifier."""
 
-    weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder; empty: random weights
+    weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
     random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
     encoder: ConvolutionsConfig = field(default_factory=ConvolutionsConfig)  # without weights: a ResNet1D
     frozen_stages: int = 0  # from the input on; -1 freezes the encoder

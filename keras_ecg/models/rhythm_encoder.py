@@ -24,7 +24,7 @@ from keras_ecg.signals.windows import zscore
 class RhythmEncoderConfig:
     """Knobs of the classifier."""
 
-    weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder; empty: random weights
+    weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
     random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
     encoder: str = "cnn_transformer"  # without weights: a key of `ENCODERS`
     options: dict = field(default_factory=dict)  # and its knobs

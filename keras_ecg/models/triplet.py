@@ -29,7 +29,7 @@ FAR = 1e9
 class TripletConfig:
     """Knobs of an encoder under triplets."""
 
-    weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder
+    weights: str = ""  # a pretrained encoder: a preset, or a run folder
     frozen_stages: int = 0  # from the input on; -1 freezes the encoder: the projection learns alone, in a minute
     patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
     projection_dropout: float = 0.7  # of the mean tokens, before the projection

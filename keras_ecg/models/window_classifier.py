@@ -20,7 +20,7 @@ from keras_ecg.models.objectives import build_objective
 class WindowClassifierConfig:
     """Knobs of the classifier."""
 
-    weights: str = ""  # a pretrained encoder: a name under weights/, or a run folder; empty: random weights
+    weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
     random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
     encoder: dict = field(default_factory=dict)  # without weights: knobs of the objective that it is built by
     frozen_stages: int = 0  # from the input on: patch embedding or convolution, then blocks; -1 freezes the encoder

@@ -5,7 +5,7 @@ python -m keras_ecg.runs index                write Research_Runs/README.md and 
 python -m keras_ecg.runs report RUN           draw report.html anew
 python -m keras_ecg.runs publish CLAIM RUN [--title T] [--ablation LABEL=RUN]
 python -m keras_ecg.runs attach RUN NAME=RUN ...  score variants of a study of rhythms beside it
-python -m keras_ecg.runs release RUN NAME     copy a pretrained encoder to weights/NAME, with its card
+python -m keras_ecg.runs release RUN NAME     copy a pretrained encoder to the presets, with its card
 """
 
 import argparse

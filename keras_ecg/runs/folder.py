@@ -13,7 +13,7 @@ import yaml
 
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
-from keras_ecg.files import atomic, is_running, read_json, sweep, write_json, write_text
+from keras_ecg.files import atomic, is_running, read_json, sweep, write_json, write_yaml
 from keras_ecg.predictions import file_name, read_npz, save_predictions, write_npz
 from keras_ecg.runs.environment import collect
 
@@ -185,7 +185,7 @@ def find_or_create(
     shutil.rmtree(hidden, ignore_errors=True)
     hidden.mkdir(parents=True)
     try:
-        write_text(hidden / "config.yaml", yaml.safe_dump(config_dict, sort_keys=False))
+        write_yaml(hidden / "config.yaml", config_dict)
         write_json(hidden / "environment.json", environment)
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)

@@ -104,13 +104,13 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
 
 
 def release(root: Path | str, run: str, name: str) -> Path:
-    """Copies a finished pretraining's encoder to weights/NAME, with its contract and a card.
+    """Copies a finished pretraining's encoder to keras_ecg/presets/weights/NAME, with its contract and a card.
 
     Raises:
         InputError: an unfinished run, one with alarms, or weights that are too large for the repository.
     """
     folder = RunFolder(Path(root) / RUNS / Path(run).name)
-    path, target = folder.path / "encoder.keras", Path(root) / "weights" / name
+    path, target = folder.path / "encoder.keras", Path(root) / "keras_ecg" / "presets" / "weights" / name
     if not folder.finished or not path.is_file():
         raise InputError(folder.path, "no finished pretraining", "one of run_pretraining.py", "finish it")
     metrics = read_json(folder.path / "metrics.json")

@@ -1,0 +1,100 @@
+"""Classification of whole recordings: one class for each, such as its rhythm."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import keras
+import numpy as np
+
+from keras_ecg.calibration import temper
+from keras_ecg.config import Config, from_dict, read_yaml, to_dict
+from keras_ecg.data.rhythm_records import clean, configured_lead, samples_of
+from keras_ecg.data.rhythm_stream import as_inputs, crop_starts
+from keras_ecg.databases.cinc2017 import CLASSES
+from keras_ecg.databases.recordings import Recording
+from keras_ecg.errors import InputError
+from keras_ecg.files import read_json, write_json, write_yaml
+from keras_ecg.models.loading import load_model, save_model
+from keras_ecg.presets import RHYTHM, find_preset
+from keras_ecg.presets.inputs import as_recording
+from keras_ecg.presets.results import RecordingPrediction
+
+
+class RecordingClassifier:
+    """A trained classifier of recordings, of one lead and of any length.
+
+    Args:
+        model: from the inputs of `as_inputs` to probabilities (B, K).
+        config: `rhythm` says how a recording is cleaned and cropped.
+        temperature: by which the logits are divided.
+    """
+
+    classes = CLASSES
+
+    def __init__(self, model: keras.Model, config: Config, temperature: float = 1.0):
+        self.model, self.config, self.temperature = model, config, temperature
+
+    @classmethod
+    def from_preset(cls, preset: Path | str = RHYTHM) -> Self:
+        """Loads a preset by name, or a folder: of `save_to_preset`, or of a finished held-out evaluation.
+
+        Raises:
+            InputError: no such preset, or a file of it is missing or damaged.
+        """
+        folder = find_preset(preset, cls.__name__)
+        config = from_dict(Config, read_yaml(folder / "config.yaml"), str(folder / "config.yaml"))
+        files = [folder / name for name in ("calibration.json", "environment.json") if (folder / name).is_file()]
+        values = read_json(files[0]) if files else {}
+        if config.task != "rhythm" or "temperature" not in values:
+            expected = "a preset, or a finished held-out evaluation of recordings"
+            raise InputError(folder, f"weights of {config.task} without a temperature", expected, "name another one")
+        return cls(load_model(folder), config, float(values["temperature"]))
+
+    def save_to_preset(self, folder: Path | str) -> None:
+        """Writes model.keras, calibration.json and config.yaml, which `from_preset` reads."""
+        folder = Path(folder)
+        save_model(folder / "model.keras", self.model)
+        write_json(folder / "calibration.json", {"temperature": self.temperature})
+        write_yaml(folder / "config.yaml", to_dict(self.config))
+
+    def predict(
+        self,
+        recording: Recording | Path | str | np.ndarray,
+        sampling_rate_hz: float | None = None,
+        leads: Sequence[str] | None = None,
+    ) -> RecordingPrediction:
+        """Classifies a recording; of a long one, the mean over crops.
+
+        Args:
+            recording: a `Recording`, the path of a WFDB record, or a signal (T,) or (T, C) in mV.
+            sampling_rate_hz: of a signal.
+            leads: names of the C leads of a signal.
+
+        Raises:
+            InputError: an unreadable recording, no lead that the model takes, or less than a second.
+        """
+        recording = as_recording(recording, sampling_rate_hz, leads)
+        signal, rate = configured_lead(recording, self.config.rhythm, recording.record)
+        return RecordingPrediction(recording.record, self.probabilities(signal, rate), self.classes)
+
+    def probabilities(self, signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
+        """Probabilities (K,) after temperature scaling of one lead (T,) in mV."""
+        rhythm = self.config.rhythm
+        rate, length = rhythm.sampling_rate_hz, samples_of(rhythm.window_seconds, rhythm)
+        samples, beats = clean(np.asarray(signal, np.float32), sampling_rate_hz, rhythm)
+        starts = crop_starts(len(samples), length, rhythm.crops)
+        crops = [samples[start : start + length] for start in starts]
+        times = [beats - np.float32(start / rate) for start in starts]
+        times = [t[(t >= 0) & (t < len(crop) / rate)] for t, crop in zip(times, crops, strict=True)]
+        found = self.model.predict_on_batch(as_inputs(crops, times, rate, length))  # one shape: traced once
+        return temper(found.mean(0), self.temperature)
+
+    def __call__(self, signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
+        """`probabilities`."""
+        return self.probabilities(signal, sampling_rate_hz)
+
+
+def load_rhythm_classifier(folder: Path | str) -> RecordingClassifier:
+    """`RecordingClassifier.from_preset` of a folder."""
+    return RecordingClassifier.from_preset(folder)
