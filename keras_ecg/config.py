@@ -52,7 +52,7 @@ class Section:
         least, most = metadata["limits"]
         values = value if isinstance(value, tuple) else (value,)
         expected = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
-        if not all(least <= v <= most for v in values):  # False for NaN as well
+        if not all(least <= v <= most and v < math.inf for v in values):  # False for NaN as well
             raise InputError(where, str(value), expected, "correct it")
         if metadata.get("distinct") and (not values or len(set(values)) < len(values)):
             raise InputError(where, str(list(values)), "at least one seed, none of them twice", "correct it")
@@ -245,7 +245,7 @@ class Training(Section):
     """How a model is trained: AdamW, linear warm-up, cosine decay, no early stopping on anything held out."""
 
     epochs: int = limited(8, 1)
-    learning_rate: float = limited(1e-3, 1e-12, 10)
+    learning_rate: float = limited(1e-3, 1e-12)
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     beta_2: float = 0.999
@@ -267,7 +267,7 @@ class Adaptation(Section):
     seconds: float = limited(300.0, 1)  # of each test record: their labels are used, and none of their beats is scored
     steps: int = limited(200, 1)
     batch_size: int = limited(64, 1)  # of the patient's beats, and as many of training
-    learning_rate: float = limited(1e-3, 1e-12, 10)
+    learning_rate: float = limited(1e-3, 1e-12)
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,8 @@ def test_exchanged_chunks_are_noticed_and_written_again(copied, packed, first, s
 
 
 def edit_label(manifest):
-    manifest["records"]["208"]["label"][5] = 2
+    labels = manifest["records"]["208"]["label"]
+    labels[5] = (labels[5] + 1) % 5
 
 
 def edit_subject(manifest):

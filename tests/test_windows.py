@@ -410,7 +410,6 @@ def test_subjects_of_other_databases(tmp_path):
         ({"length_seconds": 0.1}, "length_seconds: found 10 samples"),
         ({"bandpass_hz": [0.5, 50]}, "windows.bandpass_hz: found [0.5, 50.0]"),
         ({"leads": []}, "windows.leads: found none"),
-        ({"chunk_size": 0}, "windows.chunk_size"),
         ({"leads": ["aVR"], "fallback_leads": ["aVF"]}, "r1: found leads MLII; expected aVR or one of aVF"),
         ({"length_seconds": 60}, "no window in 1 records"),
     ],
