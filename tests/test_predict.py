@@ -127,6 +127,14 @@ def test_annotations_without_beats_fall_back_to_the_detector(tmp_path, symbols):
     assert notes == (("the annotations have no beats; R peaks are detected",) if symbols else ())
 
 
+def test_damaged_annotations_do_not_matter_where_peaks_are_detected(tmp_path):
+    folder = copy_records(tmp_path, "233")
+    (folder / "233.atr").write_bytes(b"damaged")
+    assert len(classifier().predict(folder / "233", peaks="detect")) > 400
+    with pytest.raises(InputError, match=r"233\.atr"):
+        classifier().predict(folder / "233")
+
+
 def test_doubled_annotations_give_the_beats_once_and_are_told(tmp_path):
     folder = copy_records(tmp_path, "233")
     truth = wfdb.rdann(str(folder / "233"), "atr")

@@ -30,6 +30,8 @@ from keras_ecg.metrics import effective_rank
 from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import OBJECTIVES, build_objective
 from keras_ecg.predictions import read_npz, write_npz
+from keras_ecg.presets import list_presets
+from keras_ecg.resources import PRESETS
 from keras_ecg.runs import RunFolder, find_or_create, verify_run
 from keras_ecg.runs.release import records_of, release
 
@@ -413,7 +415,7 @@ def test_an_encoder_takes_recordings_as_they_are(run, packed):
     ("change", "said"),
     [
         ({"leads": ["aVR"]}, "MLII or one of"),
-        ({"leads": ["MLII", "V1"]}, "samples, leads"),
+        ({"leads": ["MLII", "V1"]}, "the names of its C leads"),
         ({"signal": np.full((3600, 1), np.nan)}, "no number"),
         ({"signal": 1000 * np.random.default_rng(0).normal(size=(3600, 1))}, "mV"),
         ({"signal": np.zeros((360, 1))}, "at least 10 s"),
@@ -492,10 +494,10 @@ def test_random_weights_are_as_good_as_untrained(packed):
     assert again["relative_loss"] == pytest.approx(logs["relative_loss"], rel=0.1)  # a dict or the signals alone
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (SAMPLE.parent / "weights").iterdir()))
+@pytest.mark.parametrize("name", [name for name, kind in list_presets().items() if kind == "Encoder"])
 def test_released_encoders_take_a_recording(name):
     stored = wfdb.rdrecord(str(SAMPLE / "114"), sampto=7200)
-    folder, encoder = SAMPLE.parent / "weights" / name, load_encoder(name)
+    folder, encoder = PRESETS / name, load_encoder(name)
     leads = encoder.contract.leads[: encoder.contract.leads_at_once]
     vectors = encoder.embed(np.repeat(stored.p_signal[:, :1], len(leads), axis=1), stored.fs, leads)
     assert len(vectors) == 20 // encoder.contract.window_seconds and np.isfinite(vectors).all()

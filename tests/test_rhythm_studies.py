@@ -234,7 +234,7 @@ def test_the_search_is_scored_by_the_challenges_score(packed, tmp_path):
 
 
 def test_a_run_of_beats_names_no_rhythm(kfold):
-    with pytest.raises(InputError, match="without weights for use"):
+    with pytest.raises(InputError, match="found weights of rhythm without a temperature"):
         RecordingClassifier.from_preset(kfold.path)
 
 

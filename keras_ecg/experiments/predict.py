@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from keras_ecg.databases import recordings
 from keras_ecg.presets import BEATS, RHYTHM
 from keras_ecg.presets.beats import BeatClassifier, Peaks
 from keras_ecg.presets.recordings import RecordingClassifier
@@ -22,9 +21,7 @@ def classify_beats(path: Path | str, preset: str | None, peaks: Peaks, folder: P
 
 def classify_rhythm(path: Path | str, preset: str | None, folder: Path | str) -> None:
     """Classifies the rhythm of a record, and writes RECORD_rhythm.csv into a folder."""
-    path = recordings.without_suffix(Path(path))
-    recording = recordings.read_recording(path.parent, path.name, None)  # its annotations are not read
-    found = RecordingClassifier.from_preset(preset or RHYTHM).predict(recording)
+    found = RecordingClassifier.from_preset(preset or RHYTHM).predict(path)
     listed = ", ".join(f"{name} {p:.3f}" for name, p in zip(found.classes, found.probabilities, strict=True))
     print(f"{found.record}: {RHYTHMS[found.symbol]} ({listed})")
     print(f"wrote {found.to_csv(Path(folder) / f'{found.record}_rhythm.csv')}")

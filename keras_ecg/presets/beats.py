@@ -85,7 +85,7 @@ class BeatClassifier:
         Raises:
             InputError: an unreadable recording, no lead that the model takes, or no beat.
         """
-        recording = as_recording(recording, sampling_rate_hz, leads)
+        recording = as_recording(recording, sampling_rate_hz, leads, annotated=peaks != "detect")
         recording, notes = self.locate_beats(recording, peaks)
         inputs = BeatInputs(recording, self.config, self.mean, self.scale, recording.record)
         found = [self.model.predict_on_batch(batch) for batch in inputs.batches(BATCH_SIZE)]

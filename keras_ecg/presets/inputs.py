@@ -31,6 +31,7 @@ def as_recording(
     recording: Recording | Path | str | np.ndarray,
     sampling_rate_hz: float | None = None,
     leads: Sequence[str] | None = None,
+    annotated: bool = False,
 ) -> Recording:
     """A `Recording` of what `predict` and `embed` accept.
 
@@ -38,6 +39,7 @@ def as_recording(
         recording: a recording, the path of one, or its signal: (T,) or (T, C) in mV.
         sampling_rate_hz: of a signal.
         leads: the names of its C leads; one lead may go without a name.
+        annotated: whether the annotations of a path are read, too.
 
     Raises:
         InputError: as `read_record`, or a signal without a sampling rate or with another number of leads.
@@ -45,11 +47,14 @@ def as_recording(
     if isinstance(recording, Recording):
         return recording
     if isinstance(recording, str | Path):
-        return read_record(recording)
+        path = without_suffix(Path(recording))
+        return read_record(path) if annotated else read_recording(path.parent, path.name, None)
     signal = np.asarray(recording, np.float32)
     signal = signal[:, np.newaxis] if signal.ndim == 1 else signal
     if sampling_rate_hz is None or not 0 < sampling_rate_hz < np.inf:
-        raise InputError("sampling_rate_hz", str(sampling_rate_hz), "the sampling rate of the signal", "give it")
+        raise InputError(
+            "sampling_rate_hz", str(sampling_rate_hz), "a positive sampling rate, of the signal", "give it"
+        )
     if leads is None and signal.ndim == 2 and signal.shape[1] == 1:
         leads = ("ECG",)
     if signal.ndim != 2 or len(leads or ()) != signal.shape[1]:
