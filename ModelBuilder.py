@@ -6,7 +6,7 @@
     classifier = load_rhythm_classifier("Research_Runs/final_rhythm_resnet1d_…")  # (signal, rate) to N A O ~
     model = load_model("Research_Runs/final_ds1_ds2_cnn_conformer_…")
 
-`MODELS` lists every model with its dataclass of knobs; `create_search_space` is the tuner's adapter over any of them.
+`MODELS` lists every model with its dataclass of hyperparameters; `create_search_space` adapts any of them to the tuner.
 """
 
 from keras_ecg.experiments.tune import create_search_space

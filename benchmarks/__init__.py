@@ -3,7 +3,7 @@
     python -m benchmarks                          # all, on the bundled excerpt
     MITDB_DIR=path python -m benchmarks load      # one, on the whole database
 
-The textbook side is in `textbook.py`. Each benchmark is a module with one function `run(workspace) -> Result`.
+The reference side is in `reference.py`. Each benchmark is a module with one function `run(workspace) -> Result`.
 """
 
 NAMES = (

@@ -21,7 +21,7 @@ def configured(workspace: Workspace) -> Config:
     chosen = {r for r in (*size.train, *size.held_out) if r in workspace.records}
     left_out = tuple(r for r in workspace.all_records if r not in chosen)
     folds = min(FOLDS, len(chosen))
-    evaluation = replace(config.evaluation, folds=folds, exclude_records=left_out, controls=False, bootstrap=20)
+    evaluation = replace(config.evaluation, folds=folds, exclude_records=left_out, baselines=False, bootstrap=20)
     return replace(config, training=replace(config.training, epochs=1), evaluation=evaluation)
 
 
@@ -38,9 +38,9 @@ def run(workspace: Workspace) -> Result:
 
         return work
 
-    compared = alternate(side("ours", jobs), side("textbook", 1), "fold", 1, workspace.ready)  # turns take minutes
+    compared = alternate(side("ours", jobs), side("reference", 1), "fold", 1, workspace.ready)  # turns take minutes
     found = []
-    for name in ("ours", "textbook"):
+    for name in ("ours", "reference"):
         (path,) = Path(workspace.temporary / name).glob("*/predictions.npz")
         found.append(np.load(path)["probabilities"][0])
     equal = check_equal("probabilities out of fold", *found, 0)

@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 
-from benchmarks import textbook
+from benchmarks import reference
 from benchmarks.measure import Result, UnequalError, alternate, check_equal, seconds_per_unit
-from benchmarks.pack import pack_textbook
+from benchmarks.pack import pack_reference
 from benchmarks.workspace import Workspace
 from keras_ecg.data.pipeline import create_dataset
 from keras_ecg.data.statistics import training_statistics
@@ -72,31 +72,31 @@ def run(workspace: Workspace) -> Result:
         return create_dataset(list(records), config, BATCH, training, mean, scale)
 
     rows, compared, closing = [], {}, {}
-    for layout in textbook.LAYOUTS:
-        files = pack_textbook(workspace, layout, records)
+    for layout in reference.LAYOUTS:
+        files = pack_reference(workspace, layout, records)
 
         def theirs(shuffle: int, files=files, layout=layout):
-            return textbook.load(files, layout, BATCH, mean[..., 0], scale[..., 0], shuffle)
+            return reference.load(files, layout, BATCH, mean[..., 0], scale[..., 0], shuffle)
 
         some = [files[records.index(r)] for r in few]
         rows += check(stream(False, few), theirs(0, some), [stream(True, few), theirs(BUFFER, some)])
-        sides = {"ours": Epoch(stream(True)), "textbook": Epoch(theirs(BUFFER))}
+        sides = {"ours": Epoch(stream(True)), "reference": Epoch(theirs(BUFFER))}
         turns = 2 * workspace.scale.turns + 1
         compared[layout] = alternate(
             *sides.values(), "sequence", turns, after=lambda side, sides=sides: sides[side].close()
         )
         closing[layout] = [max(side.closing) for side in sides.values()]
-        workspace.fresh(f"textbook_{layout}")
+        workspace.fresh(f"reference_{layout}")
     for layout, each in compared.items():
         rows += each.rows(
             "create_dataset, pools of 4,096 sequences, the same tensors",
-            f"{textbook.LAYOUTS[layout]}, parallel maps, shuffle buffer of {BUFFER}",
+            f"{reference.LAYOUTS[layout]}, parallel maps, shuffle buffer of {BUFFER}",
         )
-        rows.append("closing the stream, not counted: {:.1f} s at most; textbook {:.1f} s".format(*closing[layout]))
+        rows.append("closing the stream, not counted: {:.1f} s at most; reference {:.1f} s".format(*closing[layout]))
     more = Epoch(stream(True, config=workspace.packed()))
     whole = min(seconds_per_unit(more) for _ in range(2))
     rows.append(f"ours with RR features and waveforms besides: {1 / whole:,.0f} sequences/s")
     rows.append(
-        f"records {', '.join(records)}; to {textbook.LAYOUTS['examples']} the ratio is {compared['examples'].ratio:.1f}"
+        f"records {', '.join(records)}; to {reference.LAYOUTS['examples']} ratio {compared['examples'].ratio:.1f}"
     )
     return Result(NAME, compared["batches"].ratio, TARGET, rows)

@@ -35,18 +35,18 @@ class Comparison:
     """Seconds per unit of the two sides, one value per turn."""
 
     ours: list[float]
-    textbook: list[float]
+    reference: list[float]
     unit: str
 
     @property
     def ratio(self) -> float:
-        return median(self.textbook) / median(self.ours)
+        return median(self.reference) / median(self.ours)
 
-    def rows(self, ours: str, textbook: str) -> list[str]:
-        pairs = [t / o for t, o in zip(self.textbook, self.ours, strict=True)]
+    def rows(self, ours: str, reference: str) -> list[str]:
+        pairs = [t / o for t, o in zip(self.reference, self.ours, strict=True)]
         return [
             f"ours: {ours}: {_rate(median(self.ours), self.unit)}",
-            f"textbook: {textbook}: {_rate(median(self.textbook), self.unit)}",
+            f"reference: {reference}: {_rate(median(self.reference), self.unit)}",
             f"ratio of medians of {len(pairs)} turns; turn by turn {min(pairs):.1f} to {max(pairs):.1f}",
         ]
 
@@ -66,27 +66,27 @@ def seconds_per_unit(work: Callable[[], int]) -> float:
 
 def alternate(
     ours: Callable[[], int],
-    textbook: Callable[[], int],
+    reference: Callable[[], int],
     unit: str,
     turns: int,
     before: Callable[[str], object] | None = None,
     after: Callable[[str], object] | None = None,
 ) -> Comparison:
-    """Measures ours, textbook, ours, textbook and so on: what else the machine does meets both sides.
+    """Measures ours, reference, ours, reference and so on: what else the machine does meets both sides.
 
     A first turn is not counted: files and memory that are touched for the first time cost either side extra.
 
     Args:
         ours: does the work and returns how many units it was.
-        textbook: the same.
+        reference: the same.
         unit: beat or sequence.
         turns: of each side.
-        before: runs before every measurement, untimed; takes the side's name, ours or textbook.
+        before: runs before every measurement, untimed; takes the side's name, ours or reference.
         after: the same after it.
     """
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns + 1):
-        for kept, side, work in zip(times, ("ours", "textbook"), (ours, textbook), strict=True):
+        for kept, side, work in zip(times, ("ours", "reference"), (ours, reference), strict=True):
             if before:
                 before(side)
             kept.append(seconds_per_unit(work))
@@ -95,23 +95,23 @@ def alternate(
     return Comparison(times[0][1:], times[1][1:], unit)
 
 
-def check_equal(what: str, ours: np.ndarray, textbook: np.ndarray, tolerance: float) -> str:
+def check_equal(what: str, ours: np.ndarray, reference: np.ndarray, tolerance: float) -> str:
     """Says how far the two outputs are apart.
 
     Args:
         what: they are.
         ours: array.
-        textbook: array.
-        tolerance: the largest difference allowed, as a share of the textbook's largest value.
+        reference: array.
+        tolerance: the largest difference allowed, as a share of the reference's largest value.
 
     Raises:
         UnequalError: another shape, or a larger difference.
     """
-    if ours.shape != textbook.shape:
-        raise UnequalError(f"{what}: shape {ours.shape}, textbook {textbook.shape}")
+    if ours.shape != reference.shape:
+        raise UnequalError(f"{what}: shape {ours.shape}, reference {reference.shape}")
     apart, largest = 0.0, 0.0
     for start in range(0, len(ours), 256):  # in pieces: the arrays may be large
-        a, b = ours[start : start + 256].astype("f8"), textbook[start : start + 256].astype("f8")
+        a, b = ours[start : start + 256].astype("f8"), reference[start : start + 256].astype("f8")
         apart, largest = max(apart, float(np.abs(a - b).max())), max(largest, float(np.abs(b).max()))
         if not np.isfinite(a).all():
             raise UnequalError(f"{what}: not a number")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks import textbook
+from benchmarks import reference
 from benchmarks.measure import Result, UnequalError, alternate, check_equal
 from benchmarks.workspace import Workspace, quietly
 from keras_ecg.config import Config
@@ -15,20 +15,20 @@ from keras_ecg.data.tfrecords import pack
 NAME, TARGET = "pack", 10
 
 
-def pack_textbook(workspace: Workspace, layout: str, records: tuple[str, ...]) -> list[str]:
-    """Packs records' HDF5 files as the textbook does, in a fresh folder, and returns the files."""
-    target = workspace.fresh(f"textbook_{layout}")
+def pack_reference(workspace: Workspace, layout: str, records: tuple[str, ...]) -> list[str]:
+    """Packs records' HDF5 files as the reference does, in a fresh folder, and returns the files."""
+    target = workspace.fresh(f"reference_{layout}")
     for record in records:
-        textbook.pack_record(hdf5_path(workspace.hdf5, record), target, layout)
+        reference.pack_record(hdf5_path(workspace.hdf5, record), target, layout)
     return [str(target / f"{record}.tfrecord") for record in records]
 
 
 def check(workspace: Workspace, config: Config, files: list[str], layout: str, tolerance: float = 0.0) -> str:
-    """Both sides' TFRecords of the textbook's records hold the same sequences and labels, in the same order."""
+    """Both sides' TFRecords of the reference's records hold the same sequences and labels, in the same order."""
     sides = []
     for stream in (
         create_dataset(list(workspace.few), config, 256, is_training=False),
-        textbook.load(files, layout, 256, None, None),
+        reference.load(files, layout, 256, None, None),
     ):
         values, labels = zip(*stream.as_numpy_iterator(), strict=True)
         sides.append((np.concatenate(values), np.concatenate(labels)))
@@ -40,7 +40,8 @@ def check(workspace: Workspace, config: Config, files: list[str], layout: str, t
 def run(workspace: Workspace) -> Result:
     config = workspace.packed(extras=False)
     rows = [
-        check(workspace, config, pack_textbook(workspace, layout, workspace.few), layout) for layout in textbook.LAYOUTS
+        check(workspace, config, pack_reference(workspace, layout, workspace.few), layout)
+        for layout in reference.LAYOUTS
     ]
 
     def ours() -> int:
@@ -49,20 +50,20 @@ def run(workspace: Workspace) -> Result:
         return sum(len(entry["label"]) for entry in manifest["records"].values())
 
     def theirs(layout: str) -> int:
-        target = workspace.temporary / "textbook"
-        return sum(textbook.pack_record(hdf5_path(workspace.hdf5, r), target, layout) for r in workspace.few)
+        target = workspace.temporary / "reference"
+        return sum(reference.pack_record(hdf5_path(workspace.hdf5, r), target, layout) for r in workspace.few)
 
     compared = {
         layout: alternate(
             ours, lambda layout=layout: theirs(layout), "sequence", workspace.scale.turns, workspace.ready
         )
-        for layout in textbook.LAYOUTS
+        for layout in reference.LAYOUTS
     }
     workspace.clear()
     for layout, each in compared.items():
         rows += each.rows(
             f"{len(workspace.all_records)} records, all cores, starting workers, SHA-256 and manifest included",
-            f"{textbook.LAYOUTS[layout]}, records {', '.join(workspace.few)}, one worker; sequence for sequence",
+            f"{reference.LAYOUTS[layout]}, records {', '.join(workspace.few)}, one worker; sequence for sequence",
         )
-    rows.append(f"to {textbook.LAYOUTS['examples']} the ratio is {compared['examples'].ratio:.1f}")
+    rows.append(f"to {reference.LAYOUTS['examples']} the ratio is {compared['examples'].ratio:.1f}")
     return Result(NAME, compared["batches"].ratio, TARGET, rows)

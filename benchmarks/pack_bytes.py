@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks import textbook
+from benchmarks import reference
 from benchmarks.measure import Result
-from benchmarks.pack import check, pack_textbook
+from benchmarks.pack import check, pack_reference
 from benchmarks.workspace import Workspace
 from keras_ecg.config import Config
 from keras_ecg.data.tfrecords import read_manifest
@@ -24,8 +24,8 @@ def bytes_per_sequence(config: Config, records: tuple[str, ...]) -> float:
 def run(workspace: Workspace) -> Result:
     sizes, rows = {}, []
     ours = {storage: workspace.packed(storage, extras=False) for storage in ("scalogram", "samples")}
-    for layout in textbook.LAYOUTS:
-        files = pack_textbook(workspace, layout, workspace.few)
+    for layout in reference.LAYOUTS:
+        files = pack_reference(workspace, layout, workspace.few)
         if layout == "batches":
             rows.append(check(workspace, ours["scalogram"], files, layout))
             rows.append(check(workspace, ours["samples"], files, layout, SAMPLES_TOLERANCE))
@@ -38,6 +38,6 @@ def run(workspace: Workspace) -> Result:
     rows.append(
         f"ours: storage samples: {each['samples']:,.0f} bytes a sequence, {least / each['samples']:.1f} times fewer"
     )
-    rows += [f"textbook: {textbook.LAYOUTS[layout]}: {size:,.0f} bytes a sequence" for layout, size in sizes.items()]
+    rows += [f"reference: {reference.LAYOUTS[layout]}: {size:,.0f} bytes a sequence" for layout, size in sizes.items()]
     rows.append(f"records {', '.join(workspace.few)}")
     return Result(NAME, least / each["scalogram"], TARGET, rows)

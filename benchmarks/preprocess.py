@@ -5,7 +5,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 
-from benchmarks import textbook
+from benchmarks import reference
 from benchmarks.measure import Result, UnequalError, alternate, check_equal
 from benchmarks.workspace import Workspace, quietly
 from keras_ecg.data.hdf5 import hdf5_path
@@ -16,10 +16,10 @@ HALF_ULP = 2.0**-10  # two float16 roundings of nearly equal values are at most 
 
 
 def check(workspace: Workspace) -> str:
-    """Both sides' files of the textbook's records hold the same beats and scalograms."""
-    target = workspace.fresh("textbook")
+    """Both sides' files of the reference's records hold the same beats and scalograms."""
+    target = workspace.fresh("reference")
     for record in workspace.few:
-        textbook.preprocess_record(workspace.database, record, target)
+        reference.preprocess_record(workspace.database, record, target)
     arrays: dict[str, list[np.ndarray]] = {}
     for folder in (workspace.hdf5, target):
         for name in ("scalograms", "label", "sample"):
@@ -44,8 +44,8 @@ def run(workspace: Workspace) -> Result:
         return sum(len(entry["label"]) for entry in metadata["records"].values())
 
     def theirs() -> int:
-        target = workspace.temporary / "textbook"
-        return sum(textbook.preprocess_record(workspace.database, r, target) for r in workspace.few)
+        target = workspace.temporary / "reference"
+        return sum(reference.preprocess_record(workspace.database, r, target) for r in workspace.few)
 
     compared = alternate(ours, theirs, "beat", workspace.scale.turns, workspace.ready)
     workspace.clear()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks import textbook
+from benchmarks import reference
 from benchmarks.measure import Result, alternate, check_equal, seconds_per_unit
 from benchmarks.workspace import Workspace
 from keras_ecg.config import Beats
@@ -66,8 +66,8 @@ def floor(beats: np.ndarray) -> float:
 
 def run(workspace: Workspace) -> Result:
     beats = some_beats(workspace, workspace.scale.kernel_beats)
-    few = beats[:: max(1, len(beats) // workspace.scale.textbook_beats)]
-    expected = np.stack([textbook.scalogram(beat) for beat in few])
+    few = beats[:: max(1, len(beats) // workspace.scale.reference_beats)]
+    expected = np.stack([reference.scalogram(beat) for beat in few])
     equal = check_equal("scalograms in float32", scalograms(few), expected, 1e-5)
 
     def transform(dtype: type) -> int:
@@ -78,7 +78,7 @@ def run(workspace: Workspace) -> Result:
         return len(beats)
 
     def theirs() -> int:
-        return len([textbook.scalogram(beat) for beat in few])
+        return len([reference.scalogram(beat) for beat in few])
 
     compared = alternate(lambda: transform(np.float32), theirs, "beat", 2 * workspace.scale.turns + 1)
     rows = compared.rows(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from benchmarks import textbook
+from benchmarks import reference
 from benchmarks.measure import Result, UnequalError, alternate
 from benchmarks.workspace import Workspace
 from keras_ecg.config import Config
@@ -14,7 +14,7 @@ from keras_ecg.data.pipeline import get_all_labels
 from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import label_position
 from keras_ecg.databases.mitdb import CLASSES
-from keras_ecg.metrics import confusion_matrix, summary_figures
+from keras_ecg.metrics import confusion_matrix, summary_scores
 from keras_ecg.models import model_config
 from keras_ecg.training import build_for, compile_classifier, labelled_stream, sequences_per_epoch
 
@@ -55,17 +55,17 @@ class Side:
         stream = labelled_stream(held_out, self.config, False, self.mean, self.scale)
         guess = self.model.predict(stream, verbose=0).argmax(1)
         return float(
-            summary_figures(confusion_matrix(get_all_labels(list(held_out), self.config), guess))["macro_f1_nsvf"]
+            summary_scores(confusion_matrix(get_all_labels(list(held_out), self.config), guess))["macro_f1_nsvf"]
         )
 
 
-def textbook_model(pool: bool) -> Callable:
-    """A builder with the default model's knobs behind the front end."""
+def reference_model(pool: bool) -> Callable:
+    """A builder with the default model's hyperparameters behind the front end."""
 
     def build(stream, config: Config) -> keras.Model:
         shape = tuple(stream.element_spec[0]["scalograms"].shape[1:])
-        knobs = model_config("cnn_conformer")
-        return textbook.build_model(shape, label_position(config.sequences), len(CLASSES), knobs, pool)
+        hyperparameters = model_config("cnn_conformer")
+        return reference.build_model(shape, label_position(config.sequences), len(CLASSES), hyperparameters, pool)
 
     return build
 
@@ -100,7 +100,7 @@ def run(workspace: Workspace) -> Result:
         return replace(config, loader=loader, training=training, augment=augment)
 
     ours = Side(configured(True), train, build_for)
-    pooled, full = (Side(configured(False), train, textbook_model(pool)) for pool in (True, False))
+    pooled, full = (Side(configured(False), train, reference_model(pool)) for pool in (True, False))
     rows = [check(ours, [pooled, full])]
     for side, count in ((ours, 2), (pooled, 2), (full, 1)):
         side.steps(count)  # compiles
@@ -110,14 +110,14 @@ def run(workspace: Workspace) -> Result:
         f"the default, scalograms, waveforms and RR features, batch {size.batch}",
         "three 3x3 convolutions (32, 64, 48), halved by pooling after the first two, the same Conformer",
     )
-    each = f"{1 / slow.textbook[0]:,.0f} sequences/s, ratio {slow.ratio:.0f}"
-    rows.append(f"textbook without pooling, all three at full resolution: {each}")
+    each = f"{1 / slow.reference[0]:,.0f} sequences/s, ratio {slow.ratio:.0f}"
+    rows.append(f"reference without pooling, all three at full resolution: {each}")
 
     scores, fit = {}, ours.per_epoch * size.batch
     for name, extras, build in (
         ("ours", True, build_for),
         ("ours, scalograms alone", False, build_for),
-        ("textbook", False, textbook_model(True)),
+        ("reference", False, reference_model(True)),
     ):
         scores[name] = Side(configured(extras), train, build).macro_f1(held_out)
     rows.append(
@@ -125,6 +125,6 @@ def run(workspace: Workspace) -> Result:
         f"of {fit} sequences of {', '.join(train)}: "
         + "; ".join(f"{name} {score:.3f}" for name, score in scores.items())
     )
-    higher = scores["ours"] > scores["textbook"]
+    higher = scores["ours"] > scores["reference"]
     rows.append(f"ours is {'higher' if higher else 'NOT higher'}; one seed, the same optimizer and class weights")
     return Result(NAME, fast.ratio, TARGET, rows, higher)

@@ -17,7 +17,7 @@ from keras_ecg.databases import mitdb
 from keras_ecg.databases.recordings import list_records
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
-FEW = ("208", "119")  # the textbook's records, where all would take it minutes
+FEW = ("208", "119")  # the reference's records, where all would take it minutes
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Scale:
     turns: int = 3
     copies: int = 8  # of the excerpt, so that starting the worker processes is not all that is timed
     kernel_beats: int = 16384
-    textbook_beats: int = 512
+    reference_beats: int = 512
     load_records: tuple[str, ...] = mitdb.DS1
     batch: int = 64  # of train-step: three full-resolution convolutions of more do not fit a laptop's memory
     steps: int = 10
     epochs: int = 3
     train: tuple[str, ...] = ("114", "118", "119", "124", "203", "208", "209")  # DS1
     held_out: tuple[str, ...] = ("205", "220", "223")  # DS1, other subjects
-    normal: int = 3000  # N beats drawn an epoch, for either side: the textbook's would take too long over all
+    normal: int = 3000  # N beats drawn an epoch, for either side: the reference's would take too long over all
 
 
 TINY = Scale(1, 1, 64, 16, ("119",), 8, 1, 1, ("119",), ("208",))
@@ -106,7 +106,7 @@ class Workspace:
 
     @property
     def few(self) -> tuple[str, ...]:
-        """The records on which a slow textbook side is measured."""
+        """The records on which a slow reference side is measured."""
         return tuple(r for r in FEW if r in self.records) or self.records[:1]
 
     @cached_property
@@ -131,7 +131,7 @@ class Workspace:
         return folder
 
     def ready(self, side: str) -> None:
-        """What one side, ours or textbook, finds before it is measured: no workers, a quiet disk, an empty folder.
+        """What one side, ours or reference, finds before it is measured: no workers, a quiet disk, an empty folder.
 
         Its last output is removed only now. A virtual machine may give unused memory back to its host, and getting
         it again costs more than the work that is measured; so either side finds the memory that it had.
@@ -142,7 +142,7 @@ class Workspace:
     def clear(self) -> None:
         """Removes what both sides wrote."""
         self.fresh("ours")
-        self.fresh("textbook")
+        self.fresh("reference")
 
 
 def quietly(function, *arguments):

@@ -15,7 +15,7 @@ from keras_ecg.training import (
     compile_classifier,
     labelled_stream,
     naming_damaged_chunks,
-    refuse_no_number,
+    reject_no_number,
     with_seed,
 )
 
@@ -89,7 +89,7 @@ class Adapter:
             own = early.take(rng.choice(len(early.targets), self.wanted.batch_size))
             batch = Examples.join(own, self.others[step % len(self.others)])
             losses.append(model.train_on_batch(batch.inputs, batch.targets, self.weights[batch.targets.argmax(1)])[0])
-        refuse_no_number(losses)
+        reject_no_number(losses)
 
     def predict(self, examples: Examples) -> np.ndarray:
         """Probabilities (n, 5) of sequences, by the model as it is now."""

@@ -135,7 +135,7 @@ class Augment:
     premature: float = 0.0  # share of N beats in a regular rhythm whose intervals are redrawn with premature beats
     irregular: float = 0.0  # share of those N beats whose intervals are redrawn as in fibrillation
     mostly_premature: float = 0.3  # share of the redrawn rhythms in which premature beats are the rule
-    foreign_rhythm: float = 0.0  # share of V beats that get the redrawn rhythm of another sequence
+    rr_swapping: float = 0.0  # share of V beats that get the redrawn rhythm of another sequence
     fusion: float = 0.0  # share of V beats that are blended with their record's median beat, and become F
     tempo: float = 0.0  # all intervals times exp(+-tempo)
     amplitude: float = 0.0  # all samples times exp(+-amplitude)
@@ -158,7 +158,7 @@ class WindowSource:
 
 @dataclass(frozen=True)
 class Windows(Section):
-    """Unlabelled windows for self-supervised pretraining: whence, and how they are cut."""
+    """Unlabelled windows for self-supervised pretraining: from where, and how they are cut."""
 
     sources: tuple[WindowSource, ...] = ()
     length_seconds: float = 10.0
@@ -195,11 +195,15 @@ class Robustness:
     snr_db: tuple[float, ...] = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
     rates_hz: tuple[float, ...] = (200.0, 150.0, 120.0, 100.0, 75.0, 50.0)  # recorded so slowly, and brought back
     noise_dir: str = ""  # a folder with the noises of nstdb (bw, ma); empty: synthetic ones, and called so
-    occluded: int = 120  # recordings whose stretches are taken away one by one; 0: none
-    pictured: int = 8  # of those
-    stretch_seconds: float = 1.0
-    deleted: tuple[float, ...] = (0.1, 0.2, 0.3)  # shares of the stretches: the most important ones, or random ones
-    draws: int = 5  # of random ones
+    occlusion_recordings: int = 120  # recordings whose stretches are taken away one by one; 0: none
+    maps_drawn: int = 8  # of those
+    occlusion_seconds: float = 1.0
+    deletion_fractions: tuple[float, ...] = (
+        0.1,
+        0.2,
+        0.3,
+    )  # shares of the stretches: the most important ones, or random ones
+    random_draws: int = 5  # of random ones
     seed: int = 0
 
 
@@ -237,7 +241,9 @@ class Architecture:
 class Model(Architecture):
     """A model, and others that are trained beside it."""
 
-    beside: tuple[Architecture, ...] = ()  # a beat classifier's `training.members` take turns among it and these
+    ensemble_members: tuple[
+        Architecture, ...
+    ] = ()  # a beat classifier's `training.ensemble_size` take turns among it and these
 
 
 @dataclass(frozen=True)
@@ -253,7 +259,7 @@ class Training(Section):
     label_smoothing: float = limited(0.0, 0, 0.999)  # of a classifier, as the weights of its classes are
     class_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of N S V F Q in the loss
     ema_momentum: float = limited(0.0, 0, 1)  # 0: the last weights; else their exponential moving average
-    members: int = 1  # beat classifiers that are trained, each under a seed of its own, and averaged into one
+    ensemble_size: int = 1  # beat classifiers that are trained, each under a seed of its own, and averaged into one
     gradient_accumulation: int = 1  # batches to a step: a paper's batch where memory holds a part of it
     data_parallel: bool = False  # each batch divided among all devices; the JAX backend alone can
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -272,22 +278,24 @@ class Adaptation(Section):
 
 @dataclass(frozen=True)
 class Finetuning(Section):
-    """What is learnt from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
+    """What is learned from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
 
-    protocol: Literal["disjoint", "random", "subsampling", "split", "superclasses"] = "disjoint"
+    protocol: Literal["inter_patient", "intra_patient", "subsampling", "split", "superclasses"] = "inter_patient"
     # A linear classifier on the frozen encoder, or Keras training of all of it; of `superclasses` also what embeddings
     # know without one, before and after the encoder is trained on triplets.
     objective: Literal["probe", "finetune", "embed", "triplet"] = "probe"
-    labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `random` of each class; 0: all there are
+    labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `intra_patient` of each class; 0: all there are
     seeds: tuple[int, ...] = distinct_seeds(*range(10))
-    relative: bool = True  # a probe's features less their record's median: transductive
-    absolute: bool = False  # beside the relative features those as they are: for patients who are labelled, too
-    rhythm: bool = True  # a probe sees the RR features, too
+    subtract_record_median: bool = True  # a probe's features less their record's median: transductive
+    keep_absolute_features: bool = (
+        False  # beside the relative features those as they are: for patients who are labelled, too
+    )
+    rr_features: bool = True  # a probe sees the RR features, too
     normal_beats: int = 12000  # of `split`: N beats that a probe draws by seed; 0: all
-    controls: tuple[str, ...] = ("untrained", "raw", "rhythm", "scratch")
-    scratch_labels: tuple[int, ...] = ()  # of the control from scratch, each of whose draws is a training; empty: all
-    against: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
-    replicas: tuple[str, ...] = ()  # the same pretraining from other seeds: further seeds of that probe
+    baselines: tuple[str, ...] = ("random_init", "raw_signal", "rr_features", "scratch")
+    scratch_labels: tuple[int, ...] = ()  # of the baseline from scratch, each of whose draws is a training; empty: all
+    compare_with: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
+    pretrained_seeds: tuple[str, ...] = ()  # the same pretraining from other seeds: further seeds of that probe
     projection: int = 0  # of `triplet`: width of a linear layer on the mean tokens, which is compared; 0: none
     margin: float = 0.2  # of `triplet`
     hybrid: bool = False  # intervals and amplitudes beside the waveform, for `finetune` of `superclasses`
@@ -305,7 +313,7 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Evaluation(Section):
-    """What is trained on what, how often, and how sure the figures are."""
+    """What is trained on what, how often, and how sure the scores are."""
 
     split: Literal["ds1_ds2", "seed", "records"] = "ds1_ds2"
     train_records: tuple[str, ...] = ()  # for split: records
@@ -318,7 +326,7 @@ class Evaluation(Section):
     exclude_records: tuple[str, ...] = ("102", "104", "107", "217")  # paced; k-fold leaves them out
     selected_on: tuple[str, ...] = ()  # records on which this configuration was chosen: declared in every report
     bootstrap: int = limited(1000, 0)
-    controls: bool = True
+    baselines: bool = True
     jobs: int = 1  # trainings at a time, each in a process of its own: for cores that one training leaves idle
 
 
@@ -357,6 +365,30 @@ class Config:
     tracking: Tracking = field(default_factory=Tracking)
     evaluation: Evaluation = field(default_factory=Evaluation)
     tuning: Tuning = field(default_factory=Tuning)
+
+
+# Keys of version 0.1, by section: the error of an old key names the new one.
+RENAMED = {
+    Augment: {"foreign_rhythm": "rr_swapping"},
+    Model: {"beside": "ensemble_members"},
+    Training: {"members": "ensemble_size"},
+    Evaluation: {"controls": "baselines"},
+    Finetuning: {
+        "controls": "baselines",
+        "rhythm": "rr_features",
+        "against": "compare_with",
+        "replicas": "pretrained_seeds",
+        "relative": "subtract_record_median",
+        "absolute": "keep_absolute_features",
+    },
+    Robustness: {
+        "pictured": "maps_drawn",
+        "occluded": "occlusion_recordings",
+        "deleted": "deletion_fractions",
+        "draws": "random_draws",
+        "stretch_seconds": "occlusion_seconds",
+    },
+}
 
 
 def _name(kind: Any) -> str:
@@ -406,6 +438,8 @@ def from_dict(cls: type, values: Any, where: str = "config") -> Any:
     kinds = typing.get_type_hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}
     for key in values:
+        if new := RENAMED.get(cls, {}).get(key):
+            raise InputError(where, f"key {key!r} of version 0.1", repr(new), f"rename it to {new!r}")
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, 0)
             expected = f"one of {', '.join(sorted(known))}"

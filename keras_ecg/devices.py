@@ -14,7 +14,7 @@ from keras_ecg.errors import InputError
 
 
 def check_devices(training: Training, batch_size: int) -> None:
-    """Refuses `training.data_parallel` where Keras knows none, or where the devices do not divide a batch.
+    """Rejects `training.data_parallel` where Keras knows none, or where the devices do not divide a batch.
 
     Args:
         training: the settings.

@@ -1,4 +1,4 @@
-"""What every figure in a run's metrics.json means, in one line each; `*` stands for a class or a table."""
+"""What every score in a run's metrics.json means, in one line each; `*` stands for a class or a table."""
 
 from fnmatch import fnmatchcase
 
@@ -9,7 +9,7 @@ EXPLANATIONS = {
     "beats": "Annotated beats that are scored.",
     "records": "Recordings that are scored.",
     "subjects": "Different people among them.",
-    "seeds": "Seeds of the trained models; a figure is the mean over single models.",
+    "seeds": "Seeds of the trained models; a score is the mean over single models.",
     "seed": "Seed of one trained model.",
     "record": "Recording.",
     "fold": "Test fold of the cross-validation.",
@@ -39,7 +39,7 @@ EXPLANATIONS = {
     "ec57.*.positive_predictivity": "EC57 gross positive predictivity TP / (TP + FP).",
     "ec57.*.false_positive_rate": "EC57 false positive rate FP / (FP + TN).",
     "collapse.predicted_classes": "Classes that are ever predicted, the fewest over seeds.",
-    "collapse.largest_share": "Share of beats that the commonest prediction takes, the largest over seeds.",
+    "collapse.largest_share": "Share of beats that the most frequent prediction takes, the largest over seeds.",
     "collapse.constant": "Whether some seed gives every beat the same probabilities.",
     "collapse.collapsed": "Whether some seed calls every beat the same: no detector, whatever its accuracy.",
     "confusion.mean": "Beats of the true class (row) called the predicted class (column), mean over seeds.",
@@ -54,7 +54,7 @@ EXPLANATIONS = {
     "robustness.*": "The score on disturbed test recordings, by disturbance and strength.",
     "deletion.*": "What the answer's probability loses when stretches of the recording are deleted.",
     "kind": "What the run does, where it does not classify beats.",
-    "alarms": "What is wrong with a pretraining that has learnt nothing, or with an encoder that is no use.",
+    "alarms": "What is wrong with a pretraining that has learned nothing, or with an encoder that is no use.",
     "windows": "Held-out windows that are scored.",
     "masked_loss": "Mean squared error on masked patches of held-out windows.",
     "jepa_loss": "Smooth L1 between predicted and target tokens at hidden times of held-out windows.",
@@ -81,7 +81,7 @@ EXPLANATIONS = {
     "auroc": "Area under the ROC curve of not normal against normal; ties count half.",
     "labels.*.accuracy": "Share of beats called rightly, normal or not, after learning from so many labels.",
     "labels.*.macro_f1": "Mean F1 of normal and not normal.",
-    "labels.*.largest_share": "Share of beats that the commonest call takes, the largest over draws.",
+    "labels.*.largest_share": "Share of beats that the most frequent call takes, the largest over draws.",
     "databases.*": "The same on the windows of one database.",
     "effective_rank": "Along how many directions held-out embeddings spread; 1 where they have collapsed.",
     "dimensions": "Width of the embeddings, the most that the effective rank can be.",
@@ -91,12 +91,12 @@ EXPLANATIONS = {
 }
 
 STATISTICS = {
-    "mean": "mean over seeds of the single models' figures",
+    "mean": "mean over seeds of the single models' scores",
     "sd": "standard deviation over seeds; none with one seed",
     "low": "lower end of the 95 % interval, bootstrap over subjects",
     "high": "upper end of the 95 % interval, bootstrap over subjects",
     "per_seed": "of each seed",
-    "difference": "model minus control",
+    "difference": "model minus baseline",
     "excludes_zero": "whether the 95 % interval of the difference, over the same resampled subjects, excludes 0",
     "lower_is_better": "that less of it is better",
     "fold_mean": "mean over folds",
@@ -107,8 +107,8 @@ STATISTICS = {
 
 SECTIONS = {
     "model": "the published model",
-    "controls": "predictors that any model has to beat",
-    "differences": "the model against each control",
+    "baselines": "predictors that any model has to beat",
+    "differences": "the model against each baseline",
     "ensemble": "the mean probabilities of all seeds, as one predictor",
     "per_seed": "each single model",
     "per_record": "each recording alone",
@@ -127,12 +127,12 @@ REFERENCES = {
     "contrastive": "log N, the loss at chance",
 }
 
-# How tables name the controls; another control shows its own name.
-CONTROLS = {
-    "always_n": "always N",
-    "boosting_rr": "gradient boosting on RR",
-    "not_adapted": "not adapted",
-    "untrained": "random encoder",
+# How tables name the baselines; another baseline shows its own name.
+BASELINES = {
+    "majority_class": "always N",
+    "gradient_boosting_rr": "gradient boosting on RR",
+    "unadapted": "not adapted",
+    "random_init": "random encoder",
     "scratch": "training from scratch",
     "resnet1d": "ResNet1D from scratch",
     "before": "the encoder before",
@@ -146,22 +146,22 @@ CONTROLS = {
     "resnet1d_labels_1": "ResNet1D, 1 % of the labels",
     "resnet1d_hybrid": "ResNet1D with intervals and amplitudes",
     "lead_ii": "lead II alone",
-    "raw": "raw signal",
-    "rhythm": "RR features",
-    "30s": "the same network on the first 30 s",
+    "raw_signal": "raw signal",
+    "rr_features": "RR features",
+    "first_30_seconds": "the same network on the first 30 s",
     "interpolation": "straight lines between visible samples",
 }
 
 
-def title_of(control: str) -> str:
-    return CONTROLS.get(control, control.replace("_", " "))
+def title_of(baseline: str) -> str:
+    return BASELINES.get(baseline, baseline.replace("_", " "))
 
 
-def row_title(control: str, figures: dict, model: dict) -> str:
-    """A control's name, and of how many recordings its figures are where the model's are of more."""
-    count = figures.get("recordings")
+def row_title(baseline: str, scores: dict, model: dict) -> str:
+    """A baseline's name, and of how many recordings its scores are where the model's are of more."""
+    count = scores.get("recordings")
     fewer = count is not None and count < model.get("recordings", count)
-    return title_of(control) + (f", {count:,} recordings" if fewer else "")
+    return title_of(baseline) + (f", {count:,} recordings" if fewer else "")
 
 
 def explain(name: str) -> str:

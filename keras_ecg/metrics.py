@@ -3,7 +3,7 @@
 Shapes: n beats, C classes (N S V F Q), G groups (subjects or records), K seeds, R bootstrap resamples.
 Everything that a decision alone determines is a function of confusion matrices (..., C, C), rows the truth and
 columns the prediction, vectorised over the leading axes: that makes a bootstrap over subjects a matrix product.
-An undefined figure (0/0, an absent class) is NaN here.
+An undefined score (0/0, an absent class) is NaN here.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def group_confusions(
     return names, counts.reshape(len(names), classes, classes)
 
 
-def class_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
+def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Sensitivity, positive predictivity and F1 (..., C) of each class against the rest.
 
     NaN where they are undefined: sensitivity and F1 of a class without beats, predictivity of one never predicted.
@@ -70,13 +70,13 @@ def kappa(confusion: np.ndarray) -> np.ndarray:
     return _ratio(agreed - chance, 1 - chance)
 
 
-def summary_figures(confusion: np.ndarray, present: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """The figures of `SUMMARY`, each (...).
+def summary_scores(confusion: np.ndarray, present: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The scores of `SUMMARY`, each (...).
 
     macro_f1_nsvf and macro_f1_five average a fixed list of classes, where one without beats and predictions counts 0;
     macro_f1 averages the classes that the truth has, or those given as `present` (C,). The j index sums sensitivity
     and positive predictivity of S and V (0 to 4, an undefined one counts 0); jk = kappa / 2 + j / 8 (Mar et al. 2011,
-    IEEE Trans Biomed Eng 58(8); Mondejar-Guerra et al. 2019, Biomed Signal Process Control 47), here with all five
+    IEEE Trans Biomed Eng 58(8); Mondejar-Guerra et al. 2019, Biomed Signal Process Baseline 47), here with all five
     classes in kappa.
     """
     hit = np.diagonal(confusion, axis1=-2, axis2=-1)
@@ -84,7 +84,7 @@ def summary_figures(confusion: np.ndarray, present: np.ndarray | None = None) ->
     f1 = 2 * hit / np.maximum(truth + guess, 1)
     occurs = truth > 0
     present = occurs if present is None else present
-    each = {name: np.nan_to_num(value) for name, value in class_figures(confusion).items()}
+    each = {name: np.nan_to_num(value) for name, value in class_scores(confusion).items()}
     j = (each["sensitivity"] + each["positive_predictivity"])[..., [S, V]].sum(-1)
     k = kappa(confusion)
     return {
@@ -114,7 +114,7 @@ def ec57_counts(confusion: np.ndarray, positive: int) -> dict[str, np.ndarray]:
     return {"tp": hit, "fn": missed, "fp": false, "tn": truth.sum(-1) - hit - missed - false - excused}
 
 
-def ec57_figures(confusion: np.ndarray, positive: int) -> dict[str, np.ndarray]:
+def ec57_scores(confusion: np.ndarray, positive: int) -> dict[str, np.ndarray]:
     """Gross sensitivity, positive predictivity and false positive rate FP / (FP + TN), each (...), by EC57."""
     c = ec57_counts(confusion, positive)
     return {
@@ -124,13 +124,13 @@ def ec57_figures(confusion: np.ndarray, positive: int) -> dict[str, np.ndarray]:
     }
 
 
-def figures(confusion: np.ndarray, present: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """All figures of confusion matrices (..., C, C), each (...): `accuracy`, `classes.S.f1`, `ec57.VEB.sensitivity`."""
-    out = summary_figures(confusion, present)
-    for name, values in class_figures(confusion).items():
+def scores(confusion: np.ndarray, present: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """All scores of confusion matrices (..., C, C), each (...): `accuracy`, `classes.S.f1`, `ec57.VEB.sensitivity`."""
+    out = summary_scores(confusion, present)
+    for name, values in class_scores(confusion).items():
         out |= {f"classes.{c}.{name}": values[..., k] for k, c in enumerate(CLASSES)}
     for table, positive in AAMI.items():
-        out |= {f"ec57.{table}.{name}": value for name, value in ec57_figures(confusion, positive).items()}
+        out |= {f"ec57.{table}.{name}": value for name, value in ec57_scores(confusion, positive).items()}
     return out
 
 
@@ -243,8 +243,8 @@ def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
 def half_samples(groups: int, resamples: int, seed: int) -> np.ndarray:
     """Which groups are in each random half, (R, G) bool: G / 2 draws without replacement.
 
-    A figure of halves spreads as that of all groups does from sample to sample: (2 / G - 1 / G) times the variance of
-    one group. It is for figures that a group which is drawn twice would distort.
+    A score of halves spreads as that of all groups does from sample to sample: (2 / G - 1 / G) times the variance of
+    one group. It is for scores that a group which is drawn twice would distort.
 
     Source: Shao J, Wu CFJ, A General Theory for Jackknife Variance Estimation, Annals of Statistics 17(3), 1989.
     """
@@ -268,18 +268,18 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_figures(
+def bootstrap_scores(
     confusions: np.ndarray, resamples: int = 1000, seed: int = 0, of: Callable | None = None
 ) -> dict[str, np.ndarray]:
-    """Every figure of `of` on each resample of the groups, averaged over seeds: (K, G, C, C) -> name: (R,).
+    """Every score of `of` on each resample of the groups, averaged over seeds: (K, G, C, C) -> name: (R,).
 
-    By default `of` is `figures`, whose macro_f1 averages the same classes in every resample, those of the whole truth:
-    one that a resample happens to lack counts 0. An undefined figure of a seed stays out of that mean unless it is
+    By default `of` is `scores`, whose macro_f1 averages the same classes in every resample, those of the whole truth:
+    one that a resample happens to lack counts 0. An undefined score of a seed stays out of that mean unless it is
     undefined for all.
     """
     counts = resample_counts(confusions.shape[1], resamples, seed)
     present = confusions[0].sum((0, 2)) > 0
-    of = of or (lambda resampled: figures(resampled, present))
+    of = of or (lambda resampled: scores(resampled, present))
     return {name: seed_mean(values) for name, values in of(resample(confusions, counts)).items()}
 
 
@@ -291,24 +291,24 @@ def seed_mean(values: np.ndarray) -> np.ndarray:
 def subject_interval(
     confusions: np.ndarray, metric: str, resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of the mean over seeds of a figure, by bootstrap over subjects: confusions (K, G, C, C), `figures` name.
+    """Interval of the mean over seeds of a score, by bootstrap over subjects: confusions (K, G, C, C), `scores` name.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), the percentile method on clusters.
     """
-    return interval(bootstrap_figures(confusions, resamples, seed)[metric], level)
+    return interval(bootstrap_scores(confusions, resamples, seed)[metric], level)
 
 
 def paired_difference(
     confusions_a: np.ndarray, confusions_b: np.ndarray, metric: str, resamples: int = 1000, seed: int = 0
 ) -> dict:
-    """Difference a - b of a figure with its 95 % interval over the same resampled subjects.
+    """Difference a - b of a score with its 95 % interval over the same resampled subjects.
 
     Both are (K, G, C, C) with the same groups in the same order; the numbers of seeds may differ.
     """
     if confusions_a.shape[1:] != confusions_b.shape[1:]:
-        raise ValueError(f"paired figures need the same groups: {confusions_a.shape[1:]} and {confusions_b.shape[1:]}")
-    a, b = (bootstrap_figures(c, resamples, seed)[metric] for c in (confusions_a, confusions_b))
-    whole = [seed_mean(figures(c.sum(1))[metric]) for c in (confusions_a, confusions_b)]
+        raise ValueError(f"paired scores need the same groups: {confusions_a.shape[1:]} and {confusions_b.shape[1:]}")
+    a, b = (bootstrap_scores(c, resamples, seed)[metric] for c in (confusions_a, confusions_b))
+    whole = [seed_mean(scores(c.sum(1))[metric]) for c in (confusions_a, confusions_b)]
     return difference(whole[0] - whole[1], a - b)
 
 

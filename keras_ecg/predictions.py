@@ -1,4 +1,4 @@
-"""Stored predictions of a run: what every published figure is computed from.
+"""Stored predictions of a run: what every published score is computed from.
 
 `predictions.npz` holds, for n beats and K seeds: record (n,) int or str, subject (n,) str, sample (n,) int64 (the
 annotation's own index), y_true (n,) int in the order N S V F Q, probabilities (K, n, 5) float16, seeds (K,), and for a
@@ -94,7 +94,7 @@ def array_names(path: Path | str) -> list[str]:
 
 
 def need_arrays(where: object, arrays: Collection[str], names: Collection[str]) -> None:
-    """Refuses arrays without those of these names.
+    """Rejects arrays without those of these names.
 
     Raises:
         InputError: says which are missing of what `where` names.
@@ -173,12 +173,12 @@ def save_predictions(path: Path | str, **arrays: np.ndarray) -> None:
     write_npz(path, **stored)
 
 
-def file_name(control: str = "model") -> str:
-    """`predictions.npz` for the model, `predictions_<control>.npz` for a control."""
-    return "predictions.npz" if control == "model" else f"predictions_{control}.npz"
+def file_name(baseline: str = "model") -> str:
+    """`predictions.npz` for the model, `predictions_<baseline>.npz` for a baseline."""
+    return "predictions.npz" if baseline == "model" else f"predictions_{baseline}.npz"
 
 
-def control_files(folder: Path | str) -> dict[str, Path]:
-    """The controls stored in a run folder, by name."""
+def baseline_files(folder: Path | str) -> dict[str, Path]:
+    """The baselines stored in a run folder, by name."""
     found = sorted(Path(folder).glob("predictions_*.npz"))
     return {path.stem.removeprefix("predictions_"): path for path in found}

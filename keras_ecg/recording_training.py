@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_ecg.config import Training
 from keras_ecg.devices import WholeEvaluation
-from keras_ecg.training import compile_supervised, refuse_no_number
+from keras_ecg.training import compile_supervised, reject_no_number
 
 Inputs = dict[str, np.ndarray]  # each (n, ...)
 LEAST_BATCHES = 16  # of an epoch, which passes over few examples several times
@@ -68,7 +68,7 @@ def fit_recordings(
         validation_data=(rows_of(inputs, held_out), labels[held_out]),
         callbacks=[WholeEvaluation(), keras.callbacks.TerminateOnNaN(), best],
     ).history  # fmt: skip
-    refuse_no_number(history["loss"])
+    reject_no_number(history["loss"])
     if best.best_weights is not None:
         model.set_weights(best.best_weights)  # where it never stopped early, Keras keeps the last ones
     return [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]

@@ -16,8 +16,8 @@ from keras_ecg.databases.cinc2017 import CLASSES, RHYTHMS
 from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
-from keras_ecg.models.noise_first import noise_first
-from keras_ecg.training import MacroF1, compile_supervised, prepare_backend, refuse_no_number, with_seed
+from keras_ecg.models.two_stage import two_stage
+from keras_ecg.training import MacroF1, compile_supervised, prepare_backend, reject_no_number, with_seed
 
 SHAPES = {"signals": (None, 1), "length": (), "beats": (None,)}  # of any length
 
@@ -121,7 +121,7 @@ def train_rhythm(
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,
         ).history
-    refuse_no_number(history["loss"])
+    reject_no_number(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
     model.optimizer = None  # its moments would be two thirds of the saved file
     return model, rows
@@ -146,7 +146,7 @@ def train_stages(records: Collection[str], config: Config, seed: int) -> tuple[k
     rhythm, second = train_rhythm(clean, config, seed, "rhythm")
     rows = [{**row, "stage": k} for k, part in enumerate((first, second), 1) for row in part]
     shared = ("epoch", "stage", "loss", "accuracy")
-    return noise_first(noise, rhythm), [{k: row[k] for k in shared} for row in rows]
+    return two_stage(noise, rhythm), [{k: row[k] for k in shared} for row in rows]
 
 
 def predict_rhythm(

@@ -112,7 +112,7 @@ class AccumulatedCosineDecay(keras.optimizers.schedules.CosineDecay):
         return {**super().get_config(), "batches": self.batches}
 
 
-def refuse_no_number(losses: Sequence[float]) -> None:
+def reject_no_number(losses: Sequence[float]) -> None:
     """Raises `InputError` where a loss is not a finite number."""
     if not np.isfinite(losses).all():
         raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
@@ -245,7 +245,7 @@ def train_member(records: tuple[str, ...], config: Config, seed: int, mean, scal
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=2,
         ).history
-    refuse_no_number(history["loss"])
+    reject_no_number(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
     return Classifier(model, mean, scale, rows)
 
@@ -263,18 +263,22 @@ def average_model(models: Sequence[keras.Model]) -> keras.Model:
 
 def check_training(config: Config) -> None:
     """Raises `InputError` for class weights that are not one per class, or fewer members than models."""
-    weights, members, models = config.training.class_weights, config.training.members, 1 + len(config.model.beside)
+    weights, members, models = (
+        config.training.class_weights,
+        config.training.ensemble_size,
+        1 + len(config.model.ensemble_members),
+    )
     if len(weights) != len(CLASSES):
         raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
     if members < models:
-        raise InputError("training.members", str(members), f"at least {models}, one of each model", "correct it")
+        raise InputError("training.ensemble_size", str(members), f"at least {models}, one of each model", "correct it")
 
 
 def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
     """Trains the configured model on whole records, for the configured epochs.
 
-    With `training.members` above one so many are trained, each with a seed of its own, and averaged; they take turns
-    among the model and those of `model.beside`.
+    Above one, `training.ensemble_size` models are trained, each with a seed of its own, and averaged; they take turns
+    among the model and those of `model.ensemble_members`.
 
     Args:
         records: training records.
@@ -285,7 +289,7 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         InputError: a damaged chunk, a loss that is not a number, or as `check_training`, `adamw` and `check_devices`.
     """
     check_training(config)
-    models, members = (config.model, *config.model.beside), config.training.members
+    models, members = (config.model, *config.model.ensemble_members), config.training.ensemble_size
     prepare_backend(config)
     with naming_damaged_chunks(records, config):
         mean, scale = training_statistics(list(records), config)

@@ -55,7 +55,7 @@ def test_examples_are_the_records_beats_in_order(classifier, trained, small):
     assert len(both.targets) == len(examples.targets) + 2
 
 
-def test_a_patients_own_labels_are_learnt_and_forgotten_at_the_next(adapter, classifier, trained, small):
+def test_a_patients_own_labels_are_learned_and_forgotten_at_the_next(adapter, classifier, trained, small):
     examples = examples_of(TEST[0], small, classifier)
     count = len(examples.targets)
     early, late = np.arange(count) < 60, np.arange(count) >= 60
@@ -99,7 +99,7 @@ def test_early_beats_are_told_by_the_recordings_own_clock(small):
 def test_a_study_scores_what_is_left_beside_the_model_as_it_was(small, trained, tmp_path):
     config = with_sections(small, database={"runs_dir": str(tmp_path)}, adaptation={"steps": 10})
     run = run_adaptation(config)
-    adapted, before = (load_predictions(run.path / f"predictions{n}.npz") for n in ("", "_not_adapted"))
+    adapted, before = (load_predictions(run.path / f"predictions{n}.npz") for n in ("", "_unadapted"))
     beats, late = get_all_beats(list(TEST), config), ~early_beats(TEST, config)
     assert adapted.record.tolist() == beats["record"][late].tolist() and (adapted.sample >= 60 * 360).all()
     np.testing.assert_allclose(aligned(adapted, before, "").probabilities[0], trained[late], atol=1e-3)
@@ -119,6 +119,6 @@ def test_only_this_study_depends_on_how_it_adapts(small, tmp_path):
     assert open_study(config, **adapted).path != open_study(other, **adapted).path
 
 
-def test_several_devices_are_refused(small):
+def test_several_devices_are_rejected(small):
     with pytest.raises(InputError, match="data_parallel"):
         run_adaptation(with_sections(small, training={"data_parallel": True}))

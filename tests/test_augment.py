@@ -109,9 +109,9 @@ def test_a_sequence_becomes_premature_or_fibrillation_never_both():
     np.testing.assert_array_equal(both[s_both == S], alone[s_both == S])
 
 
-def test_foreign_rhythm_moves_only_v_beats_and_leaves_their_labels():
+def test_rr_swapping_moves_only_v_beats_and_leaves_their_labels():
     labels = np.where(np.arange(ROWS) % 4 == 0, V, N)
-    _, after, touched = redrawn(labels, Augment(foreign_rhythm=0.6))
+    _, after, touched = redrawn(labels, Augment(rr_swapping=0.6))
     assert (after == labels).all() and not touched[labels == N].any()
     assert abs(touched[labels == V].mean() - 0.6 * 0.75) < 0.07  # three of four partners are normal
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import detection, load, pack, preprocess, scalogram_kernel, st_mem_memory, textbook, train_step
+from benchmarks import detection, load, pack, preprocess, reference, scalogram_kernel, st_mem_memory, train_step
 from benchmarks.__main__ import main
 from benchmarks.artefacts import ARTEFACTS
 from benchmarks.measure import Comparison, Result, UnequalError, alternate, check_equal
@@ -32,9 +32,9 @@ def test_both_sides_preprocess_the_same(workspace):
     assert preprocess.check(workspace).startswith("equal: ")
 
 
-@pytest.mark.parametrize("layout", textbook.LAYOUTS)
+@pytest.mark.parametrize("layout", reference.LAYOUTS)
 def test_both_sides_pack_the_same(workspace, layout):
-    files = pack.pack_textbook(workspace, layout, workspace.few)
+    files = pack.pack_reference(workspace, layout, workspace.few)
     assert "difference 0 of" in pack.check(workspace, workspace.packed(extras=False), files, layout)
     samples = workspace.packed("samples", extras=False)
     assert pack.check(workspace, samples, files, layout, 2e-3).startswith("equal: ")
@@ -42,16 +42,16 @@ def test_both_sides_pack_the_same(workspace, layout):
         pack.check(workspace, samples, files, layout, 1e-7)
 
 
-@pytest.mark.parametrize("layout", textbook.LAYOUTS)
+@pytest.mark.parametrize("layout", reference.LAYOUTS)
 def test_both_sides_load_the_same(workspace, layout):
     config, mean, scale = workspace.packed(extras=False), np.full((32, 1), 0.5, "f4"), np.full((32, 1), 2, "f4")
-    files = pack.pack_textbook(workspace, layout, ("119",))
+    files = pack.pack_reference(workspace, layout, ("119",))
 
     def ours(records, training):
         return create_dataset(records, config, 32, training, mean[..., None], scale[..., None])
 
     def theirs(shuffle):
-        return textbook.load(files, layout, 32, mean, scale, shuffle)
+        return reference.load(files, layout, 32, mean, scale, shuffle)
 
     shuffled = [ours(["119"], True), theirs(16)]
     assert all(row.startswith("equal: ") for row in load.check(ours(["119"], False), theirs(0), shuffled))
@@ -60,11 +60,11 @@ def test_both_sides_load_the_same(workspace, layout):
         load.check(ours(["119"], False), theirs(0), [ours(["208"], True)])
 
 
-def test_textbook_front_end_keeps_full_resolution_or_pools():
+def test_reference_front_end_keeps_full_resolution_or_pools():
     config = model_config("cnn_conformer")
     maps = []
     for pool in (False, True):
-        model = textbook.build_model((3, 32, 187, 1), 1, 5, config, pool)
+        model = reference.build_model((3, 32, 187, 1), 1, 5, config, pool)
         assert model.output_shape == (None, 5)
         maps.append([layer.output.shape[1:3] for layer in model.layers if "conv2d" in layer.name])
     assert maps == [[(32, 187)] * 3, [(32, 187), (16, 93), (8, 46)]]
@@ -74,9 +74,9 @@ def test_textbook_front_end_keeps_full_resolution_or_pools():
 def test_training_sides_see_the_same_sequences(workspace):
     config, bare = workspace.packed(), workspace.packed(extras=False)
     sides = [train_step.Side(config, ("119",), train_step.build_for)]
-    sides.append(train_step.Side(bare, ("119",), train_step.textbook_model(pool=True)))
+    sides.append(train_step.Side(bare, ("119",), train_step.reference_model(pool=True)))
     assert "largest difference 0;" in train_step.check(sides[0], sides[1:])
-    other = train_step.Side(bare, ("208",), train_step.textbook_model(pool=True))
+    other = train_step.Side(bare, ("208",), train_step.reference_model(pool=True))
     with pytest.raises(UnequalError):
         train_step.check(sides[0], [other])
 
@@ -110,7 +110,7 @@ def test_a_difference_is_an_error():
 def test_sides_are_measured_in_turn_and_their_first_turns_are_not_counted():
     calls = []
     compared = alternate(lambda: calls.append("a") or 1, lambda: calls.append("b") or 2, "beat", 3)
-    assert calls == list("ab" * 4) and len(compared.ours) == len(compared.textbook) == 3
+    assert calls == list("ab" * 4) and len(compared.ours) == len(compared.reference) == 3
     assert Comparison([1.0, 2.0, 3.0], [8.0, 40.0, 20.0], "beat").ratio == 10
     result = Result("x", 9.96, 10, ["row"])
     assert str(result) == "x 10.0\n  row" and not result.reached
@@ -123,7 +123,7 @@ def test_lists_its_names(capsys):
         assert (Path(benchmarks.__file__).parent / f"{name.replace('-', '_')}.py").is_file()
 
 
-def test_refuses_an_unknown_name():
+def test_rejects_an_unknown_name():
     root = Path(benchmarks.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "pack", "speed"], capture_output=True, text=True, cwd=root, check=False

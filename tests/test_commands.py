@@ -117,7 +117,7 @@ def test_choices_are_those_of_the_studies():
     assert cli.OBJECTIVES == tuple(OBJECTIVES)
 
 
-def test_a_foreign_choice_is_refused(run, capsys):
+def test_a_foreign_choice_is_rejected(run, capsys):
     with pytest.raises(SystemExit) as ended:
         run("pretrain", "--model", "cnn")
     assert ended.value.code == 2 and "choose from" in capsys.readouterr().err

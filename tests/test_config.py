@@ -5,7 +5,7 @@ import yaml
 from conftest import SAMPLE
 
 from keras_ecg import cli
-from keras_ecg.config import Config, as_config, from_dict, load_config, merge, to_dict
+from keras_ecg.config import RENAMED, Config, as_config, from_dict, load_config, merge, to_dict
 from keras_ecg.errors import InputError
 from keras_ecg.experiments import commands
 from keras_ecg.models import model_config
@@ -207,3 +207,10 @@ def test_ranges_hold_for_the_arguments_of_a_command_line(monkeypatch):
     monkeypatch.setattr("sys.argv", ["run_final_evaluation.py", "--seeds", "0", "0"])
     with pytest.raises(InputError, match="evaluation.seeds: found .0, 0.; expected"):
         commands.final()
+
+
+@pytest.mark.parametrize(("cls", "old", "new"), [(c, *pair) for c, keys in RENAMED.items() for pair in keys.items()])
+def test_renamed_key_error_names_new_key(cls, old, new):
+    assert new in {f.name for f in dataclasses.fields(cls)} and old not in {f.name for f in dataclasses.fields(cls)}
+    with pytest.raises(InputError, match=f"section: found key '{old}' of version 0.1; expected '{new}'; rename it to"):
+        from_dict(cls, {old: 1}, "section")

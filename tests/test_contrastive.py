@@ -207,7 +207,7 @@ def loss_of(model, views):
     return model.evaluate({"views": views, "subject": PATIENTS}, batch_size=6, verbose=0, return_dict=True)
 
 
-def test_every_knob_changes_the_loss():
+def test_every_hyperparameter_changes_the_loss():
     views, usual = normal(6, 2, 64, 2), loss_of(built(), normal(6, 2, 64, 2))["loss"]
     assert loss_of(built(), views)["loss"] == usual
     for changed in ({"objective": "nt_xent"}, {"temperature": 0.3}, {"projection": 8}):
@@ -400,5 +400,5 @@ def test_equal_results_and_training_on_jax_without_tensorflow(tmp_path):
     ).history  # fmt: skip
     assert set(logs) == {"loss", "log_n", "val_loss", "val_log_n"}
     for key, values in logs.items():
-        np.testing.assert_allclose(found[f"log {key}"][:3], values[:3], rtol=0.02)  # thereafter rounding grows
+        np.testing.assert_allclose(found[f"log {key}"][:3], values[:3], rtol=0.02)  # then rounding grows
     assert found["log loss"][-1] < found["log log_n"][-1]

@@ -107,7 +107,7 @@ for name in ("one", "two"):
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one_does_and_a_batch_that_they_do_not_divide_is_refused(tmp_path):
+def test_two_devices_train_as_one_does_and_a_batch_that_they_do_not_divide_is_rejected(tmp_path):
     pytest.importorskip("jax")
     printed = run_on_jax(LINEAR, tmp_path / "weights.npz", devices=2).splitlines()
     weights = np.load(tmp_path / "weights.npz")
@@ -168,7 +168,7 @@ def test_a_classifier_on_two_devices(packed, tmp_path):
     np.testing.assert_allclose(two, one, atol=1e-4)
 
 
-def test_other_backends_are_refused_before_anything_is_written(tmp_path):
+def test_other_backends_are_rejected_before_anything_is_written(tmp_path):
     """Keras would train on one device of TensorFlow, and not say so."""
     check_devices(Training(), 7)
     config = from_dict(Config, {"training": {"data_parallel": True}, "database": {"runs_dir": str(tmp_path)}})

@@ -23,9 +23,9 @@ def signals(batch=4, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.3, 1, (batch, *SHAPE)).astype(np.float32)
 
 
-def made(**knobs) -> ECGJEPA:
+def made(**hyperparameters) -> ECGJEPA:
     keras.utils.set_random_seed(3)
-    return ECGJEPA(SHAPE, dataclasses.replace(TINY, **knobs), seed=5)
+    return ECGJEPA(SHAPE, dataclasses.replace(TINY, **hyperparameters), seed=5)
 
 
 def test_the_papers_size():
@@ -149,11 +149,11 @@ def test_gradients_reach_the_encoder_and_the_predictor_alone(tmp_path):
         np.testing.assert_array_equal(array(loaded.scores(x, 3)[name]), array(values))
 
 
-@pytest.mark.parametrize("knob", [field.name for field in dataclasses.fields(ECGJEPAConfig)])
-def test_every_knob_changes_something(knob):
-    default = getattr(TINY, knob)
+@pytest.mark.parametrize("hyperparameter", [field.name for field in dataclasses.fields(ECGJEPAConfig)])
+def test_every_hyperparameter_changes_something(hyperparameter):
+    default = getattr(TINY, hyperparameter)
     other = not default if isinstance(default, bool) else 0.3 if isinstance(default, float) else 2 * default
-    one, two, x = made(), made(**{knob: other}), signals()
+    one, two, x = made(), made(**{hyperparameter: other}), signals()
     if [w.shape for w in one.weights] != [w.shape for w in two.weights]:
         return
     two.set_weights(one.get_weights())

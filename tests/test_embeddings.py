@@ -1,4 +1,4 @@
-"""Figures of embeddings against what they must be where the answer is known."""
+"""Metrics of embeddings against what they must be where the answer is known."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.embeddings import (
     agreement,
-    embedding_figures,
+    embedding_scores,
     halved_separation,
     macro_auroc,
     neighbour_probabilities,
@@ -55,18 +55,18 @@ def test_neighbours_are_the_nearest_by_cosine():
 
 
 def test_classes_that_lie_apart_are_found():
-    found, _ = embedding_figures(stored_of(features(0.1)), None, 0)
+    found, _ = embedding_scores(stored_of(features(0.1)), None, 0)
     of = found["classes"]
     assert found["neighbours_auroc"]["mean"] == of["nmi"]["mean"] == of["ari"]["mean"] == pytest.approx(1)
     assert of["silhouette"]["mean"] > 0.9 and of["davies_bouldin"]["mean"] < 0.2
-    worse = embedding_figures(stored_of(features(2.5)), None, 0)[0]["classes"]
+    worse = embedding_scores(stored_of(features(2.5)), None, 0)[0]["classes"]
     for name, better in (("nmi", 1), ("ari", 1), ("silhouette", 1), ("davies_bouldin", -1), ("calinski_harabasz", 1)):
         assert better * of[name]["mean"] > better * worse[name]["mean"], name
 
 
 def test_noise_knows_nothing():
     noise = np.random.default_rng(0).normal(size=(200, 5))
-    found, _ = embedding_figures(stored_of(noise), None, 0)
+    found, _ = embedding_scores(stored_of(noise), None, 0)
     assert abs(found["neighbours_auroc"]["mean"] - 0.5) < 0.2
     assert abs(found["classes"]["ari"]["mean"]) < 0.1 and found["classes"]["silhouette"]["mean"] < 0.05
 
@@ -74,16 +74,16 @@ def test_noise_knows_nothing():
 def test_clusters_that_show_the_patient_are_told_from_those_that_show_the_disease():
     rng, patients = np.random.default_rng(0), np.tile(np.arange(40), 5)  # each has every disease
     of_patients = rng.normal(size=(40, 5))[patients] + 0.01 * rng.normal(size=(200, 5))
-    shown, _ = embedding_figures(stored_of(of_patients, patients=patients.astype(str)), None, 0)
+    shown, _ = embedding_scores(stored_of(of_patients, patients=patients.astype(str)), None, 0)
     assert shown["patients"]["ari"]["mean"] > 0.9 > 0.2 > shown["classes"]["ari"]["mean"]
     assert shown["patients"]["count"] == 40
-    assert "ari" not in embedding_figures(stored_of(of_patients), None, 0)[0]["patients"]  # nobody has several
+    assert "ari" not in embedding_scores(stored_of(of_patients), None, 0)[0]["patients"]  # nobody has several
 
 
 def test_recordings_of_several_classes_are_no_part_of_a_partition():
     labels, x = LABELS.copy(), features(1.0)
     labels[::5, 0] = 1
-    found, _ = embedding_figures(stored_of(x, labels), None, 0)
+    found, _ = embedding_scores(stored_of(x, labels), None, 0)
     rows = np.flatnonzero(labels.sum(1) == 1)
     assert found["classes"]["recordings"] == len(rows)
     groups = labels[rows].argmax(1)
@@ -130,19 +130,19 @@ def test_separation_spreads_over_halves_as_over_fresh_samples():
     assert np.isnan(halved_separation(x, KINDS, halves)).tolist() == [True, False, False]
 
 
-def run_of(folder, **controls):
-    for name, x in {"": features(1.0), **controls}.items():
+def run_of(folder, **baselines):
+    for name, x in {"": features(1.0), **baselines}.items():
         arrays = stored_of(x, patients=np.repeat(np.arange(100), 2).astype(str))
         write_npz(folder / f"predictions{'_' * bool(name)}{name}.npz", **arrays)
     return folder
 
 
 def test_a_gain_is_one_where_its_interval_says_so(tmp_path):
-    metrics = evaluate_run(run_of(tmp_path, before=features(3.0), untrained=features(1.0)), bootstrap=100)
+    metrics = evaluate_run(run_of(tmp_path, before=features(3.0), random_init=features(1.0)), bootstrap=100)
     gain = metrics["differences"]["before"]
     assert gain["neighbours_auroc"]["low"] > 0 > gain["classes"]["davies_bouldin"]["high"]
-    assert metrics["differences"]["untrained"]["linear_auroc"]["difference"] == 0
-    assert metrics["alarms"] == ["not demonstrably better than the control random encoder, by the linear probe"]
+    assert metrics["differences"]["random_init"]["linear_auroc"]["difference"] == 0
+    assert metrics["alarms"] == ["not demonstrably better than the baseline random encoder, by the linear probe"]
     spoilt = tmp_path / "spoilt"
     spoilt.mkdir()
     alarms = evaluate_run(run_of(spoilt, before=features(1.0)), bootstrap=50)["alarms"]
@@ -156,7 +156,7 @@ def test_a_gain_is_one_where_its_interval_says_so(tmp_path):
         assert explain(name)
 
 
-def test_a_control_of_other_recordings_is_refused(tmp_path):
+def test_a_baseline_of_other_recordings_is_rejected(tmp_path):
     run_of(tmp_path)
     odd = stored_of(features(1.0)) | {"ecg_id": np.arange(1, 201)}
     write_npz(tmp_path / "predictions_raw.npz", **odd)

@@ -91,13 +91,17 @@ def test_ten_seconds_by_default(name, leads):
     assert 95_000 < model.count_params() < 800_000
 
 
-KNOBS = [(name, field.name) for name, (cls, _) in ENCODERS.items() for field in dataclasses.fields(cls)]
+HYPERPARAMETERS = [(name, field.name) for name, (cls, _) in ENCODERS.items() for field in dataclasses.fields(cls)]
 
 
-@pytest.mark.parametrize(("name", "knob"), KNOBS, ids=[f"{name} {knob}" for name, knob in KNOBS])
-def test_every_knob_changes_something(name, knob):
-    rest, other = ({"domain": "frequency"}, 16) if knob == "frame_samples" else ({}, OTHER[knob])
-    one, two = built(name, **rest), built(name, **rest, **{knob: other})
+@pytest.mark.parametrize(
+    ("name", "hyperparameter"),
+    HYPERPARAMETERS,
+    ids=[f"{name} {hyperparameter}" for name, hyperparameter in HYPERPARAMETERS],
+)
+def test_every_hyperparameter_changes_something(name, hyperparameter):
+    rest, other = ({"domain": "frequency"}, 16) if hyperparameter == "frame_samples" else ({}, OTHER[hyperparameter])
+    one, two = built(name, **rest), built(name, **rest, **{hyperparameter: other})
     if [w.shape for w in one.weights] != [w.shape for w in two.weights] or one.output_shape != two.output_shape:
         return
     two.set_weights(one.get_weights())

@@ -26,7 +26,7 @@ INTERRUPTED = "interrupted: finished parts are kept, the same command resumes"
 SMALL = {
     "loader": {"rr_features": False, "waveforms": False},
     "model": {"name": "cnn", "options": {"width": 8, "bottleneck": 8}},
-    "evaluation": {"seeds": [0, 1], "folds": 2, "controls": False},
+    "evaluation": {"seeds": [0, 1], "folds": 2, "baselines": False},
 }
 LIMITED = """
 import resource, runpy, signal, sys
@@ -215,7 +215,7 @@ def test_a_resumed_evaluation_trains_the_missing_seed_alone(small, tmp_path, cap
 
 @pytest.mark.slow
 def test_an_evaluation_is_taken_up_again_seed_by_seed(small, tmp_path, capfd):
-    """Killed after the first seed, interrupted in the second, finished: the figures of an undisturbed run."""
+    """Killed after the first seed, interrupted in the second, finished: the scores of an undisturbed run."""
     from keras_ecg.experiments.final import run_final
 
     config, undisturbed = under(small, tmp_path / "disturbed"), under(small, tmp_path / "undisturbed")

@@ -1,4 +1,4 @@
-"""Learning from few labels: draws, figures and probe, against scikit-learn and by counting."""
+"""Learning from few labels: draws, scores and probe, against scikit-learn and by counting."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from keras_ecg.data.label_draws import POOL, Draw, draw_beats, protocol_records
 from keras_ecg.databases.mitdb import DS2, RECORDS, subject_of
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
-from keras_ecg.evaluation.few_labels import LEVELS, binary_figures, rounded
+from keras_ecg.evaluation.few_labels import LEVELS, binary_scores, rounded
 from keras_ecg.experiments.predictors import Beats, Probe, feature_blocks
 from keras_ecg.explanations import explain
 from keras_ecg.models.objectives import build_objective
@@ -27,7 +27,7 @@ from keras_ecg.probing import (
     standardized,
 )
 from keras_ecg.reports.few_labels import sections
-from keras_ecg.runs.index import few_labels_table, named_figures
+from keras_ecg.runs.index import few_labels_table, named_scores
 
 
 def counts_of(truth, levels) -> np.ndarray:
@@ -36,7 +36,7 @@ def counts_of(truth, levels) -> np.ndarray:
     return out
 
 
-def test_figures_are_those_of_scikit_learn():
+def test_scores_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 500)
     p = np.clip(0.3 * truth + rng.uniform(0, 0.7, 500).round(2), 0, 1)  # with ties
@@ -44,7 +44,7 @@ def test_figures_are_those_of_scikit_learn():
     assert both.dtype == np.float16 and both.shape == (500, 2)
     np.testing.assert_array_equal(both.astype("f4").sum(1), 1)
     np.testing.assert_allclose(both[:, 1], p, atol=1 / LEVELS)
-    found = binary_figures(counts_of(truth, np.rint(both[:, 1].astype("f4") * LEVELS).astype(int)))
+    found = binary_scores(counts_of(truth, np.rint(both[:, 1].astype("f4") * LEVELS).astype(int)))
     guess = both.argmax(1)
     np.testing.assert_array_equal(guess, (p > 0.5).astype(int))
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, guess))
@@ -67,10 +67,10 @@ def stored(seed=0, sizes=(10, 100), seeds=(0, 1, 2), signal=0.5, **more) -> dict
     }  # fmt: skip
 
 
-def test_a_run_is_compared_with_its_controls(tmp_path):
+def test_a_run_is_compared_with_its_baselines(tmp_path):
     model = stored(1, signal=0.6)
     write_npz(tmp_path / "predictions.npz", **model)
-    write_npz(tmp_path / "predictions_untrained.npz", **stored(2, signal=0.1))
+    write_npz(tmp_path / "predictions_random_init.npz", **stored(2, signal=0.1))
     metrics = evaluate_run(tmp_path, bootstrap=100)
     assert metrics["kind"] == "few_labels" and metrics["alarms"] == []
     of = metrics["model"]["labels"]["100"]
@@ -78,7 +78,7 @@ def test_a_run_is_compared_with_its_controls(tmp_path):
     each = [roc_auc_score(model["y_true"], q[:, 1]) for q in p]
     assert of["auroc"]["per_seed"] == pytest.approx(each) and of["auroc"]["mean"] == pytest.approx(np.mean(each))
     assert of["auroc"]["low"] <= of["auroc"]["mean"] <= of["auroc"]["high"]
-    difference = metrics["differences"]["untrained"]["100"]["auroc"]
+    difference = metrics["differences"]["random_init"]["100"]["auroc"]
     assert difference["excludes_zero"] and difference["low"] > 0
     for name in ("model.labels.100.auroc.mean", "model.labels.10.macro_f1.low", "model.labels.10.largest_share"):
         assert explain(name)
@@ -86,14 +86,14 @@ def test_a_run_is_compared_with_its_controls(tmp_path):
     assert "100 labels, mae" in page and "random encoder" in page and "Alarms" not in page
 
 
-def test_a_control_may_be_asked_with_fewer_numbers_of_labels(tmp_path):
+def test_a_baseline_may_be_asked_with_fewer_numbers_of_labels(tmp_path):
     write_npz(tmp_path / "predictions.npz", **stored(1, signal=0.6))
     write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(100,), signal=0.1))
     metrics = evaluate_run(tmp_path, bootstrap=20)
-    assert list(metrics["controls"]["scratch"]["labels"]) == list(metrics["differences"]["scratch"]) == ["100"]
+    assert list(metrics["baselines"]["scratch"]["labels"]) == list(metrics["differences"]["scratch"]) == ["100"]
     page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
-    assert "100 labels, control: training from scratch" in page and "10 labels, control" not in page
-    rows = few_labels_table(named_figures(metrics, "pretrained"), full=True)
+    assert "100 labels, baseline: training from scratch" in page and "10 labels, baseline" not in page
+    rows = few_labels_table(named_scores(metrics, "pretrained"), full=True)
     assert [row.count("|") for row in rows[2:]] == [5, 5, 5] and "scratch, 100 labels" in rows[-1]
     write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(50,)))
     with pytest.raises(InputError, match="other numbers of labels"):
@@ -109,7 +109,7 @@ def test_an_encoder_no_better_than_random_weights_and_a_constant_call_raise_alar
     constant = stored(1)
     constant["probabilities"][0] = rounded(np.full((3, 200), 0.2))
     write_npz(tmp_path / "predictions.npz", **constant)
-    write_npz(tmp_path / "predictions_untrained.npz", **stored(1))
+    write_npz(tmp_path / "predictions_random_init.npz", **stored(1))
     alarms = evaluate_run(tmp_path, bootstrap=50)["alarms"]
     assert any("10 labels some seed calls nearly every beat the same" in alarm for alarm in alarms)
     assert any("random weights" in alarm and "100" in alarm for alarm in alarms)
@@ -155,18 +155,18 @@ def of(protocol, **more) -> Config:
 
 def test_disjoint_labels_come_from_no_tested_subject():
     beats = columns()
-    draw = draw_beats(of("disjoint"), beats, 3)
+    draw = draw_beats(of("inter_patient"), beats, 3)
     assert set(beats["record"][draw.test]) == set(DS2) and set(beats["record"][draw.pool]) == set(POOL)
     assert "201" not in POOL and not set(beats["subject"][draw.pool]) & set(beats["subject"][draw.test])
     assert len(draw.test) == 20 * len(DS2) and not len(draw.validation)
-    assert protocol_records(of("disjoint"), list(RECORDS)) == tuple(sorted((*POOL, *DS2)))
+    assert protocol_records(of("inter_patient"), list(RECORDS)) == tuple(sorted((*POOL, *DS2)))
     with pytest.raises(InputError, match="0 of DS2"):
-        protocol_records(of("disjoint"), ["101", "106"])
+        protocol_records(of("inter_patient"), ["101", "106"])
 
 
 def test_random_beats_are_a_stratified_fifth():
     beats = columns()
-    draws = [draw_beats(of("random"), beats, seed) for seed in (0, 1)]
+    draws = [draw_beats(of("intra_patient"), beats, seed) for seed in (0, 1)]
     for draw in draws:
         assert len(draw.test) == len(beats["label"]) // 5 and not np.intersect1d(draw.pool, draw.test).size
         assert len(draw.pool) + len(draw.test) == len(beats["label"])
@@ -219,15 +219,15 @@ def test_the_blocks_of_a_probe():
     beats = Beats({"record": np.repeat(["a", "b"], 20)}, windows, rhythm)
 
     def blocks(**wanted):
-        return feature_blocks(of("disjoint", **wanted), beats, "raw")
+        return feature_blocks(of("inter_patient", **wanted), beats, "raw_signal")
 
     middle = windows[:, 50:150, 0]  # half a second on each side
     relative = relative_to_record(middle, beats.columns["record"])
     for found, expected in (
         (blocks(), [relative, rhythm]),
-        (blocks(rhythm=False), [relative]),
-        (blocks(relative=False), [middle, rhythm]),
-        (blocks(absolute=True), [middle, relative, rhythm]),
+        (blocks(rr_features=False), [relative]),
+        (blocks(subtract_record_median=False), [middle, rhythm]),
+        (blocks(keep_absolute_features=True), [middle, relative, rhythm]),
     ):
         assert len(found) == len(expected)
         for block, wanted in zip(found, expected, strict=True):
@@ -254,7 +254,7 @@ def test_the_folds_of_a_probe_are_drawn_as_its_test_is():
 
     def strength(pool, test):
         probe = Probe(lambda: [own], beats)
-        return probe.fit_predict(of("random"), Draw(pool, np.empty(0, int), test), pool, 0)[1][0]["strength"]
+        return probe.fit_predict(of("intra_patient"), Draw(pool, np.empty(0, int), test), pool, 0)[1][0]["strength"]
 
     everything = np.arange(200)
     known = strength(everything[::2], everything[1::2])

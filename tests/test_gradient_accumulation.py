@@ -56,7 +56,7 @@ def test_the_rate_is_that_of_the_step():
 
 
 @pytest.mark.parametrize("found", [0, 5])
-def test_a_step_of_more_batches_than_there_are_is_refused(found):
+def test_a_step_of_more_batches_than_there_are_is_rejected(found):
     with pytest.raises(InputError, match=f"gradient_accumulation: found {found}; expected 1 to 4, the batches"):
         adamw(Training(gradient_accumulation=found), 4)
 

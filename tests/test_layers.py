@@ -124,7 +124,7 @@ def test_beat_encoder_sees_each_beat_alone():
     assert (changed[:, 1] != out[:, 1]).any(1).all()
 
 
-def test_likeness_of_a_beat_to_the_median_beat_and_to_the_labelled_one():
+def test_similarity_of_a_beat_to_the_median_beat_and_to_the_labelled_one():
     rng = np.random.default_rng(0)
     beat = rng.normal(size=(1, 3, 187)).astype(np.float32)
     beat[:, 0] = beat[:, 1]  # the first is the labelled beat itself

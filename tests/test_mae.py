@@ -44,9 +44,9 @@ def signals(batch=4, shape=SHAPE, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.3, 1, (batch, *shape)).astype(np.float32)
 
 
-def made(seed=3, masks=5, dtype=None, **knobs) -> MaskedAutoencoder:
+def made(seed=3, masks=5, dtype=None, **hyperparameters) -> MaskedAutoencoder:
     keras.utils.set_random_seed(seed)
-    return MaskedAutoencoder(SHAPE, dataclasses.replace(TINY, **knobs), seed=masks, dtype=dtype)
+    return MaskedAutoencoder(SHAPE, dataclasses.replace(TINY, **hyperparameters), seed=masks, dtype=dtype)
 
 
 def draw(ratio, tokens=10, samples=6, seed=1):
@@ -310,11 +310,11 @@ def test_reproducible_from_its_seeds():
     assert trained(masks=6) != first and trained(seed=4) != first
 
 
-@pytest.mark.parametrize("knob", [field.name for field in dataclasses.fields(MAEConfig)])
-def test_every_knob_changes_something(knob):
-    default = getattr(TINY, knob)
+@pytest.mark.parametrize("hyperparameter", [field.name for field in dataclasses.fields(MAEConfig)])
+def test_every_hyperparameter_changes_something(hyperparameter):
+    default = getattr(TINY, hyperparameter)
     other = not default if isinstance(default, bool) else default + 0.2 if isinstance(default, float) else 2 * default
-    one, two, x = made(), made(**{knob: other}), signals()
+    one, two, x = made(), made(**{hyperparameter: other}), signals()
     if [w.shape for w in one.weights] != [w.shape for w in two.weights]:
         return
     two.set_weights(one.get_weights())

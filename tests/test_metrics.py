@@ -18,12 +18,12 @@ def by_subject(y, p, subject):
     return np.stack([metrics.group_confusions(y, q.argmax(1), subject)[1] for q in p])
 
 
-def test_figures_equal_scikit_learn(beats):
+def test_scores_equal_scikit_learn(beats):
     y, p, _ = beats
     guess = p[0].argmax(1)
     confusion = metrics.confusion_matrix(y, guess)
     np.testing.assert_array_equal(confusion, reference.confusion_matrix(y, guess, labels=range(5)))
-    got = metrics.figures(confusion)
+    got = metrics.scores(confusion)
     precision, recall, f1, _ = reference.precision_recall_fscore_support(y, guess, labels=range(5))
     for k, c in enumerate("NSVFQ"):
         assert got[f"classes.{c}.sensitivity"] == pytest.approx(recall[k])
@@ -37,7 +37,7 @@ def test_figures_equal_scikit_learn(beats):
     assert got["jk_index"] == pytest.approx(got["kappa"] / 2 + sum(recall[[1, 2]] + precision[[1, 2]]) / 8)
 
 
-def test_ranking_figures_equal_scikit_learn(beats):
+def test_ranking_scores_equal_scikit_learn(beats):
     y, p, _ = beats
     area, precision = metrics.auroc(y, p[0]), metrics.average_precision(y, p[0])
     for k in range(5):
@@ -48,7 +48,7 @@ def test_ranking_figures_equal_scikit_learn(beats):
 def test_absent_and_unpredicted_classes_are_nan_and_macro_says_which_classes_it_averages():
     confusion = np.zeros((5, 5), int)
     confusion[0, 0], confusion[0, 1], confusion[1, 1], confusion[2, 0] = 8, 1, 2, 2
-    got = metrics.figures(confusion)
+    got = metrics.scores(confusion)
     assert np.isnan([got["classes.F.f1"], got["classes.Q.sensitivity"], got["classes.V.positive_predictivity"]]).all()
     assert got["classes.V.f1"] == 0
     n, s = 2 * 8 / (9 + 10), 2 * 2 / (2 + 3)
@@ -69,7 +69,7 @@ def test_ec57_does_not_count_fusion_and_unclassifiable_beats_called_v():
     assert v == {"tp": 80, "fn": 20, "fp": 15, "tn": 900 + 20 + 5 + 15 + 70 + 3 + 2 + 6 + 1 + 4 + 2}
     s = metrics.ec57_counts(confusion, metrics.S)
     assert s == {"tp": 70, "fn": 20, "fp": 20 + 6 + 2, "tn": 900 + 10 + 5 + 4 + 80 + 8 + 2 + 3 + 7 + 6 + 1 + 9 + 2}
-    got = metrics.ec57_figures(confusion, metrics.V)
+    got = metrics.ec57_scores(confusion, metrics.V)
     assert got["sensitivity"] == pytest.approx(0.8)
     assert got["positive_predictivity"] == pytest.approx(80 / 95)
     assert got["false_positive_rate"] == pytest.approx(15 / (15 + v["tn"]))
@@ -108,7 +108,7 @@ def test_bootstrap_equals_a_naive_loop(beats):
     counts = metrics.resample_counts(8, 40, seed=5)
     assert counts.shape == (40, 8) and (counts.sum(1) == 8).all()
     confusions = by_subject(y, p, subject)
-    got = metrics.bootstrap_figures(confusions, 40, seed=5)
+    got = metrics.bootstrap_scores(confusions, 40, seed=5)
     expected = naive(y, p, subject, counts, reference.accuracy_score)
     np.testing.assert_allclose(got["accuracy"], expected)
     f1 = naive(y, p, subject, counts, lambda t, g: reference.f1_score(t == 1, g == 1))
@@ -137,7 +137,7 @@ def test_paired_difference_uses_the_same_resamples(beats):
         metrics.paired_difference(good, always[:, :4], "accuracy")
 
 
-def test_interval_of_a_figure_that_is_mostly_undefined_is_nan():
+def test_interval_of_a_score_that_is_mostly_undefined_is_nan():
     assert np.isnan(metrics.interval(np.array([1.0, np.nan, np.nan, np.nan]))).all()
     assert metrics.interval(np.array([1.0, 1.0, np.nan])) == (1, 1)
 

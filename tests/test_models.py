@@ -87,15 +87,19 @@ def test_the_token_is_the_labelled_beat(name):
     assert np.abs(first - last).max() > 1e-4
 
 
-KNOBS = [(name, field.name) for name, (cls, _) in BEAT_MODELS.items() for field in dataclasses.fields(cls)]
+HYPERPARAMETERS = [(name, field.name) for name, (cls, _) in BEAT_MODELS.items() for field in dataclasses.fields(cls)]
 
 
-@pytest.mark.parametrize(("name", "knob"), KNOBS, ids=[f"{name} {knob}" for name, knob in KNOBS])
-def test_every_knob_changes_something(name, knob):
-    default = getattr(model_config(name), knob)
-    other = default + 0.3 if isinstance(default, float) else OTHER[knob]
-    assert other != {**TINY}.get(knob, default)
-    one, two = built(name), built(name, **{knob: other})
+@pytest.mark.parametrize(
+    ("name", "hyperparameter"),
+    HYPERPARAMETERS,
+    ids=[f"{name} {hyperparameter}" for name, hyperparameter in HYPERPARAMETERS],
+)
+def test_every_hyperparameter_changes_something(name, hyperparameter):
+    default = getattr(model_config(name), hyperparameter)
+    other = default + 0.3 if isinstance(default, float) else OTHER[hyperparameter]
+    assert other != {**TINY}.get(hyperparameter, default)
+    one, two = built(name), built(name, **{hyperparameter: other})
     if [w.shape for w in one.weights] != [w.shape for w in two.weights]:
         return
     two.set_weights(one.get_weights())

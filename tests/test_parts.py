@@ -37,11 +37,11 @@ def test_a_part_that_fails_tells_why(jobs, tmp_path):
     [
         ({"evaluation": {"jobs": 0}}, r"evaluation\.jobs: found 0; expected at least 1"),
         ({"training": {"class_weights": [1, 2]}}, "class_weights: found 2 weights; expected 5"),
-        ({"model": {"beside": [{"name": "cnn"}]}}, r"training\.members: found 1; expected at least 2"),
+        ({"model": {"ensemble_members": [{"name": "cnn"}]}}, r"training\.ensemble_size: found 1; expected at least 2"),
     ],
 )
 @pytest.mark.parametrize("study", ["final", "kfold"])
-def test_what_no_part_could_do_is_refused_before_there_is_a_folder(packed, tmp_path, study, wrong, told):
+def test_what_no_part_could_do_is_rejected_before_there_is_a_folder(packed, tmp_path, study, wrong, told):
     from keras_ecg.experiments.final import run_final
     from keras_ecg.experiments.kfold import run_kfold
 

@@ -279,7 +279,7 @@ def test_wrong_records_are_errors(plain, of_nothing):
         of_nothing(["114"], with_sections(plain, database={"tfrecord_dir": "nowhere"}), *rest)
 
 
-def test_quantiles_of_the_difference_without_the_difference_are_refused(plain):
+def test_quantiles_of_the_difference_without_the_difference_are_rejected(plain):
     config = with_sections(plain, loader={"difference_quantiles": True})
     with pytest.raises(InputError, match=r"loader\.waveforms=true"):
         create_dataset(["114"], config, 16, is_training=False)

@@ -15,9 +15,9 @@ import yaml
 from conftest import SAMPLE, with_sections
 
 from keras_ecg import cli
+from keras_ecg.baselines import interpolate_masked
 from keras_ecg.config import Config, Model, from_dict, merge, to_dict
 from keras_ecg.contract import Contract
-from keras_ecg.controls import interpolate_masked
 from keras_ecg.data.window_stream import split_subjects
 from keras_ecg.data.windows import pack_windows, window_manifest
 from keras_ecg.encoders import load_encoder
@@ -72,7 +72,7 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     names = {path.name for path in run.path.iterdir()}
     assert names >= {
         "config.yaml", "environment.json", "history.csv", "metrics.json", "predictions.npz",
-        "predictions_untrained.npz", "predictions_interpolation.npz",
+        "predictions_random_init.npz", "predictions_interpolation.npz",
         "pictures.npz", "encoder.keras", "contract.json", "report.html",
     }  # fmt: skip
     assert "parts" not in names and run.finished
@@ -210,7 +210,7 @@ def test_a_kill_while_scoring_loses_no_training(packed, tmp_path, monkeypatch):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_windows_of_a_test_subject_are_refused(tmp_path):
+def test_windows_of_a_test_subject_are_rejected(tmp_path):
     config = settings(tmp_path)
     sources = [{"database": "sample", "folder": str(SAMPLE), "records": ["114", "200", "208"]}]
     config = with_sections(config, windows={"sources": sources})
@@ -227,7 +227,7 @@ def test_windows_of_a_test_subject_are_refused(tmp_path):
         ({"options": {**TINY, "patch_samples": 7}}, "that fit together"),
     ],
 )
-def test_bad_knobs_are_refused(packed, model, said):
+def test_bad_hyperparameters_are_rejected(packed, model, said):
     with pytest.raises(InputError, match=said):
         pretrain.run_pretraining(with_sections(packed, model=model))
 
@@ -262,7 +262,7 @@ def test_contrastive(packed, tmp_path, objective, monkeypatch):
     assert metrics["kind"] == "contrastive"
     assert metrics["model"]["effective_rank"] == pytest.approx(effective_rank(stored["embeddings"]))
     assert metrics["model"]["contrastive_loss"] == pytest.approx(stored["loss"].mean())
-    same = read_npz(folder / "predictions_untrained.npz")
+    same = read_npz(folder / "predictions_random_init.npz")
     assert stored["subject"].tolist() == same["subject"].tolist()  # the same batches
     assert verify_run(folder)[1] == [] and "Views" in (folder / "report.html").read_text()
     encoder = load_encoder(folder)
@@ -278,12 +278,12 @@ def test_loss_ratio():
     assert loss_ratio(np.array(["a"] * 4), error, chance, 0, 0) == {"mean": 10 / 14, "low": None, "high": None}
 
 
-def write_masked(folder, share, control=2.0):
+def write_masked(folder, share, baseline=2.0):
     rng = np.random.default_rng(0)
     chance = rng.uniform(0.5, 1.5, 300)
     subject = np.repeat([f"d/{k}" for k in range(30)], 10)
     write_npz(folder / "predictions.npz", subject=subject, error=share * chance, mean_error=chance)
-    write_npz(folder / "predictions_untrained.npz", subject=subject, error=control * chance, mean_error=chance)
+    write_npz(folder / "predictions_random_init.npz", subject=subject, error=baseline * chance, mean_error=chance)
     return evaluate_run(folder, bootstrap=50)["alarms"]
 
 
@@ -292,7 +292,7 @@ def test_alarms_of_a_masked_autoencoder(tmp_path):
     (alarm,) = write_masked(tmp_path, 1.0)
     assert "no better than that of predicting each window's mean" in alarm
     (alarm,) = write_masked(tmp_path, 0.9, 0.8)
-    assert "not below that of the control untrained" in alarm
+    assert "not below that of the baseline random_init" in alarm
     stored = read_npz(tmp_path / "predictions.npz")
     write_npz(tmp_path / "predictions.npz", **{**stored, "error": np.full(300, np.nan)})
     with pytest.raises(InputError, match="no number"):
@@ -321,11 +321,11 @@ def test_alarms_of_predicted_embeddings(tmp_path):
     def alarms(share, embeddings):
         own = {"subject": subject, "error": share * chance, "mean_error": chance, "embeddings": embeddings}
         write_npz(tmp_path / "predictions.npz", **own)
-        write_npz(tmp_path / "predictions_untrained.npz", **{**own, "mean_error": 2 * chance})  # its own targets
+        write_npz(tmp_path / "predictions_random_init.npz", **{**own, "mean_error": 2 * chance})  # its own targets
         return evaluate_run(tmp_path, bootstrap=50)["alarms"]
 
     assert alarms(0.5, spread) == []
-    assert ["nothing is learnt" in alarm for alarm in alarms(1.0, spread)] == [True]
+    assert ["nothing is learned" in alarm for alarm in alarms(1.0, spread)] == [True]
     assert ["collapsed" in alarm for alarm in alarms(0.5, flat)] == [True]
     metrics = evaluate_run(tmp_path, bootstrap=50)
     assert metrics["kind"] == "predictive" and metrics["model"]["jepa_loss"] == pytest.approx(0.5 * chance.mean())
@@ -367,7 +367,7 @@ def test_the_objectives_of_twelve_leads(packed, tmp_path, name):
     run = pretrain.run_pretraining(config)
     metrics = json.loads((run.path / "metrics.json").read_text())
     kind = {"st_mem": "masked", "ecg_jepa": "predictive", "vqvae": "quantized"}[name]
-    assert metrics["kind"] == kind and set(metrics["controls"]) == {"untrained"}
+    assert metrics["kind"] == kind and set(metrics["baselines"]) == {"random_init"}
     assert verify_run(run.path)[1] == []
     report = (run.path / "report.html").read_text()
     assert ("Reconstructions" in report) == (name != "ecg_jepa")

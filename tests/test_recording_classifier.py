@@ -40,10 +40,10 @@ def encoder_of(kind: str) -> keras.Model:
     return build_objective("st_mem", SHAPE, {"width": 16, "depth": 1, "heads": 2, "patch_samples": 25}).encoder
 
 
-def classifier(kind: str, shapes=None, **knobs) -> keras.Model:
+def classifier(kind: str, shapes=None, **hyperparameters) -> keras.Model:
     encoder = encoder_of(kind)
     keras.utils.set_random_seed(2)
-    config = from_dict(RecordingClassifierConfig, {"augment": STILL, **knobs})
+    config = from_dict(RecordingClassifierConfig, {"augment": STILL, **hyperparameters})
     return build_recording_classifier(shapes or {"signals": SHAPE}, 5, config, encoder, seed=0)
 
 

@@ -69,13 +69,13 @@ def report(
         "title": "Beats <&>",
         "evaluation": {"split": "ds1_ds2", "bootstrap": 40},
         "loader": {"waveforms": True, "difference_quantiles": True},
-        "model": {"name": "cnn", "options": {}, "beside": [{"name": "cnn", "options": {"bins": 16}}]},
-        "training": {"members": 3},
+        "model": {"name": "cnn", "options": {}, "ensemble_members": [{"name": "cnn", "options": {"bins": 16}}]},
+        "training": {"ensemble_size": 3},
     }
     run = runs.find_or_create(tmp_path, "final_ds1_ds2", "cnn", "f", config, "python run.py --set 'a=<b>'")
     run.write_predictions("model", **model)
     run.write_predictions(
-        "boosting_rr", **(model | {"probabilities": 0.1 + 0.5 * np.eye(5)[y][None], "seeds": np.array([0])})
+        "gradient_boosting_rr", **(model | {"probabilities": 0.1 + 0.5 * np.eye(5)[y][None], "seeds": np.array([0])})
     )
     if strips:
         signal = np.sin(np.arange(2 * 2520).reshape(2, 2520) / 20).astype("f4")
@@ -121,7 +121,7 @@ def test_the_report_is_one_self_contained_page(tmp_path):
         "annotated S, called N with confidence 0.99",
         "python run.py --set 'a=<b>'",
         "Expected calibration error",
-        "Not demonstrably above the control",
+        "Not demonstrably above the baseline",
     ):
         assert part in words
     assert "nan" not in words.lower().split()
@@ -129,7 +129,7 @@ def test_the_report_is_one_self_contained_page(tmp_path):
     assert again == html  # a report is a function of the run's files
 
 
-def test_figures_in_the_report_are_those_of_the_metrics(tmp_path):
+def test_scores_in_the_report_are_those_of_the_metrics(tmp_path):
     html, page, run = report(tmp_path, strips=False)
     accuracy = read_json(run.path / "metrics.json")["model"]["accuracy"]
     assert f"{accuracy['mean']:.3f} <small>± {accuracy['sd']:.3f}</small>" in html
@@ -148,7 +148,7 @@ def test_an_absent_class_one_seed_and_one_record(tmp_path):
 def test_a_card_says_that_a_class_has_no_beats_where_it_has_none():
     some, none = ({"mean": mean, "sd": None, "low": None, "high": None} for mean in (0.5, None))  # without intervals
     model = {"accuracy": some, "macro_f1_nsvf": some, "classes": {"S": {"f1": none}, "V": {"f1": some}}}
-    assert cards({"model": model, "controls": {}}).count("no beats of this class") == 1
+    assert cards({"model": model, "baselines": {}}).count("no beats of this class") == 1
 
 
 def test_folds_have_their_table(tmp_path):
@@ -185,6 +185,13 @@ def test_the_door_offers_the_package_and_defines_nothing():
 def test_a_probe_declares_what_it_takes_from_test_records():
     environment = {"study": "probe_ds1_ds2"}
     loader = {"loader": {"waveforms": True}}  # not looked at
-    assert details._statistics({**loader, "finetuning": {"relative": False, "rhythm": False}}, environment) == []
-    (found,) = details._statistics({**loader, "finetuning": {"relative": True, "rhythm": False}}, environment)
-    assert "transductive" in found and "finetuning.relative" in found
+    assert (
+        details._statistics(
+            {**loader, "finetuning": {"subtract_record_median": False, "rr_features": False}}, environment
+        )
+        == []
+    )
+    (found,) = details._statistics(
+        {**loader, "finetuning": {"subtract_record_median": True, "rr_features": False}}, environment
+    )
+    assert "transductive" in found and "finetuning.subtract_record_median" in found

@@ -1,4 +1,4 @@
-"""Figures of named rhythms against their definitions, and how recordings are disturbed and taken apart."""
+"""Metrics of named rhythms against their definitions, and how recordings are disturbed and taken apart."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 from keras_ecg.calibration import fit_temperature, temper
 from keras_ecg.data.disturbed import noises_of, source_of_noise
 from keras_ecg.errors import InputError
-from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_figures
+from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_scores
 from keras_ecg.experiments.rhythm_checks import draw_recordings, without_stretches
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.reports.rhythm import robustness
@@ -41,12 +41,12 @@ def test_the_score_is_the_challenges():
     f1_n = 2 * nn / ((nn + na + no + np_) + (nn + an + on + pn))
     f1_a = 2 * aa / ((an + aa + ao + ap) + (na + aa + oa + pa))
     f1_o = 2 * oo / ((on + oa + oo + op) + (no + ao + oo + po))
-    assert rhythm_figures(counts)["score"] == pytest.approx((f1_n + f1_a + f1_o) / 3)
+    assert rhythm_scores(counts)["score"] == pytest.approx((f1_n + f1_a + f1_o) / 3)
 
 
 def test_the_score_leaves_the_noisy_class_out():
     truth, guess = np.array([0, 0, 1, 2, 3, 3]), np.array([0, 1, 1, 2, 0, 3])
-    found = rhythm_figures(confusion_matrix(truth, guess, 4))
+    found = rhythm_scores(confusion_matrix(truth, guess, 4))
     each = f1_score(truth, guess, average=None)
     assert found["score"] == pytest.approx(each[:3].mean()) and found["macro_f1_four"] == pytest.approx(each.mean())
     assert found["classes.~.f1"] == pytest.approx(each[3])
@@ -84,9 +84,9 @@ def test_recorded_noises_take_the_place_of_synthetic_ones(tmp_path):
 
 
 def test_a_strength_of_zero_decibels_stands_in_the_table():
-    figures = dict.fromkeys(("score", *(f"classes.{c}.f1" for c in "NAO~"), "called.~"), 0.5)
+    scores = dict.fromkeys(("score", *(f"classes.{c}.f1" for c in "NAO~"), "called.~"), 0.5)
     strengths = (("none", 0.0), ("muscle noise", 6.0), ("muscle noise", 0.0), ("inverted", 0.0))
-    conditions = [{"disturbance": name, "strength": size, **figures} for name, size in strengths]
+    conditions = [{"disturbance": name, "strength": size, **scores} for name, size in strengths]
     page = robustness({"robustness": {"conditions": conditions, "recordings": 4, "source": "drawn"}})
     rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)[1:]
     cells = [re.sub(r"<[^>]+>", "", re.findall(r"<td.*?</td>", row, re.DOTALL)[-7]) for row in rows]

@@ -1,4 +1,4 @@
-"""Models of whole recordings: padding is nothing to them, every input and knob is something."""
+"""Models of whole recordings: padding is nothing to them, every input and hyperparameter is something."""
 
 import dataclasses
 
@@ -13,9 +13,9 @@ from keras_ecg.errors import InputError
 from keras_ecg.layers.masked import LengthMask, MaskedBatchNorm, MaskedPooling
 from keras_ecg.models import RHYTHM_MODELS, build_model, load_model, model_config
 from keras_ecg.models.loading import find_encoder
-from keras_ecg.models.noise_first import noise_first
 from keras_ecg.models.rhythm_encoder import RecordingWindows
 from keras_ecg.models.rhythm_head import RhythmHeadConfig
+from keras_ecg.models.two_stage import two_stage
 
 SHAPES = {"signals": (None, 1), "length": (), "beats": (None,)}
 HEAD = {"width": 8, "beat_blocks": 1, "kernel_size": 3}
@@ -97,7 +97,7 @@ def test_every_input_changes_the_output(name):
     assert np.abs(output(model, {**inputs, "length": inputs["length"] // 2}) - out).max() > 1e-4
 
 
-KNOBS = {
+HYPERPARAMETERS = {
     "resnet1d": {"width": 12, "stages": 1, "blocks": 2, "kernel_size": 5, "stem_kernel_size": 7, "dropout": 0.5,
                  "sampling_rate_hz": 50.0, "head": {**HEAD, "width": 12}},
     "rhythm_encoder": {"encoder": "cnn", "options": {"width": 12, "heads": 2, "blocks": 1}, "window_seconds": 6.4,
@@ -105,10 +105,13 @@ KNOBS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "knob"), [(name, knob) for name, knobs in KNOBS.items() for knob in knobs])
-def test_every_knob_changes_something(name, knob):
-    options = {knob: KNOBS[name][knob]}
-    if knob == "encoder":
+@pytest.mark.parametrize(
+    ("name", "hyperparameter"),
+    [(name, hyperparameter) for name, hyperparameters in HYPERPARAMETERS.items() for hyperparameter in hyperparameters],
+)
+def test_every_hyperparameter_changes_something(name, hyperparameter):
+    options = {hyperparameter: HYPERPARAMETERS[name][hyperparameter]}
+    if hyperparameter == "encoder":
         options["options"] = {"width": 8}
     model, changed = shaken(built(name)), shaken(built(name, **options))
     if [w.shape for w in model.weights] != [w.shape for w in changed.weights]:
@@ -122,16 +125,18 @@ def test_every_knob_changes_something(name, knob):
     assert np.abs(output(changed, batch(), training=True) - first).max() > 1e-6
 
 
-def test_all_knobs_are_tried():
-    for name, knobs in KNOBS.items():
+def test_all_hyperparameters_are_tried():
+    for name, hyperparameters in HYPERPARAMETERS.items():
         fields = {f.name for f in dataclasses.fields(RHYTHM_MODELS[name][0])}
-        assert fields - set(knobs) <= {"weights", "random"}
+        assert fields - set(hyperparameters) <= {"weights", "random"}
 
 
-@pytest.mark.parametrize("knob", [f.name for f in dataclasses.fields(RhythmHeadConfig)])
-def test_every_knob_of_the_head_changes_something(knob):
-    value = {"features": False, "beats": False, "width": 12, "kernel_size": 5, "beat_blocks": 2, "dropout": 0.9}[knob]
-    model, changed = built(), built(head={**HEAD, knob: value})
+@pytest.mark.parametrize("hyperparameter", [f.name for f in dataclasses.fields(RhythmHeadConfig)])
+def test_every_hyperparameter_of_the_head_changes_something(hyperparameter):
+    value = {"features": False, "beats": False, "width": 12, "kernel_size": 5, "beat_blocks": 2, "dropout": 0.9}[
+        hyperparameter
+    ]
+    model, changed = built(), built(head={**HEAD, hyperparameter: value})
     if model.count_params() == changed.count_params():
         keras.utils.set_random_seed(5)
         first = output(model, batch(), training=True)
@@ -154,7 +159,7 @@ def test_mixed_precision(name):
     np.testing.assert_allclose(found, output(model, batch()), atol=0.05)
 
 
-def test_odd_lengths_and_inputs_are_refused():
+def test_odd_lengths_and_inputs_are_rejected():
     with pytest.raises(InputError, match="tokens of 8"):
         build_model("resnet1d", {**SHAPES, "signals": (1001, 1)}, classes=4, options=SMALL["resnet1d"])
     with pytest.raises(InputError, match="instead of signals, length, beats"):
@@ -197,7 +202,7 @@ def test_two_stages_are_one_model(tmp_path):
     noise, rhythm = (build_model("resnet1d", SHAPES, classes=n, options=SMALL["resnet1d"]) for n in (2, 3))
     inputs = batch()
     first, second = output(noise, inputs), output(rhythm, inputs)
-    both = noise_first(noise, rhythm)
+    both = two_stage(noise, rhythm)
     found = output(both, inputs)
     np.testing.assert_allclose(found[:, 3], first[:, 1], atol=1e-6)
     np.testing.assert_allclose(found[:, :3], second * first[:, :1], atol=1e-6)

@@ -168,7 +168,7 @@ def test_packing_resumes_and_repeats_what_has_changed(packed, tmp_path):
     assert get_all_recordings(config)["label"][0] == 2
 
 
-def test_other_settings_are_refused_until_packed_anew(packed):
+def test_other_settings_are_rejected_until_packed_anew(packed):
     with pytest.raises(InputError, match=r"other labels.*create_rhythm_tfrecords\.py"):
         create_rhythm_dataset(changed(packed, rhythm={"labels": "v2"}), 4, False)
     with pytest.raises(InputError, match="no recording A9"):

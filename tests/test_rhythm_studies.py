@@ -1,4 +1,4 @@
-"""Studies of rhythms end to end: folds, controls, temperature, figures that can be recomputed, a recording named."""
+"""Studies of rhythms end to end: folds, baselines, temperature, scores that can be recomputed, a recording named."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ import tensorflow as tf
 from rhythms import RATE, config_of, recording, write_challenge
 from sklearn.metrics import f1_score
 
+from keras_ecg.baselines import recording_table
 from keras_ecg.calibration import temper
 from keras_ecg.config import Config, from_dict, merge, to_dict
-from keras_ecg.controls import recording_table
 from keras_ecg.data.rhythm_records import pack_rhythm
 from keras_ecg.data.rhythm_stream import get_all_recordings
 from keras_ecg.errors import InputError
@@ -93,7 +93,7 @@ def test_every_recording_is_named_once_out_of_fold(kfold, packed):
         assert (stored["fold"][np.isin(stored["record"], test)] == k).all()
 
 
-def test_the_figures_are_those_of_the_predictions(kfold):
+def test_the_scores_are_those_of_the_predictions(kfold):
     stored, metrics = load_rhythm(kfold.path / "predictions.npz"), read_json(kfold.path / "metrics.json")
     scores = [
         f1_score(stored["y_true"], p.argmax(1), labels=[0, 1, 2], average="macro", zero_division=0)
@@ -102,17 +102,17 @@ def test_the_figures_are_those_of_the_predictions(kfold):
     assert metrics["kind"] == "rhythm"
     assert metrics["model"]["score"]["mean"] == pytest.approx(np.mean(scores))
     assert metrics["model"]["score"]["low"] <= np.mean(scores) <= metrics["model"]["score"]["high"]
-    assert set(metrics["controls"]) == {"always_n", "boosting_rr", "30s"}
-    majority = metrics["controls"]["always_n"]
+    assert set(metrics["baselines"]) == {"majority_class", "gradient_boosting_rr", "30s"}
+    majority = metrics["baselines"]["majority_class"]
     assert majority["accuracy"]["mean"] == pytest.approx(16 / 44) and majority["collapse"]["collapsed"]
-    gap = metrics["differences"]["always_n"]["score"]
+    gap = metrics["differences"]["majority_class"]["score"]
     assert gap["difference"] == pytest.approx(np.mean(scores) - majority["score"]["mean"])
     assert len(metrics["folds"]) == 2
     numbers, wrong = verify_run(kfold.path)
     assert numbers > 500 and not wrong
 
 
-def test_the_report_shows_labels_matrices_and_controls(kfold):
+def test_the_report_shows_labels_matrices_and_baselines(kfold):
     page = (kfold.path / "report.html").read_text()
     for words in ("<strong>v3</strong>", "the first 30 s", "gradient boosting on RR", "Before temperature scaling"):
         assert words in page, words
@@ -130,7 +130,7 @@ def test_a_finished_study_is_not_run_again_and_other_settings_are_another(kfold,
 def test_an_interrupted_study_goes_on(packed, tmp_path, monkeypatch):
     import keras_ecg.experiments.rhythm as study
 
-    config = changed(packed, database={"runs_dir": str(tmp_path)}, evaluation={"kfold_seeds": [0], "controls": False})
+    config = changed(packed, database={"runs_dir": str(tmp_path)}, evaluation={"kfold_seeds": [0], "baselines": False})
     trained = []
 
     def train(records, config, seed):
@@ -145,7 +145,7 @@ def test_an_interrupted_study_goes_on(packed, tmp_path, monkeypatch):
         run_rhythm_kfold(config)
     run = run_rhythm_kfold(config)
     assert trained == [0, "interrupted", 0] and run.finished and run.environment["resumed"] == 1
-    assert not (run.path / "predictions_boosting_rr.npz").exists()
+    assert not (run.path / "predictions_gradient_boosting_rr.npz").exists()
 
 
 def test_a_final_study_names_a_recording_as_its_stream_does(final, packed):
@@ -188,7 +188,7 @@ def test_the_command_names_a_rhythm(final, packed, tmp_path):
 
 @pytest.mark.slow
 def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, packed, tmp_path):
-    root, variant = tmp_path, changed(packed, evaluation={"first_folds": 1, "kfold_seeds": [5], "controls": False})
+    root, variant = tmp_path, changed(packed, evaluation={"first_folds": 1, "kfold_seeds": [5], "baselines": False})
     other = run_rhythm_kfold(variant)
     for run in (kfold, other):
         shutil.copytree(run.path, root / "Research_Runs" / run.path.name)
@@ -196,12 +196,12 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
     folder = root / "Research_Runs" / kfold.path.name
     metrics, stored = read_json(folder / "metrics.json"), load_rhythm(folder / "predictions.npz")
     own = np.isin(stored["record"], load_rhythm(other.path / "predictions.npz")["record"])
-    assert metrics["controls"]["one_fold"]["recordings"] == own.sum() < len(own)
+    assert metrics["baselines"]["one_fold"]["recordings"] == own.sum() < len(own)
     scores = [
         f1_score(stored["y_true"][own], p[own].argmax(1), labels=[0, 1, 2], average="macro", zero_division=0)
         for p in stored["probabilities"]
     ]
-    gap = np.mean(scores) - metrics["controls"]["one_fold"]["score"]["mean"]
+    gap = np.mean(scores) - metrics["baselines"]["one_fold"]["score"]["mean"]
     assert metrics["differences"]["one_fold"]["score"]["difference"] == pytest.approx(gap)
     page = (folder / "report.html").read_text()
     assert not verify_run(folder)[1] and f"one fold, {own.sum()} recordings" in page
@@ -209,9 +209,9 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
     main(["--root", str(root), "publish", "cinc2017-kfold", kfold.path.name])
     rows = (root / "Research_Runs" / "README.md").read_text().splitlines()
     (model,) = (row for row in rows if row.startswith("| **model**, 2 seeds |"))
-    figures = metrics["model"]
-    assert f"{figures['ece_before']['mean']:.3f}" in model and model.endswith(f"{figures['ece']['sd']:.3f} |")
-    assert sum(row.startswith(f"| control: one fold, {own.sum()} recordings |") for row in rows) == 1
+    scores = metrics["model"]
+    assert f"{scores['ece_before']['mean']:.3f}" in model and model.endswith(f"{scores['ece']['sd']:.3f} |")
+    assert sum(row.startswith(f"| baseline: one fold, {own.sum()} recordings |") for row in rows) == 1
     assert sum(row.startswith("| ensemble of the seeds |") for row in rows) == 1
     with pytest.raises(InputError, match="no finished study of rhythms"):
         (folder / "environment.json").write_text("{}")
@@ -239,7 +239,7 @@ def test_a_run_of_beats_names_no_rhythm(kfold):
 
 
 @pytest.mark.slow
-def test_plain_rhythms_are_learnt(packed):
+def test_plain_rhythms_are_learned(packed):
     config = changed(packed, training={"epochs": 50}, model={"options": {"stages": 2, "head": {"dropout": 0.0}}})
     known, folds = rhythm_folds(config)
     for stages in (1, 2):
@@ -259,7 +259,7 @@ def test_the_weights_of_the_classes_are_the_stages_own(packed):
         class_weights(changed(packed, training={"class_weights": [1, 1, 1, 1, 1]}))
 
 
-def test_the_control_sees_intervals_alone(packed):
+def test_the_baseline_sees_intervals_alone(packed):
     features, labels = recording_table(tuple(get_all_recordings(packed)["record"]), packed)
     assert features.shape == (44, 40) and np.isfinite(features).all()
     irregular = features[:, 18]  # spread of the intervals

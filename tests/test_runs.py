@@ -32,7 +32,7 @@ def arrays(seeds=2, records=("200", "202", "213", "231"), fold=False, lean=1.0, 
     return out | ({"fold": np.repeat(np.arange(len(records)) % 3, beats)} if fold else {})
 
 
-def always_n(model):
+def majority_class(model):
     constant = np.eye(5)[np.zeros((1, len(model["y_true"])), int)]
     return model | {"probabilities": constant, "seeds": np.array([0])}
 
@@ -41,7 +41,7 @@ def finished(root, study="final_records", fingerprint="f", **options):
     run = runs.find_or_create(root / "Research_Runs", study, "cnn", fingerprint, CONFIG, "python run.py")
     model = arrays(**options)
     run.write_predictions("model", **model)
-    run.write_predictions("always_n", **always_n(model))
+    run.write_predictions("majority_class", **majority_class(model))
     run.write_history([{"epoch": 1, "loss": 0.5, "seed": 0}, {"epoch": 1, "seed": 1, "loss": 0.4, "accuracy": 0.9}])
     run.finish(skipped_records=[])
     return run
@@ -181,7 +181,7 @@ def test_no_damaged_byte_of_stored_arrays_passes_unnoticed(tmp_path):
                 assert all(np.array_equal(value, stored[name]) for name, value in found.items() if name in stored)
 
 
-def test_every_emitted_figure_is_explained_and_json_is_plain(tmp_path):
+def test_every_emitted_score_is_explained_and_json_is_plain(tmp_path):
     run = finished(tmp_path, study="kfold", fold=True, records=("106", "207", "220", "228"))
     metrics = json.loads((run.path / "metrics.json").read_text(), parse_constant=lambda c: pytest.fail(c))
     names = {name for name, _ in leaves(metrics)}
@@ -206,18 +206,18 @@ def test_evaluate_reports_the_mean_over_seeds_and_yields_pairs():
     assert dict(evaluation.subsets(p, 20, 0))["without_202.records"] == 3
 
 
-def test_controls_are_compared_on_the_models_beats_in_any_order(tmp_path):
+def test_baselines_are_compared_on_the_models_beats_in_any_order(tmp_path):
     model = arrays()
     shuffled = np.random.default_rng(1).permutation(240)
-    for name, stored in (("predictions", model), ("predictions_always_n", always_n(model))):
+    for name, stored in (("predictions", model), ("predictions_majority_class", majority_class(model))):
         order = shuffled if name != "predictions" else np.arange(240)
         moved = {k: v[order] if np.shape(v) == (240,) else v for k, v in stored.items()}
         np.savez(tmp_path / f"{name}.npz", **(moved | {"probabilities": stored["probabilities"][:, order]}))
     metrics = evaluation.evaluate_run(tmp_path, bootstrap=50)
-    difference = metrics["differences"]["always_n"]["accuracy"]
+    difference = metrics["differences"]["majority_class"]["accuracy"]
     expected = metrics["model"]["accuracy"]["mean"] - np.mean(model["y_true"] == 0)
     assert difference["difference"] == pytest.approx(expected) and difference["excludes_zero"]
-    np.savez(tmp_path / "predictions_always_n.npz", **arrays(records=("200", "202", "213"), seeds=1))
+    np.savez(tmp_path / "predictions_majority_class.npz", **arrays(records=("200", "202", "213"), seeds=1))
     with pytest.raises(InputError, match="60 beats that only one side has"):
         evaluation.evaluate_run(tmp_path, bootstrap=50)
 
@@ -247,9 +247,9 @@ def test_verify_catches_a_changed_number(tmp_path, capsys):
         main(["verify", "--root", str(tmp_path)])
     assert stop.value.code == 1 and "1 differ: model.classes.S.f1.mean is" in capsys.readouterr().out
     path.write_text(sound)
-    stored = dict(np.load(run.path / "predictions_always_n.npz"))
+    stored = dict(np.load(run.path / "predictions_majority_class.npz"))
     stored["probabilities"][0, :3] = np.eye(5)[1]
-    write_npz(run.path / "predictions_always_n.npz", **stored)
+    write_npz(run.path / "predictions_majority_class.npz", **stored)
     assert not runs.verify(tmp_path)
     path.unlink()
     assert not runs.verify(tmp_path) and "no such file" in capsys.readouterr().out
@@ -269,11 +269,11 @@ def test_publish_and_index(tmp_path):
     assert published == {"mitdb-x": entry}
     index = (tmp_path / "Research_Runs" / "README.md").read_text()
     mean = read_json(run.path / "metrics.json")["model"]["accuracy"]["mean"]
-    for words in ("## A title", "**cnn**, 2 seeds", "control: always N", "small, 1 seed |", f"| {mean:.3f} ± "):
+    for words in ("## A title", "**cnn**, 2 seeds", "baseline: always N", "small, 1 seed |", f"| {mean:.3f} ± "):
         assert words in index
     text = readme.read_text()
     assert text.startswith("# Title\n<!-- results -->\nMean") and text.endswith("<!-- /results -->\nend\n")
-    assert "old" not in text and "control: always N" in text
+    assert "old" not in text and "baseline: always N" in text
     main([*root, "index"])
     assert readme.read_text() == text
     main([*root, "report", run.path.name])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_ecg.config import Config, Evaluation
-from keras_ecg.data.splits import patient_folds, refuse_shared_subjects, resolve_split
+from keras_ecg.data.splits import patient_folds, reject_shared_subjects, resolve_split
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 
@@ -30,7 +30,7 @@ def test_a_split_of_ones_own():
         (("101",), ("100", "100"), "100 twice"),
     ],
 )
-def test_a_split_that_nobody_should_believe_is_refused(train, test, found):
+def test_a_split_that_nobody_should_believe_is_rejected(train, test, found):
     with pytest.raises(InputError, match=found):
         resolved(train=train, test=test)
 
@@ -39,7 +39,7 @@ def test_ds1_ds2_is_de_chazals_with_its_one_exception():
     split = resolved("ds1_ds2")
     assert (split.train, split.test) == (mitdb.DS1, mitdb.DS2) and len(mitdb.DS1) == len(mitdb.DS2) == 22
     assert "201" in split.train and "202" in split.test
-    moved = EVERY | {"100": "101"}  # any other man on both sides is refused there, too
+    moved = EVERY | {"100": "101"}  # any other man on both sides is rejected there, too
     with pytest.raises(InputError, match="subject 101 on both sides"):
         resolved("ds1_ds2", subjects=moved)
 
@@ -48,7 +48,7 @@ def test_the_exception_holds_for_ds1_ds2_only():
     with pytest.raises(InputError, match=r"201\+202"):
         resolved(train=mitdb.DS1, test=mitdb.DS2)
     with pytest.raises(InputError, match="both sides"):
-        refuse_shared_subjects("any", {"201": "a"}, {"201": "a"}, allowed=("a",))  # never the same record
+        reject_shared_subjects("any", {"201": "a"}, {"201": "a"}, allowed=("a",))  # never the same record
 
 
 def test_the_seed_split_shares_nobody():
@@ -98,6 +98,6 @@ def test_folds_are_balanced_by_class(beats):
 
 
 @pytest.mark.parametrize(("folds", "found"), [(12, "12 folds of 11 subjects"), (1, "1 folds"), (0, "0 folds")])
-def test_more_folds_than_subjects_are_refused(beats, folds, found):
+def test_more_folds_than_subjects_are_rejected(beats, folds, found):
     with pytest.raises(InputError, match=found):
         patient_folds(*beats, folds, seed=0)

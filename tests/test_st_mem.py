@@ -25,9 +25,9 @@ def signals(batch=4, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.3, 1, (batch, *SHAPE)).astype(np.float32)
 
 
-def made(**knobs) -> STMEM:
+def made(**hyperparameters) -> STMEM:
     keras.utils.set_random_seed(3)
-    return STMEM(SHAPE, dataclasses.replace(TINY, **knobs), seed=5)
+    return STMEM(SHAPE, dataclasses.replace(TINY, **hyperparameters), seed=5)
 
 
 def test_the_papers_size():

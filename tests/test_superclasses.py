@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.contract import Contract
-from keras_ecg.data.windows import pack_windows, refuse_subjects, window_records
+from keras_ecg.data.windows import pack_windows, reject_subjects, window_records
 from keras_ecg.databases import ptbxl
 from keras_ecg.encoders import load_encoder, save_encoder
 from keras_ecg.errors import InputError
@@ -86,7 +86,7 @@ def config_of(database, weights, tmp_path, **finetuning) -> Config:
     plain = {
         "database": {"name": "ptbxl", "data_dir": str(database), "runs_dir": str(tmp_path / "runs")},
         "model": {"name": "contrastive", "options": {"weights": str(weights / "twelve")}},
-        "finetuning": {"protocol": "superclasses", "against": [str(weights / "one")], **finetuning},
+        "finetuning": {"protocol": "superclasses", "compare_with": [str(weights / "one")], **finetuning},
         "evaluation": {"bootstrap": 20},
     }
     return from_dict(Config, plain)
@@ -133,10 +133,10 @@ def test_pretraining_takes_the_training_folds_alone(database, tmp_path):
     assert {e["subject"] for e in window_records(manifest).values()} == {
         f"ptbxl/{100 + k}" for k in range(40) if k % 10 < 2
     }
-    refuse_subjects(manifest, forbidden_subjects(config))
+    reject_subjects(manifest, forbidden_subjects(config))
     everyone = from_dict(Config, {"windows": {**plain, "sources": [source]}})
     with pytest.raises(InputError, match="test subjects"):
-        refuse_subjects(pack_windows(everyone, 1, quiet=True), forbidden_subjects(everyone))
+        reject_subjects(pack_windows(everyone, 1, quiet=True), forbidden_subjects(everyone))
     odd = from_dict(Config, {"windows": {**plain, "sources": [{"database": "own", "folder": "x", "folds": [1]}]}})
     with pytest.raises(InputError, match="PTB-XL alone has folds"):
         pack_windows(odd, 1, quiet=True)
@@ -155,7 +155,7 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
     run = run_superclasses(config_of(database, weights, tmp_path))
     stored = {path.stem: read_npz(path) for path in run.path.glob("predictions*.npz")}
     assert {name.removeprefix("predictions_") for name in stored} == {
-        "predictions", "lead_ii", "untrained", "raw", "one", "one_lead_ii",
+        "predictions", "lead_ii", "random_init", "raw_signal", "one", "one_lead_ii",
     }  # fmt: skip
     for arrays in stored.values():
         assert arrays["ecg_id"].tolist() == [9, 19, 29, 39] and arrays["probabilities"].shape == (1, 4, 5)
@@ -166,7 +166,7 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
                 stored["predictions"]["probabilities"][0].T.astype("f8"), strict=True)]  # fmt: skip
     assert metrics["model"]["macro_auroc"]["mean"] == pytest.approx(np.mean(expected))
     assert metrics["differences"]["one"]["macro_auroc"]["difference"] == 0
-    assert any("random encoder" in alarm for alarm in metrics["alarms"])  # it has learnt nothing
+    assert any("random encoder" in alarm for alarm in metrics["alarms"])  # it has learned nothing
     assert verify_run(run.path)[1] == []
     page = (run.path / "report.html").read_text()
     assert "fold 10" in page and "AUROC STTC" in page
@@ -181,9 +181,9 @@ def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
     again, found = tmp_path / "again", load_encoder(weights / "twelve")
     again.mkdir()
     save_encoder(again, keras.models.clone_model(found.model), replace(found.contract, run="another"))
-    config = config_of(database, weights, tmp_path, against=[], controls=["untrained"])
+    config = config_of(database, weights, tmp_path, compare_with=[], baselines=["random_init"])
     alone = run_superclasses(config)
-    both = run_superclasses(with_finetuning(config, replicas=(str(again),)))
+    both = run_superclasses(with_finetuning(config, pretrained_seeds=(str(again),)))
     other = run_superclasses(replace(config, model=replace(config.model, options={"weights": str(again)})))
     stored = read_npz(both.path / "predictions.npz")
     assert "<dt>its other seeds</dt><dd>again</dd>" in (both.path / "report.html").read_text()
@@ -191,14 +191,14 @@ def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
     for row, run in zip(stored["probabilities"], (alone, other), strict=True):
         np.testing.assert_array_equal(row, read_npz(run.path / "predictions.npz")["probabilities"][0])
     np.testing.assert_array_equal(
-        *(read_npz(run.path / "predictions_untrained.npz")["probabilities"] for run in (alone, both))
+        *(read_npz(run.path / "predictions_random_init.npz")["probabilities"] for run in (alone, both))
     )
     with pytest.raises(InputError, match="encoders that take what"):
-        run_superclasses(with_finetuning(config, replicas=(str(weights / "one"),)))
-    with pytest.raises(InputError, match="replicas: found .*twelve twice; expected each seed once"):
-        run_superclasses(with_finetuning(config, replicas=(str(weights / "twelve"),)))
+        run_superclasses(with_finetuning(config, pretrained_seeds=(str(weights / "one"),)))
+    with pytest.raises(InputError, match="pretrained_seeds: found .*twelve twice; expected each seed once"):
+        run_superclasses(with_finetuning(config, pretrained_seeds=(str(weights / "twelve"),)))
     with pytest.raises(InputError, match="a probe's alone"):
-        run_embed(with_finetuning(config, replicas=(str(again),), objective="embed"))
+        run_embed(with_finetuning(config, pretrained_seeds=(str(again),), objective="embed"))
 
 
 def with_finetuning(config: Config, **changes) -> Config:
@@ -220,22 +220,22 @@ def test_bad_input(database, weights, tmp_path):
 
 def studied(database, weights, tmp_path, objective, **sections) -> Config:
     """A small study of an objective; `sections` lie over it."""
-    plain = to_dict(config_of(database, weights, tmp_path, against=[], objective=objective, patience=2))
+    plain = to_dict(config_of(database, weights, tmp_path, compare_with=[], objective=objective, patience=2))
     plain["training"] |= {"epochs": 3, "learning_rate": 1e-2}
     plain["loader"] |= {"batch_size": 16}
     return from_dict(Config, merge(plain, sections))
 
 
-def test_embeddings_of_an_encoder_and_its_controls(database, weights, tmp_path, capsys):
+def test_embeddings_of_an_encoder_and_its_baselines(database, weights, tmp_path, capsys):
     run = run_embed(studied(database, weights, tmp_path, "embed", evaluation={"selected_on": ["fold 9", "a < b"]}))
     metrics = read_json(run.path / "metrics.json")
-    assert metrics["kind"] == "embedded" and set(metrics["controls"]) == {"untrained", "raw", "lead_ii"}
+    assert metrics["kind"] == "embedded" and set(metrics["baselines"]) == {"random_init", "raw_signal", "lead_ii"}
     stored = read_npz(run.path / "predictions.npz")
     assert stored["embeddings"].shape[0] == 4 and len(stored["repeated_subject"]) == 0
     for probe in ("linear", "attentive", "neighbours"):
         areas = [roc_auc_score(y, p) for y, p in zip(stored["y_true"].T, stored[probe].T.astype("f8"), strict=True)]
         assert metrics["model"][f"{probe}_auroc"]["mean"] == pytest.approx(np.mean(areas))
-    assert "attentive_auroc" not in metrics["controls"]["raw"]  # it has no tokens
+    assert "attentive_auroc" not in metrics["baselines"]["raw_signal"]  # it has no tokens
     assert verify_run(run.path)[1] == []
     assert "macro AUROC linear" in capsys.readouterr().out
     page = (run.path / "report.html").read_text(encoding="utf-8")
@@ -246,11 +246,17 @@ def test_embeddings_of_an_encoder_and_its_controls(database, weights, tmp_path, 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 6])
 def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp_path, size):
-    knobs = {"options": {"projection_epochs": 2}}
+    hyperparameters = {"options": {"projection_epochs": 2}}
     wanted = {"projection": size, "patience": 9}
-    run = run_embed(studied(database, weights, tmp_path, "triplet", model=knobs, finetuning=wanted))
+    run = run_embed(studied(database, weights, tmp_path, "triplet", model=hyperparameters, finetuning=wanted))
     metrics = read_json(run.path / "metrics.json")
-    assert set(metrics["controls"]) == {"untrained", "raw", "lead_ii", "before", *(["whitened"] if size else [])}
+    assert set(metrics["baselines"]) == {
+        "random_init",
+        "raw_signal",
+        "lead_ii",
+        "before",
+        *(["whitened"] if size else []),
+    }
     assert "before" in metrics["differences"]
     after, before = load_encoder(run.path), load_encoder(weights / "twelve")
     changes = [np.abs(a - b).max() for a, b in zip(after.model.get_weights(), before.model.get_weights(), strict=True)]
@@ -281,8 +287,10 @@ def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp
 
 @pytest.mark.slow
 def test_a_frozen_encoder_leaves_triplets_to_the_projection(database, weights, tmp_path):
-    knobs = {"options": {"projection_epochs": 3, "frozen_stages": -1}}
-    run = run_embed(studied(database, weights, tmp_path, "triplet", model=knobs, finetuning={"projection": 6}))
+    hyperparameters = {"options": {"projection_epochs": 3, "frozen_stages": -1}}
+    run = run_embed(
+        studied(database, weights, tmp_path, "triplet", model=hyperparameters, finetuning={"projection": 6})
+    )
     after, before = load_encoder(run.path), load_encoder(weights / "twelve")
     for a, b in zip(after.model.get_weights(), before.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -300,23 +308,23 @@ def test_windows_of_single_leads_beside_each_other():
 def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
     names = ["resnet1d", "scratch", "labels_10", "lead_ii"]
     small = {"options": {"encoder": {"width": 4, "stages": 2, "blocks": 1}, "augment": {"probability": 0.0}}}
-    chosen = {"controls": names, "seeds": [3, 4]}
+    chosen = {"baselines": names, "seeds": [3, 4]}
     config = studied(database, weights, tmp_path, "finetune", model=small, finetuning=chosen)
     run = run_finetune_superclasses(config)
     metrics = read_json(run.path / "metrics.json")
-    assert metrics["kind"] == "superclasses" and set(metrics["controls"]) == set(names)
+    assert metrics["kind"] == "superclasses" and set(metrics["baselines"]) == set(names)
     assert metrics["model"]["seeds"] == [3, 4]
-    assert all(control["seeds"] == [3] for control in metrics["controls"].values())
+    assert all(baseline["seeds"] == [3] for baseline in metrics["baselines"].values())
     assert verify_run(run.path)[1] == [] and load_model(run.path).output_shape == (None, 5)
     page = (run.path / "report.html").read_text()
     assert "encoder and classifier together" in page and "logistic regression" not in page
     assert "the epoch, by macro AUROC on fold 9" in page and 'id="training"' in page
     assert (read_history(run.path / "history.csv")["epoch"] == 1).sum() == 2  # the model's, of two seeds
     with pytest.raises(
-        InputError, match="finetuning.controls: found boosting; expected some of waveform, hybrid, scratch"
+        InputError, match="finetuning.baselines: found boosting; expected some of waveform, hybrid, scratch"
     ):
         run_finetune_superclasses(
-            studied(database, weights, tmp_path, "finetune", finetuning={"controls": ["boosting"]})
+            studied(database, weights, tmp_path, "finetune", finetuning={"baselines": ["boosting"]})
         )
 
 
@@ -336,7 +344,7 @@ def test_intervals_are_scaled_by_the_training_recordings():
     assert scaled[3].tolist() == [5, 0, 1] and scaled[1].tolist()[1:] == [0, 1] and scaled[2].tolist()[1:] == [1, 0]
 
 
-@pytest.mark.parametrize(("protocol", "objective"), [("disjoint", "triplet"), ("split", "finetune")])
+@pytest.mark.parametrize(("protocol", "objective"), [("inter_patient", "triplet"), ("split", "finetune")])
 def test_a_protocol_without_an_objective_says_which_has_it(protocol, objective):
     config = from_dict(Config, {"finetuning": {"protocol": protocol, "objective": objective}})
     with pytest.raises(InputError, match=f"finetuning.objective: found {objective}, of protocol {protocol}"):

@@ -291,7 +291,7 @@ def test_a_record_that_is_gone_is_removed(preprocessed, copied, tmp_path):
         get_all_labels(["208"], fewer)
 
 
-def test_a_stream_of_other_parameters_is_refused(packed):
+def test_a_stream_of_other_parameters_is_rejected(packed):
     for sections, found in (
         ({"sequences": {"length": 4}}, "other length"),
         ({"sequences": {"storage": "samples"}}, "other storage"),
@@ -301,7 +301,7 @@ def test_a_stream_of_other_parameters_is_refused(packed):
             create_dataset(["114"], with_sections(packed, **sections), 8, is_training=False)
 
 
-def test_packing_what_was_cut_otherwise_is_refused(packed):
+def test_packing_what_was_cut_otherwise_is_rejected(packed):
     with pytest.raises(InputError, match="metadata.json: found records cut with other parameters"):
         pack(with_sections(packed, beats={"edge": "drop"}), jobs=1)
 

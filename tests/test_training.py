@@ -12,8 +12,8 @@ from sklearn.metrics import f1_score
 from threadpoolctl import threadpool_limits
 
 from keras_ecg import training
+from keras_ecg.baselines import boosting_on_rhythm, majority_class, rhythm_table
 from keras_ecg.config import Config, Training, to_dict
-from keras_ecg.controls import always_n, boosting_on_rhythm, rhythm_table
 from keras_ecg.data.hdf5 import hdf5_path, read_columns
 from keras_ecg.data.pipeline import create_dataset, get_all_labels
 from keras_ecg.errors import InputError
@@ -59,12 +59,12 @@ def probabilities(small):
 
 @pytest.fixture(scope="module")
 def trained(packed):
-    """A classifier of all inputs that has learnt something, and its configuration."""
+    """A classifier of all inputs that has learned something, and its configuration."""
     config = with_sections(packed, training={"epochs": 6, "learning_rate": 3e-3}, loader={"batch_size": 32})
     return train_classifier(TRAIN, config, seed=0), config
 
 
-def test_training_lowers_the_loss_and_beats_always_n(trained):
+def test_training_lowers_the_loss_and_beats_majority_class(trained):
     classifier, config = trained
     losses = [row["loss"] for row in classifier.history]
     assert [row["epoch"] for row in classifier.history] == [1, 2, 3, 4, 5, 6]
@@ -126,7 +126,7 @@ def test_one_seed_gives_the_same_probabilities_and_another_does_not(small, proba
 
 @pytest.mark.slow
 def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, others, tmp_path):
-    config = with_sections(small, training={"members": 2})
+    config = with_sections(small, training={"ensemble_size": 2})
     ensemble = train_classifier(TRAIN, config, 3)
     found = predict_records(ensemble, TEST, config)
     np.testing.assert_allclose(found, (probabilities + others) / 2, atol=1e-6)
@@ -155,7 +155,9 @@ def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
     monkeypatch.setattr(training, "train_member", train)
     first, other = small.model.options, {"width": 12}
     beside = [{"name": "attention_only", "options": other}]
-    ensemble = train_classifier(TRAIN, with_sections(small, model={"beside": beside}, training={"members": 3}), 3)
+    ensemble = train_classifier(
+        TRAIN, with_sections(small, model={"ensemble_members": beside}, training={"ensemble_size": 3}), 3
+    )
     turns = ("cnn", first, 3), ("attention_only", other, 3 + MEMBER_SEEDS), ("cnn", first, 3 + 2 * MEMBER_SEEDS)
     assert tuple(members) == turns and [row["member"] for row in ensemble.history] == [0, 1, 2]
     np.testing.assert_allclose(ensemble.model({"x": np.ones((4, 3), "f4")}), 2.0)
@@ -165,17 +167,17 @@ def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
 def test_an_ensemble_averages_trainings_of_two_models(small, probabilities):
     other = {"name": "cnn", "options": {"width": 12, "bottleneck": 4}}
     model = {"name": small.model.name, "options": small.model.options}
-    config = with_sections(small, model={**model, "beside": [other]}, training={"members": 3})
+    config = with_sections(small, model={**model, "ensemble_members": [other]}, training={"ensemble_size": 3})
     found = predict_records(train_classifier(TRAIN, config, 3), TEST, config)
     alone = [(model, 3 + 2 * MEMBER_SEEDS), (other, 3 + MEMBER_SEEDS)]
     each = [predict_records(train_classifier(TRAIN, with_sections(small, model=m), s), TEST, small) for m, s in alone]
     np.testing.assert_allclose(found, (probabilities + each[0] + each[1]) / 3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("beside", "least"), [([], 1), ([{"name": "cnn"}], 2)])
-def test_an_ensemble_of_fewer_members_than_models_is_refused(small, beside, least):
-    config = with_sections(small, model={"beside": beside}, training={"members": least - 1})
-    with pytest.raises(InputError, match=f"training.members: found {least - 1}; expected at least {least}"):
+@pytest.mark.parametrize(("ensemble_members", "least"), [([], 1), ([{"name": "cnn"}], 2)])
+def test_an_ensemble_of_fewer_members_than_models_is_rejected(small, beside, least):
+    config = with_sections(small, model={"ensemble_members": beside}, training={"ensemble_size": least - 1})
+    with pytest.raises(InputError, match=f"training.ensemble_size: found {least - 1}; expected at least {least}"):
         train_classifier(TRAIN, config, 0)
 
 
@@ -263,11 +265,17 @@ def test_only_kernels_decay():
     assert max(moved["norm/gamma"], moved["norm/beta"], moved["out/bias"]) < 0.05 * moved["out/kernel"]
 
 
-def test_knobs_of_the_loss_and_the_clipping_do_something():
+def test_hyperparameters_of_the_loss_and_the_clipping_do_something():
     first = fitted().weights
-    for knob in ({"label_smoothing": 0.2}, {"clip_norm": 1e-4}, {"learning_rate": 0.1}, {"warmup_fraction": 0.9}):
+    for hyperparameter in (
+        {"label_smoothing": 0.2},
+        {"clip_norm": 1e-4},
+        {"learning_rate": 0.1},
+        {"warmup_fraction": 0.9},
+    ):
         assert any(
-            np.abs(a.numpy() - b.numpy()).max() > 1e-5 for a, b in zip(first, fitted(**knob).weights, strict=True)
+            np.abs(a.numpy() - b.numpy()).max() > 1e-5
+            for a, b in zip(first, fitted(**hyperparameter).weights, strict=True)
         )
 
 
@@ -291,8 +299,8 @@ def test_an_epoch_is_as_long_as_what_the_stream_holds(small):
     assert abs(sequences_per_epoch(TRAIN, fewer) - rare - 100) <= 1
 
 
-def test_always_n():
-    assert always_n(3).tolist() == [[1, 0, 0, 0, 0]] * 3
+def test_majority_class():
+    assert majority_class(3).tolist() == [[1, 0, 0, 0, 0]] * 3
 
 
 def test_boosting_is_scikit_learns_on_the_rhythm_alone(packed):
@@ -314,7 +322,7 @@ def test_boosting_is_scikit_learns_on_the_rhythm_alone(packed):
     assert not found[:, 4].any() and found.dtype == np.float32  # no Q beat to learn from
 
 
-def test_rhythm_of_other_beats_than_were_packed_is_refused(preprocessed, packed, tmp_path):
+def test_rhythm_of_other_beats_than_were_packed_is_rejected(preprocessed, packed, tmp_path):
     import shutil
 
     folder = shutil.copytree(preprocessed.database.hdf5_dir, tmp_path / "hdf5")

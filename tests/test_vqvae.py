@@ -29,8 +29,8 @@ def unit(x) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def quantizer(**knobs) -> VectorQuantizer:
-    layer = VectorQuantizer(**{"codes": 6, "seed": 1, **knobs})
+def quantizer(**hyperparameters) -> VectorQuantizer:
+    layer = VectorQuantizer(**{"codes": 6, "seed": 1, **hyperparameters})
     layer.build((None, None, 4))
     return layer
 
@@ -130,9 +130,9 @@ def test_the_quantizer_is_the_same_from_disk_and_in_half_precision(tmp_path):
     assert array(mixed.sums).dtype == np.float32 and 0 < np.abs(array(mixed.sums) - before).max() < 0.01
 
 
-def made(**knobs) -> VQVAE:
+def made(**hyperparameters) -> VQVAE:
     keras.utils.set_random_seed(3)
-    return VQVAE(SHAPE, dataclasses.replace(TINY, **knobs), seed=5)
+    return VQVAE(SHAPE, dataclasses.replace(TINY, **hyperparameters), seed=5)
 
 
 def test_codes_start_at_the_centres_of_k_means():
@@ -198,13 +198,15 @@ def test_training_moves_weights_and_codes_and_is_kept(tmp_path):
     np.testing.assert_allclose(loaded.signals_of_codes(loaded.codes_of(x)), model(x)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("knob", [field.name for field in dataclasses.fields(VQVAEConfig)])
-def test_every_knob_changes_something(knob):
-    default = getattr(TINY, knob)
+@pytest.mark.parametrize("hyperparameter", [field.name for field in dataclasses.fields(VQVAEConfig)])
+def test_every_hyperparameter_changes_something(hyperparameter):
+    default = getattr(TINY, hyperparameter)
     other = 0.9 if isinstance(default, float) else 2 * default if isinstance(default, int) else None
-    other = {"dead": 1.0, "encoder": "st_mem", "encoder_options": {"width": 8, "dropout": 0.5}}.get(knob, other)
-    options = {"encoder_options": {"width": 8, "depth": 1, "heads": 2}} if knob == "encoder" else {}
-    one, two, x = made(), made(**{**options, knob: other}), normal(4, *SHAPE)
+    other = {"dead": 1.0, "encoder": "st_mem", "encoder_options": {"width": 8, "dropout": 0.5}}.get(
+        hyperparameter, other
+    )
+    options = {"encoder_options": {"width": 8, "depth": 1, "heads": 2}} if hyperparameter == "encoder" else {}
+    one, two, x = made(), made(**{**options, hyperparameter: other}), normal(4, *SHAPE)
     if [w.shape for w in one.weights] != [w.shape for w in two.weights]:
         return
     two.set_weights(one.get_weights())
@@ -214,7 +216,7 @@ def test_every_knob_changes_something(knob):
     assert abs(losses[0] - losses[1]) > 1e-6
 
 
-def test_knobs_that_do_not_fit():
+def test_hyperparameters_that_do_not_fit():
     with pytest.raises(ValueError, match="no encoder 'vit'"):
         made(encoder="vit")
     with pytest.raises(InputError, match="did you mean 'width'"):

@@ -88,7 +88,7 @@ def test_weights_random_twins_and_frozen_stages(weights):
         x = {k: np.random.default_rng(0).normal(size=(8, *s)).astype("f4") for k, s in SHAPES.items()}
         model.fit(x, np.arange(8) % 5, verbose=0)
         moved = [np.abs(a - b).max() > 0 for a, b in zip(before, arrays(model.get_layer("mae_encoder")), strict=True)]
-        assert sum(moved) == trained[frozen]  # only what is not frozen has learnt
+        assert sum(moved) == trained[frozen]  # only what is not frozen has learned
     assert trained[0] > trained[1] > trained[2] > trained[-1] == 0
     with pytest.raises(InputError, match="5 frozen stages of 4"):
         build_model("mae", SHAPES, 1, 5, {"weights": weights, "frozen_stages": 5})
@@ -162,10 +162,10 @@ def with_finetuning(config, **changes) -> Config:
 
 
 @pytest.mark.slow
-def test_few_labels_with_every_control(config):
-    run = run_few_labels(with_finetuning(config, protocol="disjoint"))
+def test_few_labels_with_every_baseline(config):
+    run = run_few_labels(with_finetuning(config, protocol="inter_patient"))
     names = {path.name for path in run.path.glob("predictions*.npz")}
-    assert names == {f"predictions{c}.npz" for c in ("", "_untrained", "_raw", "_rhythm", "_scratch")}
+    assert names == {f"predictions{c}.npz" for c in ("", "_random_init", "_raw_signal", "_rr_features", "_scratch")}
     assert verify_run(run.path)[1] == [] and "Few labels, patients apart" in (run.path / "report.html").read_text()
     assert evaluate_run(run.path, 20)["model"]["subjects"] == 2
 
@@ -173,7 +173,7 @@ def test_few_labels_with_every_control(config):
 @pytest.mark.slow
 def test_few_labels_by_training_on_subsampled_patients(config):
     run = run_few_labels(
-        with_finetuning(config, protocol="subsampling", objective="finetune", controls=[], labels=[10, 0])
+        with_finetuning(config, protocol="subsampling", objective="finetune", baselines=[], labels=[10, 0])
     )
     labels = evaluate_run(run.path, 0)["model"]["labels"]
     assert set(labels) == {"10", "0"} and len(labels["10"]["auroc"]["per_seed"]) == 2
@@ -184,20 +184,22 @@ def test_few_labels_by_training_on_subsampled_patients(config):
 def test_more_labels_than_beats(config):
     with pytest.raises(InputError, match="in the pool of seed 0"):
         run_few_labels(
-            with_finetuning(config, protocol="random", controls=["rhythm"], objective="finetune", labels=[100000])
+            with_finetuning(
+                config, protocol="intra_patient", baselines=["rr_features"], objective="finetune", labels=[100000]
+            )
         )
 
 
 def test_few_labels_of_random_beats(config):
-    run = run_few_labels(with_finetuning(config, protocol="random", controls=["rhythm"]))
+    run = run_few_labels(with_finetuning(config, protocol="intra_patient", baselines=["rr_features"]))
     assert set(evaluate_run(run.path, 0)["model"]["labels"]) == {"20"}  # ten of each class
     report = (run.path / "report.html").read_text()
     assert "logistic regression on the frozen encoder" in report and "transductive: features less the median" in report
 
 
 def test_a_probe_of_all_labels(config):
-    run = run_probe(with_finetuning(config, controls=["untrained"]))
+    run = run_probe(with_finetuning(config, baselines=["random_init"]))
     metrics = evaluate_run(run.path, 20)
-    assert set(metrics["controls"]) == {"untrained", "always_n"} and verify_run(run.path)[1] == []
+    assert set(metrics["baselines"]) == {"random_init", "majority_class"} and verify_run(run.path)[1] == []
     with pytest.raises(InputError, match="give --weights"):
         run_probe(replace(config, model=replace(config.model, options={})))

@@ -26,7 +26,7 @@ from keras_ecg.data.windows import (
     pack_windows,
     parse_window_chunk,
     read_windows,
-    refuse_subjects,
+    reject_subjects,
     subject_name,
     window_manifest,
     window_records,
@@ -356,24 +356,24 @@ def test_an_excluded_name_that_is_not_there_is_an_error(tmp_path):
     assert "no record or subject 2100 to exclude" in found_by(config_of(tmp_path, sample_source(exclude=["2100"])))
 
 
-def test_a_test_subject_is_refused_by_name(tmp_path):
+def test_a_test_subject_is_rejected_by_name(tmp_path):
     folder = tmp_path / "raw"
     for name in ("201", "101", "100"):
         write(folder, name, noise(20))
     source = {"database": "mitdb", "folder": str(folder), "exclude": ["100"]}
     test = {subject_name("mitdb", mitdb.subject_of(record)) for record in mitdb.DS2}
     with pytest.raises(InputError) as caught:
-        refuse_subjects(pack(config_of(tmp_path, source)), test)
+        reject_subjects(pack(config_of(tmp_path, source)), test)
     said = str(caught.value)
     assert "mitdb/201+202 (records mitdb/201)" in said and "excluded are 100" in said  # he is 202, a man of DS2
-    refuse_subjects(pack(config_of(tmp_path, {**source, "exclude": ["100", "201"]})), test)
-    refuse_subjects(pack(config_of(tmp_path, {**source, "exclude": ["100", "201+202"]})), test)
+    reject_subjects(pack(config_of(tmp_path, {**source, "exclude": ["100", "201"]})), test)
+    reject_subjects(pack(config_of(tmp_path, {**source, "exclude": ["100", "201+202"]})), test)
 
 
 def test_the_excerpt_has_the_subjects_of_the_database(tmp_path):
     manifest = pack(config_of(tmp_path, sample_source(records=["200"])))
     with pytest.raises(InputError, match="mitdb/200"):
-        refuse_subjects(manifest, {"mitdb/200"})
+        reject_subjects(manifest, {"mitdb/200"})
 
 
 def test_subjects_of_other_databases(tmp_path):
@@ -442,7 +442,7 @@ def test_a_bad_record_is_one_line_and_leaves_no_manifest(tmp_path, spoil, found)
     assert not (packed / "manifest.json").exists() and not list(packed.glob(".*"))
 
 
-def test_packed_otherwise_is_refused(tmp_path):
+def test_packed_otherwise_is_rejected(tmp_path):
     write(tmp_path / "raw", "r1", noise(20))
     config = config_of(tmp_path)
     with pytest.raises(InputError, match="manifest.json: found no such file.*create_window_tfrecords.py"):
@@ -644,7 +644,7 @@ def test_a_single_subject_cannot_be_split(tmp_path):
         split_subjects(config)
 
 
-def test_unknown_subjects_are_refused(many):
+def test_unknown_subjects_are_rejected(many):
     for subjects_, found in ((["a/r99"], "no window of a/r99"), ([], "empty list of subjects")):
         with pytest.raises(InputError, match=found):
             create_window_dataset(many, 4, False, subjects_)

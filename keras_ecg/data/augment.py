@@ -92,11 +92,11 @@ def augment_rhythm(intervals, labels, center: int, augment: Augment, seed):
     uniform, normal = draws(seed)
     rows = tf.shape(intervals)[0]
     dice, eligible = uniform([rows]), (labels == N) & is_regular(intervals)
-    if augment.premature or augment.foreign_rhythm:
+    if augment.premature or augment.rr_swapping:
         drawn, early = premature_rhythm(intervals, augment.mostly_premature, tf.random.fold_in(seed, 101))
         # A V beat is V by its shape: some get the rhythm drawn for another sequence of the batch.
         other = tf.random.experimental.stateless_shuffle(tf.range(rows), tf.random.fold_in(seed, 103))
-        moved = (labels == V) & (dice < augment.foreign_rhythm) & tf.gather(eligible, other)
+        moved = (labels == V) & (dice < augment.rr_swapping) & tf.gather(eligible, other)
         intervals = tf.where(moved[:, None], tf.gather(drawn, other), intervals)
         chosen = eligible & (dice < augment.premature)
         intervals = tf.where(chosen[:, None], drawn, intervals)

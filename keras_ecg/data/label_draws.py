@@ -27,7 +27,7 @@ def protocol_records(config: Config, packed: list[str]) -> tuple[str, ...]:
     Raises:
         InputError: one side of `disjoint` is empty.
     """
-    if config.finetuning.protocol != "disjoint":
+    if config.finetuning.protocol != "inter_patient":
         return tuple(packed)
     sides = [[record for record in side if record in packed] for side in (POOL, DS2)]
     if not all(sides):
@@ -53,9 +53,9 @@ def draw_beats(config: Config, beats: dict[str, np.ndarray], seed: int) -> Draw:
     """
     everything, none = np.arange(len(beats["label"])), np.empty(0, int)
     protocol = config.finetuning.protocol
-    if protocol == "disjoint":
+    if protocol == "inter_patient":
         return Draw(np.flatnonzero(np.isin(beats["record"], POOL)), none, np.flatnonzero(np.isin(beats["record"], DS2)))
-    if protocol == "random":
+    if protocol == "intra_patient":
         pool, test = train_test_split(everything, test_size=0.2, stratify=beats["label"] > 0, random_state=seed)
         return Draw(np.sort(pool), none, np.sort(test))
     subjects = np.unique(beats["subject"])

@@ -24,7 +24,7 @@ REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
 
 
 def check_parameters(beats: Beats) -> None:
-    """Refuses a band that no filter has, and a wavelet that has no real coefficients.
+    """Rejects a band that no filter has, and a wavelet that has no real coefficients.
 
     Raises:
         InputError: says which.

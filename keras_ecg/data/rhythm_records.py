@@ -144,7 +144,7 @@ def stored_parameters(rhythm: Rhythm) -> dict:
 
 
 def check_rhythm(config: Config) -> None:
-    """Refuses settings under which nothing can be packed.
+    """Rejects settings under which nothing can be packed.
 
     Raises:
         InputError: names the setting.

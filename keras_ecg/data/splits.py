@@ -19,10 +19,10 @@ class Split:
     test: tuple[str, ...]
 
 
-def refuse_shared_subjects(
+def reject_shared_subjects(
     name: str, train: dict[str, str], test: dict[str, str], allowed: tuple[str, ...] = ()
 ) -> None:
-    """Refuses a split in which a subject stands on both sides.
+    """Rejects a split in which a subject stands on both sides.
 
     Args:
         name: of the split, for the message.
@@ -76,7 +76,7 @@ def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
     else:
         train, test = (tuple(r for r in side if r in subjects) for side in (train, test))
     allowed = (mitdb.subject_of("201"),) if wanted.split == "ds1_ds2" else ()
-    refuse_shared_subjects(wanted.split, {r: subjects[r] for r in train}, {r: subjects[r] for r in test}, allowed)
+    reject_shared_subjects(wanted.split, {r: subjects[r] for r in train}, {r: subjects[r] for r in test}, allowed)
     return Split(wanted.split, train, test)
 
 
@@ -105,6 +105,6 @@ def patient_folds(
     for train, test in splitter.split(records, labels, subjects):
         sides = tuple(tuple(dict.fromkeys(records[side].tolist())) for side in (train, test))
         named = [dict(zip(records[side].tolist(), subjects[side].tolist(), strict=True)) for side in (train, test)]
-        refuse_shared_subjects("k-fold", *named)
+        reject_shared_subjects("k-fold", *named)
         out.append(sides)
     return out

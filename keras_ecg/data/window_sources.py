@@ -52,7 +52,7 @@ def subject_name(database: str, subject: str) -> str:
 
 
 def check_windows(windows: Windows) -> None:
-    """Refuses settings that cut nothing.
+    """Rejects settings that cut nothing.
 
     Raises:
         InputError: names the setting.

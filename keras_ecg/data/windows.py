@@ -292,8 +292,8 @@ def window_records(manifest: dict) -> dict[str, dict]:
     return {record: entry for group in manifest["groups"].values() for record, entry in group["records"].items()}
 
 
-def refuse_subjects(manifest: dict, subjects: Collection[str]) -> None:
-    """Refuses windows of test subjects: what is pretrained on them cannot be tested on them.
+def reject_subjects(manifest: dict, subjects: Collection[str]) -> None:
+    """Rejects windows of test subjects: what is pretrained on them cannot be tested on them.
 
     Args:
         manifest: of the windows.

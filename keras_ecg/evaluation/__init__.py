@@ -1,4 +1,4 @@
-"""From stored predictions to every published figure: numbers by name, no files written, nothing drawn.
+"""From stored predictions to every published score: numbers by name, no files written, nothing drawn.
 
     for name, value in evaluate(load_predictions("predictions.npz"), bootstrap=1000, seed=0):
         print(name, value)
@@ -41,7 +41,7 @@ KINDS = {  # the first whose array is there
 
 
 def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> dict:
-    """All of a run's metrics.json, from `predictions.npz` and the `predictions_<control>.npz` beside it.
+    """All of a run's metrics.json, from `predictions.npz` and the `predictions_<baseline>.npz` beside it.
 
     Args:
         folder: of the run.
@@ -54,7 +54,7 @@ def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> di
     folder = Path(folder)
     out = {"format": FORMAT, "bootstrap": {"resamples": bootstrap, "seed": seed}}
     names = array_names(folder / file_name())
-    for array, (kind, figures) in KINDS.items():
+    for array, (kind, scores) in KINDS.items():
         if array in names:
-            return plain(out | {"kind": kind} | figures(folder, bootstrap, seed))
+            return plain(out | {"kind": kind} | scores(folder, bootstrap, seed))
     return plain(out | evaluate_beats(folder, bootstrap, seed))

@@ -1,6 +1,6 @@
-"""Figures of classified beats.
+"""Metrics of classified beats.
 
-A figure is the mean over seeds of single models' figures; only what stands under `ensemble` is one. All of it is
+A score is the mean over seeds of single models' scores; only what stands under `ensemble` is one. All of it is
 a function of the predictions alone, so that anyone can recompute metrics.json.
 """
 
@@ -13,13 +13,13 @@ from keras_ecg import metrics
 from keras_ecg.databases.mitdb import CLASSES, SEED_TEST
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
-from keras_ecg.predictions import Predictions, control_files, file_name, load_predictions
+from keras_ecg.predictions import Predictions, baseline_files, file_name, load_predictions
 
 F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
 BRIEF = (*metrics.SUMMARY, *F1)
 COMPARED = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1")
 RECORD = ("accuracy", "macro_f1", *F1) + tuple(
-    f"ec57.{table}.{figure}" for table in metrics.AAMI for figure in ("sensitivity", "positive_predictivity")
+    f"ec57.{table}.{score}" for table in metrics.AAMI for score in ("sensitivity", "positive_predictivity")
 )
 
 
@@ -41,11 +41,11 @@ def _size(p: Predictions) -> Named:
     yield from _counts(p.y_true)
 
 
-def _figures(p: Predictions, names: tuple[str, ...] | None, bootstrap: int, seed: int) -> Named:
-    """Mean, sd over seeds and 95 % interval over subjects of confusion-matrix figures (all without `names`)."""
+def _scores(p: Predictions, names: tuple[str, ...] | None, bootstrap: int, seed: int) -> Named:
+    """Mean, sd over seeds and 95 % interval over subjects of confusion-matrix scores (all without `names`)."""
     matrices = confusions(p, p.subject)[1]
-    resampled = metrics.bootstrap_figures(matrices, bootstrap, seed) if bootstrap else {}
-    for name, values in metrics.figures(matrices.sum(1)).items():
+    resampled = metrics.bootstrap_scores(matrices, bootstrap, seed) if bootstrap else {}
+    for name, values in metrics.scores(matrices.sum(1)).items():
         if names is None or name in names:
             yield from over_seeds(name, values)
             yield from interval_of(name, resampled)
@@ -60,7 +60,7 @@ def _ranking(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> Named:
-    """Yields (dotted name, value) for all figures of one predictor; `explain(name)` says what each means.
+    """Yields (dotted name, value) for all scores of one predictor; `explain(name)` says what each means.
 
     Args:
         predictions: the stored beats.
@@ -70,7 +70,7 @@ def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> 
     p = predictions
     yield from _size(p)
     yield "seeds", p.seeds.tolist()
-    yield from _figures(p, None, bootstrap, seed)
+    yield from _scores(p, None, bootstrap, seed)
     ranking = [_ranking(p.y_true, q) for q in p.probabilities]
     for name in ranking[0]:
         yield from over_seeds(name, np.array([r[name] for r in ranking]))
@@ -87,11 +87,11 @@ def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> 
     pooled = metrics.calibration_bins(np.tile(p.y_true, len(p.seeds)), p.probabilities.reshape(-1, len(CLASSES)))
     for name, values in pooled.items():
         yield f"calibration.{name}", values
-    singles = metrics.figures(matrices)
+    singles = metrics.scores(matrices)
     yield "per_seed", [{"seed": s} | {m: singles[m][k] for m in BRIEF} for k, s in enumerate(p.seeds)]
     if len(p.seeds) > 1:
         together = Predictions(p.record, p.subject, p.sample, p.y_true, p.ensemble[None], np.array([-1]), p.fold)
-        for name, value in _figures(together, BRIEF, bootstrap, seed):
+        for name, value in _scores(together, BRIEF, bootstrap, seed):
             if not name.endswith(".sd"):
                 yield f"ensemble.{name}", value
         for name, value in _ranking(p.y_true, p.ensemble).items():
@@ -99,7 +99,7 @@ def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> 
 
 
 def subsets(p: Predictions, bootstrap: int, seed: int) -> Named:
-    """The brief figures of a part of the beats, where a protocol asks for them.
+    """The brief scores of a part of the beats, where a protocol asks for them.
 
     Without record 202 where its subject's 201 is not scored beside it; without class Q, which has two beats, on the
     seven records of the seed split.
@@ -114,20 +114,20 @@ def subsets(p: Predictions, bootstrap: int, seed: int) -> Named:
             part = p.take(kept)
             yield from ((f"{name}.{m}", v) for m, v in _size(part))
             # Without Q there are four classes left: an average over five would count a 0 for the missing one.
-            figures = BRIEF if name == "without_202" else tuple(m for m in BRIEF if m != "macro_f1_five")
-            yield from ((f"{name}.{m}", v) for m, v in _figures(part, figures, bootstrap, seed))
+            scores = BRIEF if name == "without_202" else tuple(m for m in BRIEF if m != "macro_f1_five")
+            yield from ((f"{name}.{m}", v) for m, v in _scores(part, scores, bootstrap, seed))
 
 
 def record_rows(p: Predictions) -> tuple[list[dict], list[dict]]:
-    """One row per record: its own figures; and the figures of all other records. Means over seeds."""
+    """One row per record: its own scores; and the scores of all other records. Means over seeds."""
     names, matrices = confusions(p, p.record)
-    own, rest = metrics.figures(matrices), metrics.figures(metrics.without_each(matrices))
+    own, rest = metrics.scores(matrices), metrics.scores(metrics.without_each(matrices))
     truth = matrices[0].sum(-1)
     alone, without = [], []
     for g, name in enumerate(names):
         counts = {f"class_counts.{c}": truth[g, k] for k, c in enumerate(CLASSES)}
-        figures = {m: metrics.seed_mean(own[m][:, g]) for m in RECORD}
-        alone.append({"record": name, "beats": truth[g].sum(), **counts, **figures})
+        scores = {m: metrics.seed_mean(own[m][:, g]) for m in RECORD}
+        alone.append({"record": name, "beats": truth[g].sum(), **counts, **scores})
         without.append({"record": name} | {m: metrics.seed_mean(rest[m][:, g]) for m in COMPARED})
     return alone, without if len(names) > 1 else []
 
@@ -135,43 +135,43 @@ def record_rows(p: Predictions) -> tuple[list[dict], list[dict]]:
 def fold_rows(p: Predictions) -> tuple[list[dict], dict]:
     """One row per test fold (means over seeds), and the spread over folds."""
     names, matrices = confusions(p, p.fold)
-    figures = {m: metrics.seed_mean(v) for m, v in metrics.figures(matrices).items() if m in BRIEF}
+    scores = {m: metrics.seed_mean(v) for m, v in metrics.scores(matrices).items() if m in BRIEF}
     rows = []
     for g, fold in enumerate(names):
         part = p.take(p.fold == fold)
-        rows.append({"fold": fold, **dict(_size(part))} | {m: v[g] for m, v in figures.items()})
+        rows.append({"fold": fold, **dict(_size(part))} | {m: v[g] for m, v in scores.items()})
     spread: list[tuple[str, Any]] = []
-    for m, v in figures.items():
+    for m, v in scores.items():
         v = v[np.isfinite(v)] if np.isfinite(v).any() else np.array([np.nan])
         ends = (("fold_mean", v.mean()), ("fold_sd", v.std()), ("min", v.min()), ("max", v.max()))
         spread += [(f"{m}.{end}", value) for end, value in ends]
     return rows, nest(spread)
 
 
-def aligned(model: Predictions, control: Predictions, where: object) -> Predictions:
-    """The control's beats in the model's order.
+def aligned(model: Predictions, baseline: Predictions, where: object) -> Predictions:
+    """The baseline's beats in the model's order.
 
     Raises:
         InputError: they do not predict the same beats.
     """
     keys = [
         dict(zip(zip(q.record.tolist(), q.sample.tolist(), strict=True), range(len(q.y_true)), strict=True))
-        for q in (model, control)
+        for q in (model, baseline)
     ]
     if keys[0].keys() != keys[1].keys():
         lost = len(keys[0].keys() ^ keys[1].keys())
-        raise InputError(where, f"{lost} beats that only one side has", "the model's beats", "rerun the control")
-    control = control.take(np.array([keys[1][key] for key in keys[0]]))
-    if not np.array_equal(control.y_true, model.y_true):
+        raise InputError(where, f"{lost} beats that only one side has", "the model's beats", "rerun the baseline")
+    baseline = baseline.take(np.array([keys[1][key] for key in keys[0]]))
+    if not np.array_equal(baseline.y_true, model.y_true):
         raise InputError(where, "other labels than the model's", "equal labels", "rerun both")
-    return control
+    return baseline
 
 
-def compare(a: Predictions, b: Predictions, bootstrap: int = 1000, seed: int = 0, where: object = "control") -> Named:
-    """Yields the paired differences a - b of the compared figures: value, 95 % interval, whether it excludes 0."""
+def compare(a: Predictions, b: Predictions, bootstrap: int = 1000, seed: int = 0, where: object = "baseline") -> Named:
+    """Yields the paired differences a - b of the compared scores: value, 95 % interval, whether it excludes 0."""
     pair = [confusions(q, a.subject)[1] for q in (a, aligned(a, b, where))]
-    whole = [metrics.figures(c.sum(1)) for c in pair]
-    resampled = [metrics.bootstrap_figures(c, bootstrap, seed) for c in pair]
+    whole = [metrics.scores(c.sum(1)) for c in pair]
+    resampled = [metrics.bootstrap_scores(c, bootstrap, seed) for c in pair]
     for name in COMPARED:
         value = metrics.seed_mean(whole[0][name]) - metrics.seed_mean(whole[1][name])
         for part, v in metrics.difference(value, resampled[0][name] - resampled[1][name]).items():
@@ -179,22 +179,22 @@ def compare(a: Predictions, b: Predictions, bootstrap: int = 1000, seed: int = 0
 
 
 def evaluate_beats(folder: Path, bootstrap: int, seed: int) -> dict:
-    """The figures of a run that classifies beats, of its controls and of their differences.
+    """The scores of a run that classifies beats, of its baselines and of their differences.
 
     Raises:
         InputError: predictions are missing, odd, or of other beats than the model's.
     """
     model = load_predictions(folder / file_name())
-    controls = {name: load_predictions(path) for name, path in control_files(folder).items()}
+    baselines = {name: load_predictions(path) for name, path in baseline_files(folder).items()}
 
     def predictor(p: Predictions) -> dict:
         return nest(evaluate(p, bootstrap, seed)) | nest(subsets(p, bootstrap, seed))
 
     out: dict[str, Any] = {
         "model": predictor(model),
-        "controls": {name: predictor(p) for name, p in controls.items()},
+        "baselines": {name: predictor(p) for name, p in baselines.items()},
         "differences": {
-            name: nest(compare(model, p, bootstrap, seed, folder / file_name(name))) for name, p in controls.items()
+            name: nest(compare(model, p, bootstrap, seed, folder / file_name(name))) for name, p in baselines.items()
         },
     }
     out["per_record"], out["without_record"] = record_rows(model)

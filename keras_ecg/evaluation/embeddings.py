@@ -28,7 +28,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, at, nest
 from keras_ecg.explanations import title_of
 from keras_ecg.metrics import difference, half_samples, interval, resample_counts, resampled_auroc
-from keras_ecg.predictions import control_files, file_name, read_arrays
+from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
 NEIGHBOURS = 20
 PROBES = ("linear", "attentive", "neighbours")
@@ -112,10 +112,10 @@ def halved_separation(features: np.ndarray, groups: np.ndarray, halves: np.ndarr
     return found - np.nanmean(found) + score(np.arange(len(groups))) if np.isfinite(found).any() else found
 
 
-def embedding_figures(
+def embedding_scores(
     stored: dict[str, np.ndarray], resamples: tuple[np.ndarray, np.ndarray] | None, seed: int
 ) -> tuple[dict, dict]:
-    """The figures of one predictor, and the values (R,) on resamples of those that are compared.
+    """The scores of one predictor, and the values (R,) on resamples of those that are compared.
 
     Args:
         stored: its arrays.
@@ -161,37 +161,37 @@ def _ends(name: str, resampled: dict[str, np.ndarray]) -> Named:
 
 
 def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
-    """The figures of the model and its controls, their paired differences over patients, and alarms.
+    """The scores of the model and its baselines, their paired differences over patients, and alarms.
 
     Raises:
-        InputError: an array is missing or odd, or a control is of other recordings than the model.
+        InputError: an array is missing or odd, or a baseline is of other recordings than the model.
     """
-    files = {"model": folder / file_name()} | control_files(folder)
+    files = {"model": folder / file_name()} | baseline_files(folder)
     stored = {name: load_embeddings(path) for name, path in files.items()}
     first = stored["model"]
     subjects, place = np.unique(first["subject"], return_inverse=True)
     resamples = None
     if bootstrap:
         resamples = tuple(draw(len(subjects), bootstrap, seed)[:, place] for draw in (resample_counts, half_samples))
-    figures, resampled = {}, {}
+    scores, resampled = {}, {}
     for name, arrays in stored.items():
         for array in ("ecg_id", "y_true"):
             if not np.array_equal(arrays[array], first[array]):
                 raise InputError(files[name], f"another {array}", "that of the model", "run it again")
-        figures[name], resampled[name] = embedding_figures(arrays, resamples, seed)
-    model, differences = figures.pop("model"), {}
-    for name in figures if bootstrap else ():
+        scores[name], resampled[name] = embedding_scores(arrays, resamples, seed)
+    model, differences = scores.pop("model"), {}
+    for name in scores if bootstrap else ():
         shared = [m for m in resampled["model"] if m in resampled[name]]
         pairs = {}
         for m in shared:
-            gap = at(model, m)["mean"] - at(figures[name], m)["mean"]
+            gap = at(model, m)["mean"] - at(scores[name], m)["mean"]
             pairs[m] = difference(gap, resampled["model"][m] - resampled[name][m])
             if m == "classes.davies_bouldin":
                 pairs[m]["lower_is_better"] = True
         differences[name] = nest(iter(pairs.items()))
     alarms = [
-        f"not demonstrably better than the control {title_of(name)}, by the linear probe"
-        for name in ("untrained", "raw")
+        f"not demonstrably better than the baseline {title_of(name)}, by the linear probe"
+        for name in ("random_init", "raw_signal")
         if name in differences and not differences[name]["linear_auroc"]["low"] > 0
     ]
     if before := differences.get("before"):
@@ -205,4 +205,4 @@ def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
     patients, classes = (at(model, f"{part}.ari").get("mean") for part in ("patients", "classes"))
     if None not in (patients, classes) and patients > classes:
         alarms.append("clusters agree with the patient more than with the diagnosis, by ARI")
-    return {"model": model, "controls": figures, "differences": differences, "alarms": alarms}
+    return {"model": model, "baselines": scores, "differences": differences, "alarms": alarms}

@@ -1,4 +1,4 @@
-"""Figures of a run that has learnt from few labels: normal beats (0) against the rest (1), by the number of labels.
+"""Metrics of a run that has learned from few labels: normal beats (0) against the rest (1), by the number of labels.
 
 For n beats, Z sizes and K seeds a run stores: record (n,), subject (n,) str, sample (n,), y_true (n,),
 labels_total (Z,), seeds (K,), probabilities (Z, K, n, 2); and where each seed has test beats of its own, test_index
@@ -13,7 +13,7 @@ import numpy as np
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, nest
 from keras_ecg.metrics import difference, interval, resample_counts
-from keras_ecg.predictions import control_files, file_name, read_arrays
+from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
 NEEDED = ("record", "subject", "sample", "y_true", "labels_total", "seeds", "probabilities")
 LEVELS = 1024
@@ -41,7 +41,7 @@ def histograms(stored: dict[str, np.ndarray], size: int, seed: int, groups: int,
     return np.bincount(key, minlength=groups * 2 * (LEVELS + 1)).reshape(groups, 2, LEVELS + 1)
 
 
-def binary_figures(counts: np.ndarray) -> dict[str, np.ndarray]:
+def binary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Accuracy, macro-F1 and AUROC (ties count half) of counts (..., 2, LEVELS + 1); the larger probability decides."""
     called = LEVELS // 2 + 1  # one half is class 0, as the first of equal ones
     tn, fp = counts[..., 0, :called].sum(-1), counts[..., 0, called:].sum(-1)
@@ -69,7 +69,7 @@ def check(path: Path) -> dict[str, np.ndarray]:
 
 
 def predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple[dict, dict[int, dict]]:
-    """Figures of one predictor by number of labels, and their bootstrap values (R,) for paired differences."""
+    """Metrics of one predictor by number of labels, and their bootstrap values (R,) for paired differences."""
     subjects, place = np.unique(stored["subject"], return_inverse=True)
     draws = resample_counts(len(subjects), bootstrap, seed).astype("f4") if bootstrap else None
     resampled: dict[int, dict] = {}
@@ -84,12 +84,12 @@ def predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple
             for k in range(len(stored["seeds"])):
                 counts = histograms(stored, z, k, len(subjects), place)
                 whole = counts.sum(0)
-                each.append(binary_figures(whole))
+                each.append(binary_scores(whole))
                 called = whole[:, LEVELS // 2 + 1 :].sum() / whole.sum()
                 shares.append(max(called, 1 - called))
                 if draws is not None:
                     flat = counts.reshape(len(subjects), -1).astype("f4")
-                    drawn.append(binary_figures((draws @ flat).reshape(-1, 2, LEVELS + 1)))
+                    drawn.append(binary_scores((draws @ flat).reshape(-1, 2, LEVELS + 1)))
             resampled[size] = {m: np.mean([d[m] for d in drawn], 0) for m in NAMES} if drawn else {}
             for m in NAMES:
                 values = np.array([e[m] for e in each])
@@ -105,13 +105,13 @@ def predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple
 
 
 def evaluate_few_labels(folder: Path, bootstrap: int, seed: int) -> dict:
-    """Figures by number of labels, of the model and its controls, their paired differences, and alarms.
+    """Metrics by number of labels, of the model and its baselines, their paired differences, and alarms.
 
     Raises:
-        InputError: an array is missing or odd, or a control is of other beats than the model.
+        InputError: an array is missing or odd, or a baseline is of other beats than the model.
     """
-    files = {"model": folder / file_name()} | control_files(folder)
-    figures, resampled, model = {}, {}, None
+    files = {"model": folder / file_name()} | baseline_files(folder)
+    scores, resampled, model = {}, {}, None
     for name, path in files.items():
         stored = check(path)
         model = model or stored
@@ -120,11 +120,11 @@ def evaluate_few_labels(folder: Path, bootstrap: int, seed: int) -> dict:
                 raise InputError(path, f"another {array}", "that of the model", "run it again")
         if set(stored["labels_total"].tolist()) - set(model["labels_total"].tolist()):
             raise InputError(path, "other numbers of labels", "those of the model", "run it again")
-        figures[name], resampled[name] = predictor(stored, bootstrap, seed)
-    of_model = figures.pop("model")
+        scores[name], resampled[name] = predictor(stored, bootstrap, seed)
+    of_model = scores.pop("model")
     differences: dict = {}
-    for name, control in figures.items():
-        for size, of_size in control["labels"].items():
+    for name, baseline in scores.items():
+        for size, of_size in baseline["labels"].items():
             for m in NAMES if bootstrap else ():
                 value = of_model["labels"][size][m]["mean"] - of_size[m]["mean"]
                 pair = (resampled[source][int(size)][m] for source in ("model", name))
@@ -134,9 +134,9 @@ def evaluate_few_labels(folder: Path, bootstrap: int, seed: int) -> dict:
     for size, of_size in of_model["labels"].items():
         if of_size["largest_share"] > COLLAPSED:
             alarms.append(f"with {size} labels some seed calls nearly every beat the same")
-    for name in ("untrained", "scratch"):
+    for name in ("random_init", "scratch"):
         worst = [s for s, d in differences.get(name, {}).items() if not d["auroc"]["low"] > 0]
         if worst:
-            what = "the same encoder with random weights" if name == "untrained" else "training from scratch"
+            what = "the same encoder with random weights" if name == "random_init" else "training from scratch"
             alarms.append(f"not demonstrably better than {what}, by AUROC with {', '.join(worst)} labels")
-    return {"model": of_model, "controls": figures, "differences": differences, "alarms": alarms}
+    return {"model": of_model, "baselines": scores, "differences": differences, "alarms": alarms}

@@ -1,4 +1,4 @@
-"""Figures have dotted names: how they become a tree, and a tree becomes JSON."""
+"""Metrics have dotted names: how they become a tree, and a tree becomes JSON."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,19 +34,19 @@ def nest(items: Named) -> dict:
 
 
 def over_seeds(name: str, values: np.ndarray) -> Named:
-    """Mean and standard deviation of a figure that each seed has (K,)."""
+    """Mean and standard deviation of a score that each seed has (K,)."""
     yield f"{name}.mean", metrics.seed_mean(values)
     yield f"{name}.sd", np.std(values) if len(values) > 1 else None
 
 
 def interval_of(name: str, resampled: dict[str, np.ndarray]) -> Named:
-    """The 95 % interval of a figure from its bootstrap values; None where nothing was resampled."""
+    """The 95 % interval of a score from its bootstrap values; None where nothing was resampled."""
     low, high = metrics.interval(resampled[name]) if resampled else (None, None)
     yield from ((f"{name}.low", low), (f"{name}.high", high))
 
 
-def at(figures: dict, name: str) -> dict:
-    """What stands at a dotted name of nested figures; empty where nothing does."""
+def at(scores: dict, name: str) -> dict:
+    """What stands at a dotted name of nested scores; empty where nothing does."""
     for part in name.split("."):
-        figures = figures.get(part) or {}
-    return figures
+        scores = scores.get(part) or {}
+    return scores

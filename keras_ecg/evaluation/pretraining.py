@@ -1,4 +1,4 @@
-"""Figures of a pretraining on held-out windows, and the alarms of one that has learnt nothing.
+"""Metrics of a pretraining on held-out windows, and the alarms of one that has learned nothing.
 
 A run that predicts stores, for n windows: subject (n,) str, error (n,), that of its predictions, and mean_error (n,),
 that of predicting the window's mean. Errors are mean squares: of a run that masks, over masked patches; of one that
@@ -13,9 +13,9 @@ import numpy as np
 
 from keras_ecg.errors import InputError
 from keras_ecg.metrics import effective_rank, interval, resample_counts
-from keras_ecg.predictions import control_files, file_name, read_arrays
+from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
-CHANCE = 0.98  # of the loss at chance: above it nothing has been learnt
+CHANCE = 0.98  # of the loss at chance: above it nothing has been learned
 COLLAPSED = 2.0  # an effective rank below it: all embeddings lie along one line
 FEW_CODES = 0.25  # of the codebook, as a perplexity: below it most of the codebook is idle
 
@@ -48,7 +48,7 @@ def loss_ratio(subject: np.ndarray, error: np.ndarray, mean_error: np.ndarray, b
 
 
 def _relative(a: dict[str, np.ndarray], loss: str, bootstrap: int, seed: int) -> dict:
-    """The figures that all errors of windows have: their mean, named `loss`, and their share of the mean's errors."""
+    """The scores that all errors of windows have: their mean, named `loss`, and their share of the mean's errors."""
     a = {name: a[name] for name in ("subject", "error", "mean_error")}
     database = np.array([s.partition("/")[0] for s in a["subject"]])
     return {
@@ -63,58 +63,56 @@ def _relative(a: dict[str, np.ndarray], loss: str, bootstrap: int, seed: int) ->
     }
 
 
-def _alarms(figures: dict[str, dict], loss: str) -> list[str]:
-    """What a loss says that is no better than the mean's, or than a control's."""
-    ratios = {name: of["relative_loss"] for name, of in figures.items()}
+def _alarms(scores: dict[str, dict], loss: str) -> list[str]:
+    """What a loss says that is no better than the mean's, or than a baseline's."""
+    ratios = {name: of["relative_loss"] for name, of in scores.items()}
     model, alarms = ratios.pop("model"), []
     if (model["high"] or model["mean"]) > CHANCE:
-        alarms.append(f"the {loss} loss is no better than that of predicting each window's mean: nothing is learnt")
-    for name, control in ratios.items():
-        if model["mean"] >= control["mean"]:
-            alarms.append(f"the {loss} loss is not below that of the control {name}")
+        alarms.append(f"the {loss} loss is no better than that of predicting each window's mean: nothing is learned")
+    for name, baseline in ratios.items():
+        if model["mean"] >= baseline["mean"]:
+            alarms.append(f"the {loss} loss is not below that of the baseline {name}")
     return alarms
 
 
-def _parted(figures: dict[str, dict], alarms: list[str]) -> dict:
-    return {"model": figures.pop("model"), "controls": figures, "alarms": alarms}
+def _parted(scores: dict[str, dict], alarms: list[str]) -> dict:
+    return {"model": scores.pop("model"), "baselines": scores, "alarms": alarms}
 
 
 def evaluate_masked(folder: Path, bootstrap: int, seed: int) -> dict:
-    """Held-out masked losses of the model and its controls, as a share of the loss of predicting the mean.
+    """Held-out masked losses of the model and its baselines, as a share of the loss of predicting the mean.
 
     Raises:
         InputError: an array is missing, odd, or of other windows than the model's.
     """
-    files = {"model": folder / file_name()} | control_files(folder)
+    files = {"model": folder / file_name()} | baseline_files(folder)
     stored = {name: _arrays(path, ("subject", "error", "mean_error")) for name, path in files.items()}
     for name, a in stored.items():
         if not np.allclose(a["mean_error"], stored["model"]["mean_error"], rtol=1e-3):
             raise InputError(files[name], "other windows or masks", "those of the model", "pretrain again")
-    figures = {name: _relative(a, "masked_loss", bootstrap, seed) for name, a in stored.items()}
-    return _parted(figures, _alarms(figures, "masked"))
+    scores = {name: _relative(a, "masked_loss", bootstrap, seed) for name, a in stored.items()}
+    return _parted(scores, _alarms(scores, "masked"))
 
 
 def evaluate_predictive(folder: Path, bootstrap: int, seed: int) -> dict:
     """Held-out losses of predicted embeddings, as a share of predicting their mean, and effective ranks.
 
-    Each model has targets of its own, so that the loss of a control is no yardstick; the rank of its embeddings is.
+    Each model has targets of its own, so that the loss of a baseline is no yardstick; the rank of its embeddings is.
 
     Raises:
         InputError: an array is missing or odd.
     """
-    figures = {}
-    for name, path in ({"model": folder / file_name()} | control_files(folder)).items():
+    scores = {}
+    for name, path in ({"model": folder / file_name()} | baseline_files(folder)).items():
         a = _arrays(path, ("subject", "error", "mean_error", "embeddings"))
-        figures[name] = _relative(a, "jepa_loss", bootstrap, seed) | {
+        scores[name] = _relative(a, "jepa_loss", bootstrap, seed) | {
             "effective_rank": effective_rank(a["embeddings"]),
             "dimensions": a["embeddings"].shape[1],
         }
-    alarms = _alarms({"model": figures["model"]}, "predictive")
-    if figures["model"]["effective_rank"] < COLLAPSED:
-        alarms.append(
-            f"the embeddings have collapsed: their effective rank is {figures['model']['effective_rank']:.1f}"
-        )
-    return _parted(figures, alarms)
+    alarms = _alarms({"model": scores["model"]}, "predictive")
+    if scores["model"]["effective_rank"] < COLLAPSED:
+        alarms.append(f"the embeddings have collapsed: their effective rank is {scores['model']['effective_rank']:.1f}")
+    return _parted(scores, alarms)
 
 
 def evaluate_quantized(folder: Path, bootstrap: int, seed: int) -> dict:
@@ -123,35 +121,35 @@ def evaluate_quantized(folder: Path, bootstrap: int, seed: int) -> dict:
     Raises:
         InputError: an array is missing or odd.
     """
-    figures = {}
-    for name, path in ({"model": folder / file_name()} | control_files(folder)).items():
+    scores = {}
+    for name, path in ({"model": folder / file_name()} | baseline_files(folder)).items():
         a = _arrays(path, ("subject", "error", "mean_error", "code_counts"))
         found = _relative(a, "reconstruction_loss", bootstrap, seed)
         ratio, share = found["relative_loss"], a["code_counts"] / max(a["code_counts"].sum(), 1)
         low, high = (None if end is None else 1 - end for end in (ratio["high"], ratio["low"]))
-        figures[name] = found | {
+        scores[name] = found | {
             "r2": {"mean": 1 - ratio["mean"], "low": low, "high": high},
             "codes": len(share),
             "usage": (share > 0).mean(),
             "perplexity": np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()),
         }
-    model, alarms = figures["model"], _alarms(figures, "reconstruction")
+    model, alarms = scores["model"], _alarms(scores, "reconstruction")
     if model["perplexity"] < FEW_CODES * model["codes"]:
         found = f"{model['usage']:.0%} of its {model['codes']} codes are used, with a perplexity of"
         alarms.append(f"the codebook has collapsed: {found} {model['perplexity']:.1f}")
-    return _parted(figures, alarms)
+    return _parted(scores, alarms)
 
 
 def evaluate_contrastive(folder: Path, bootstrap: int, seed: int) -> dict:
-    """Held-out contrastive losses and effective ranks of the model and its controls.
+    """Held-out contrastive losses and effective ranks of the model and its baselines.
 
     Raises:
         InputError: an array is missing or odd.
     """
-    figures = {}
-    for name, path in ({"model": folder / file_name()} | control_files(folder)).items():
+    scores = {}
+    for name, path in ({"model": folder / file_name()} | baseline_files(folder)).items():
         a = _arrays(path, ("loss", "log_n", "subject", "embeddings"))
-        figures[name] = {
+        scores[name] = {
             "windows": len(a["embeddings"]),
             "subjects": len(np.unique(a["subject"])),
             "contrastive_loss": a["loss"].mean(),
@@ -160,12 +158,12 @@ def evaluate_contrastive(folder: Path, bootstrap: int, seed: int) -> dict:
             "effective_rank": effective_rank(a["embeddings"]),
             "dimensions": a["embeddings"].shape[1],
         }
-    model, alarms = figures["model"], []
+    model, alarms = scores["model"], []
     if model["relative_loss"]["mean"] > CHANCE:
-        alarms.append("the contrastive loss stands at log N, its value at chance: nothing is learnt")
+        alarms.append("the contrastive loss stands at log N, its value at chance: nothing is learned")
     if model["effective_rank"] < COLLAPSED:
         alarms.append(f"the embeddings have collapsed: their effective rank is {model['effective_rank']:.1f}")
-    for name, control in figures.items():
-        if name != "model" and model["relative_loss"]["mean"] >= control["relative_loss"]["mean"]:
-            alarms.append(f"the contrastive loss is not below that of the control {name}")
-    return _parted(figures, alarms)
+    for name, baseline in scores.items():
+        if name != "model" and model["relative_loss"]["mean"] >= baseline["relative_loss"]["mean"]:
+            alarms.append(f"the contrastive loss is not below that of the baseline {name}")
+    return _parted(scores, alarms)

@@ -1,8 +1,8 @@
-"""Figures of a run that names the rhythm of whole recordings.
+"""Metrics of a run that names the rhythm of whole recordings.
 
 For n recordings and K seeds a run stores: record (n,) str, subject (n,) str, y_true (n,) in the order N A O ~,
 probabilities (K, n, 4), seeds (K,), fold (n,), and temperature (K, F): what each seed's model of each test fold is
-tempered by. Its probabilities are those before. A control stores the same without the temperature.
+calibrated by. Its probabilities are those before. A baseline stores the same without the temperature.
 
 The score is the challenge's: the mean F1 of N, A and O over all recordings; the noisy class is one that may be called,
 and its F1 stands beside it.
@@ -17,14 +17,17 @@ from keras_ecg.calibration import temper
 from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
-from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, evaluate_robustness, rhythm_figures
+from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, evaluate_robustness, rhythm_scores
 from keras_ecg.explanations import title_of
-from keras_ecg.predictions import control_files, file_name, read_npz
+from keras_ecg.predictions import baseline_files, file_name, read_npz
 
 ARRAYS = ("record", "subject", "y_true", "probabilities", "seeds", "fold")
 F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
 BRIEF = ("score", "accuracy", *F1)
-BASELINES = ("always_n", "boosting_rr")  # controls that a model must beat; the others are variants of it
+BASELINES = (
+    "majority_class",
+    "gradient_boosting_rr",
+)  # baselines that a model must beat; the others are variants of it
 
 
 def load_rhythm(path: Path) -> dict[str, np.ndarray]:
@@ -63,26 +66,26 @@ def _confusions(stored: dict[str, np.ndarray]) -> np.ndarray:
     return np.stack([metrics.group_confusions(truth, guess, groups, len(CLASSES))[1] for guess in guesses])
 
 
-def _figures(matrices: np.ndarray, resampled: dict, names: tuple[str, ...] | None = None) -> Named:
+def _scores(matrices: np.ndarray, resampled: dict, names: tuple[str, ...] | None = None) -> Named:
     """Mean, sd over seeds and 95 % interval over subjects."""
-    for name, values in rhythm_figures(matrices.sum(1)).items():
+    for name, values in rhythm_scores(matrices.sum(1)).items():
         if names is None or name in names:
             yield from over_seeds(name, values)
             yield from interval_of(name, resampled)
 
 
 def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple[dict, dict]:
-    """All figures of one predictor, and their bootstrap values (R,) for paired differences."""
+    """All scores of one predictor, and their bootstrap values (R,) for paired differences."""
     truth, raw = stored["y_true"], stored["probabilities"]
     matrices = _confusions(stored)
-    resampled = metrics.bootstrap_figures(matrices, bootstrap, seed, rhythm_figures) if bootstrap else {}
+    resampled = metrics.bootstrap_scores(matrices, bootstrap, seed, rhythm_scores) if bootstrap else {}
 
     def named() -> Named:
         yield "recordings", len(truth)
         yield "subjects", matrices.shape[1]
         yield from ((f"class_counts.{c}", np.sum(truth == k)) for k, c in enumerate(CLASSES))
         yield "seeds", stored["seeds"].tolist()
-        yield from _figures(matrices, resampled)
+        yield from _scores(matrices, resampled)
         area = np.stack([metrics.auroc(truth, p) for p in raw])
         yield from (item for k, c in enumerate(CLASSES) for item in over_seeds(f"classes.{c}.auroc", area[:, k]))
         whole = matrices.sum(1)
@@ -98,13 +101,13 @@ def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int)
         collapses = [metrics.collapse(p) for p in raw]
         for name, worst in (("predicted_classes", min), ("largest_share", max), ("constant", max), ("collapsed", max)):
             yield f"collapse.{name}", worst(c[name] for c in collapses)
-        single = rhythm_figures(whole)
+        single = rhythm_scores(whole)
         yield "per_seed", [{"seed": s} | {m: single[m][k] for m in BRIEF} for k, s in enumerate(stored["seeds"])]
         if len(raw) > 1:
             together = {**stored, "probabilities": after.mean(0, keepdims=True), "seeds": np.array([-1])}
             matrix = _confusions(together)
-            drawn = metrics.bootstrap_figures(matrix, bootstrap, seed, rhythm_figures) if bootstrap else {}
-            for name, value in _figures(matrix, drawn, BRIEF):
+            drawn = metrics.bootstrap_scores(matrix, bootstrap, seed, rhythm_scores) if bootstrap else {}
+            for name, value in _scores(matrix, drawn, BRIEF):
                 if not name.endswith(".sd"):
                     yield f"ensemble.{name}", value
 
@@ -112,12 +115,12 @@ def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int)
 
 
 def fold_rows(stored: dict[str, np.ndarray]) -> list[dict]:
-    """A row per test fold: recordings, and the brief figures, means over seeds."""
+    """A row per test fold: recordings, and the brief scores, means over seeds."""
     rows = []
     for fold in np.unique(stored["fold"]):
         own = stored["fold"] == fold
         part = {k: stored[k][own] for k in ("y_true", "subject")} | {"probabilities": stored["probabilities"][:, own]}
-        found = rhythm_figures(_confusions(part).sum(1))
+        found = rhythm_scores(_confusions(part).sum(1))
         row = {"fold": fold, "recordings": own.sum(), **{m: metrics.seed_mean(found[m]) for m in BRIEF}}
         if "temperature" in stored:
             row["temperature"] = stored["temperature"][:, fold].mean()
@@ -126,35 +129,35 @@ def fold_rows(stored: dict[str, np.ndarray]) -> list[dict]:
 
 
 def evaluate_rhythm(folder: Path, bootstrap: int, seed: int) -> dict:
-    """The figures of the model and its controls, their paired differences, and alarms.
+    """The scores of the model and its baselines, their paired differences, and alarms.
 
-    A control may have other seeds than the model, or the folds of its own, where it is one of some folds alone: it is
+    A baseline may have other seeds than the model, or the folds of its own, where it is one of some folds alone: it is
     compared on the recordings that both predict.
 
     Raises:
-        InputError: an array is missing or odd, or a control predicts other recordings or has other labels.
+        InputError: an array is missing or odd, or a baseline predicts other recordings or has other labels.
     """
-    files = {"model": folder / file_name()} | control_files(folder)
+    files = {"model": folder / file_name()} | baseline_files(folder)
     stored = {name: load_rhythm(path) for name, path in files.items()}
     model = stored.pop("model")
-    figures, resampled = evaluate_predictor(model, bootstrap, seed)
-    out: dict = {"model": figures, "folds": fold_rows(model), "controls": {}, "differences": {}}
+    scores, resampled = evaluate_predictor(model, bootstrap, seed)
+    out: dict = {"model": scores, "folds": fold_rows(model), "baselines": {}, "differences": {}}
     place = {record: k for k, record in enumerate(model["record"].tolist())}
-    for name, control in stored.items():
-        lost = [record for record in control["record"].tolist() if record not in place]
+    for name, baseline in stored.items():
+        lost = [record for record in baseline["record"].tolist() if record not in place]
         if lost:
             raise InputError(files[name], f"recordings {', '.join(lost[:3])}", "those of the model", "run it again")
-        own = np.array([place[record] for record in control["record"].tolist()])
-        if not np.array_equal(model["y_true"][own], control["y_true"]):
+        own = np.array([place[record] for record in baseline["record"].tolist()])
+        if not np.array_equal(model["y_true"][own], baseline["y_true"]):
             raise InputError(files[name], "other labels than the model's", "equal labels", "run it again")
-        out["controls"][name], drawn = evaluate_predictor(control, bootstrap, seed)
+        out["baselines"][name], drawn = evaluate_predictor(baseline, bootstrap, seed)
         same = {k: model[k][own] for k in ("y_true", "subject", "fold")}
         same["probabilities"] = model["probabilities"][:, own]
-        matrices = [_confusions(part) for part in (same, control)]
+        matrices = [_confusions(part) for part in (same, baseline)]
         paired = resampled if len(own) == len(place) else None
         if bootstrap:
-            paired = paired or metrics.bootstrap_figures(matrices[0], bootstrap, seed, rhythm_figures)
-            whole = [rhythm_figures(m.sum(1)) for m in matrices]
+            paired = paired or metrics.bootstrap_scores(matrices[0], bootstrap, seed, rhythm_scores)
+            whole = [rhythm_scores(m.sum(1)) for m in matrices]
             found: dict = {}
             for m in BRIEF:
                 value = metrics.seed_mean(whole[0][m]) - metrics.seed_mean(whole[1][m])
@@ -165,11 +168,11 @@ def evaluate_rhythm(folder: Path, bootstrap: int, seed: int) -> dict:
     if (folder / "occlusion.npz").is_file():
         out["deletion"] = evaluate_deletion(read_npz(folder / "occlusion.npz"), bootstrap, seed)
     alarms = []
-    if figures["collapse"]["collapsed"]:
+    if scores["collapse"]["collapsed"]:
         alarms.append("some seed calls every recording the same: no detector, whatever its accuracy")
     for name, found in out["differences"].items():
         if name in BASELINES and not found["score"]["low"] > 0:
-            alarms.append(f"not demonstrably better than the control {title_of(name)}, by the score")
+            alarms.append(f"not demonstrably better than the baseline {title_of(name)}, by the score")
     for row in out.get("deletion", {}).get("shares", ()):
         if bootstrap and not row["low"] > 0:
             alarms.append(f"deleting {100 * row['share']:.0f} % by the map does not hurt more than deleting at random")

@@ -1,14 +1,14 @@
-"""Figures of named rhythms; those under disturbances, and of maps when what they call important is deleted."""
+"""Metrics of named rhythms; those under disturbances, and of maps when what they call important is deleted."""
 
 import numpy as np
 
 from keras_ecg.databases.cinc2017 import CLASSES, RHYTHMS
-from keras_ecg.metrics import class_figures, confusion_matrix, difference, kappa, resample_counts
+from keras_ecg.metrics import class_scores, confusion_matrix, difference, kappa, resample_counts
 
 
-def rhythm_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """All figures of confusion matrices (..., 4, 4), each (...)."""
-    each = class_figures(confusion)
+def rhythm_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """All scores of confusion matrices (..., 4, 4), each (...)."""
+    each = class_scores(confusion)
     truth, guess = confusion.sum(-1), confusion.sum(-2)
     hit = np.diagonal(confusion, axis1=-2, axis2=-1)
     f1 = 2 * hit / np.maximum(truth + guess, 1)
@@ -31,10 +31,10 @@ def evaluate_robustness(stored: dict[str, np.ndarray]) -> dict:
     """
     rows = []
     for name, size, p in zip(stored["disturbance"], stored["strength"], stored["probabilities"], strict=True):
-        found = rhythm_figures(confusion_matrix(stored["y_true"], p.argmax(1), len(CLASSES)))
-        figures = {m: float(found[m]) for m in ("score", *(f"classes.{c}.f1" for c in CLASSES))}
+        found = rhythm_scores(confusion_matrix(stored["y_true"], p.argmax(1), len(CLASSES)))
+        scores = {m: float(found[m]) for m in ("score", *(f"classes.{c}.f1" for c in CLASSES))}
         called = {f"called.{c}": float((p.argmax(1) == k).mean()) for k, c in enumerate(CLASSES)}
-        rows.append({"disturbance": str(name), "strength": float(size), **figures, **called})
+        rows.append({"disturbance": str(name), "strength": float(size), **scores, **called})
     return {"recordings": len(stored["y_true"]), "source": str(stored["source"]), "conditions": rows}
 
 

@@ -1,4 +1,4 @@
-"""Figures of a run that tells PTB-XL's superclasses, several of which may hold: AUROC of each, and their mean.
+"""Metrics of a run that tells PTB-XL's superclasses, several of which may hold: AUROC of each, and their mean.
 
 For n recordings and K seeds a run stores: ecg_id (n,), subject (n,) str, y_true (n, 5) in the order of
 `ptbxl.SUPERCLASSES`, probabilities (K, n, 5), seeds (K,).
@@ -12,7 +12,7 @@ from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.explanations import title_of
 from keras_ecg.metrics import difference, interval, resample_counts, resampled_auroc
-from keras_ecg.predictions import control_files, file_name, read_arrays
+from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
 NAMES = ("macro_auroc", *(f"classes.{c}.auroc" for c in SUPERCLASSES))
 
@@ -42,13 +42,13 @@ def areas(stored: dict[str, np.ndarray], counts: np.ndarray) -> dict[str, np.nda
 
 
 def evaluate_superclasses(folder: Path, bootstrap: int, seed: int) -> dict:
-    """AUROCs of the model and its controls with intervals over patients, their paired differences, and alarms.
+    """AUROCs of the model and its baselines with intervals over patients, their paired differences, and alarms.
 
     Raises:
-        InputError: an array is missing or odd, or a control is of other recordings than the model.
+        InputError: an array is missing or odd, or a baseline is of other recordings than the model.
     """
-    files = {"model": folder / file_name()} | control_files(folder)
-    figures: dict[str, dict] = {}
+    files = {"model": folder / file_name()} | baseline_files(folder)
+    scores: dict[str, dict] = {}
     resampled: dict[str, dict] = {}
     first = check(files["model"])
     subjects, place = np.unique(first["subject"], return_inverse=True)
@@ -74,20 +74,20 @@ def evaluate_superclasses(folder: Path, bootstrap: int, seed: int) -> dict:
                 out[m] = value
             else:
                 out.setdefault("classes", {})[m.split(".")[1]] = {"auroc": value}
-        figures[name] = out
-    model = figures.pop("model")
+        scores[name] = out
+    model = scores.pop("model")
     differences = {
         name: {
             NAMES[0]: difference(
-                model[NAMES[0]]["mean"] - control[NAMES[0]]["mean"],
+                model[NAMES[0]]["mean"] - baseline[NAMES[0]]["mean"],
                 resampled["model"][NAMES[0]] - resampled[name][NAMES[0]],
             )
         }
-        for name, control in (figures.items() if bootstrap else ())
+        for name, baseline in (scores.items() if bootstrap else ())
     }
     alarms = [
-        f"not demonstrably better than the control {title_of(name)}, by macro AUROC"
-        for name in ("untrained", "raw", "scratch", "resnet1d", "intervals")
+        f"not demonstrably better than the baseline {title_of(name)}, by macro AUROC"
+        for name in ("random_init", "raw_signal", "scratch", "resnet1d", "intervals")
         if name in differences and not differences[name][NAMES[0]]["low"] > 0
     ]
-    return {"model": model, "controls": figures, "differences": differences, "alarms": alarms}
+    return {"model": model, "baselines": scores, "differences": differences, "alarms": alarms}

@@ -6,8 +6,8 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_ecg.adaptation import Adapter, examples_of
+from keras_ecg.baselines import boosting_on_rhythm
 from keras_ecg.config import Config
-from keras_ecg.controls import boosting_on_rhythm
 from keras_ecg.data.hdf5 import original_rate_hz
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
@@ -25,7 +25,7 @@ from keras_ecg.experiments.study import (
     selection_note,
     write_beats,
 )
-from keras_ecg.metrics import confusion_matrix, summary_figures
+from keras_ecg.metrics import confusion_matrix, summary_scores
 from keras_ecg.runs import RunFolder, load_predictions
 from keras_ecg.training import predict_records, train_classifier
 
@@ -82,11 +82,11 @@ def fit_adapted_part(
     seconds = round(time.monotonic() - began, 1)
     stored = {"probabilities": found[~early].astype(np.float16), "before": before[~early].astype(np.float16)}
     run.save_part(part, **stored, seconds=np.array(seconds), **columns)
-    figures = [
-        summary_figures(confusion_matrix(beats["label"][~early], p[~early].argmax(1)))["macro_f1_nsvf"]
+    scores = [
+        summary_scores(confusion_matrix(beats["label"][~early], p[~early].argmax(1)))["macro_f1_nsvf"]
         for p in (before, found)
     ]
-    print(f"{part}: macro-F1 (N S V F) {figures[0]:.4f}, adapted {figures[1]:.4f}, {seconds:.0f} s", flush=True)
+    print(f"{part}: macro-F1 (N S V F) {scores[0]:.4f}, adapted {scores[1]:.4f}, {seconds:.0f} s", flush=True)
 
 
 def run_adaptation(config: Config) -> RunFolder:
@@ -114,9 +114,9 @@ def run_adaptation(config: Config) -> RunFolder:
     fit_parts(fit_adapted_part, tasks, config.evaluation.jobs)
     stored = [run.load_part(part) for part in parts]
     beats = {name: values[~early] for name, values in get_all_beats(list(split.test), config).items()}
-    names = {"model": "probabilities", "not_adapted": "before"}
+    names = {"model": "probabilities", "unadapted": "before"}
     models = {name: np.stack([part[key] for part in stored]) for name, key in names.items()}
-    boosted = boosting_on_rhythm(split.train, split.test, config)[~early] if config.evaluation.controls else None
+    boosted = boosting_on_rhythm(split.train, split.test, config)[~early] if config.evaluation.baselines else None
     write_beats(run, beats, models, seeds, boosted)
     run.write_history([row for part, seed in zip(parts, seeds, strict=True) for row in part_history(run, part, seed)])
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))

@@ -90,18 +90,20 @@ def open_diagnoses(config: Config, study: str, ignored: tuple[str, ...] = ()) ->
     if not weights:
         raise InputError("model.options.weights", "none", "a pretrained encoder", "give --weights")
     wanted, folder = config.finetuning, Path(config.database.data_dir)
-    if wanted.replicas and wanted.objective != "probe":
-        raise InputError("finetuning.replicas", f"some, of {wanted.objective}", "a probe's alone", "leave them out")
-    names = (weights, *wanted.replicas, *wanted.against)
-    kinds = {name: replace(read_contract(name), run="") for name in names}
-    if odd := [name for name in wanted.replicas if kinds[name] != kinds[weights]]:
+    if wanted.pretrained_seeds and wanted.objective != "probe":
         raise InputError(
-            "finetuning.replicas", ", ".join(odd), f"encoders that take what {weights} takes", "correct it"
+            "finetuning.pretrained_seeds", f"some, of {wanted.objective}", "a probe's alone", "leave them out"
+        )
+    names = (weights, *wanted.pretrained_seeds, *wanted.compare_with)
+    kinds = {name: replace(read_contract(name), run="") for name in names}
+    if odd := [name for name in wanted.pretrained_seeds if kinds[name] != kinds[weights]]:
+        raise InputError(
+            "finetuning.pretrained_seeds", ", ".join(odd), f"encoders that take what {weights} takes", "correct it"
         )
     encoders = {name: sha256(find_encoder(name) / "encoder.keras") for name in names}
-    seen = [encoders[name] for name in (weights, *wanted.replicas)]
-    if twice := [name for k, name in enumerate(wanted.replicas) if encoders[name] in seen[: k + 1]]:
-        raise InputError("finetuning.replicas", f"{', '.join(twice)} twice", "each seed once", "leave it out")
+    seen = [encoders[name] for name in (weights, *wanted.pretrained_seeds)]
+    if twice := [name for k, name in enumerate(wanted.pretrained_seeds) if encoders[name] in seen[: k + 1]]:
+        raise InputError("finetuning.pretrained_seeds", f"{', '.join(twice)} twice", "each seed once", "leave it out")
     folds = read_folds(config.database.data_dir)
     tables = [sha256(folder / name) for name in (ptbxl.TABLE, ptbxl.STATEMENTS)]
     data = fingerprint([tables, list(folds.diagnosed.record), list(encoders.values())])

@@ -92,7 +92,7 @@ def embedding_arrays(found: Parts, folds: Folds, config: Config) -> tuple[dict[s
 
 
 def embedded(config: Config, folds: Folds, run: RunFolder) -> Iterator[tuple[str, Parts, list[dict]]]:
-    """Name, what `embedding_arrays` wants, and history so far of the model and its controls."""
+    """Name, what `embedding_arrays` wants, and history so far of the model and its baselines."""
     changed = config.finetuning.objective == "triplet"
     if changed:
         if not (run.has_part("triplet") and (run.path / "contract.json").is_file()):  # which is written last
@@ -120,7 +120,7 @@ def embedded(config: Config, folds: Folds, run: RunFolder) -> Iterator[tuple[str
 
 
 def run_embed(config: Config) -> RunFolder:
-    """Scores the embeddings of the configured encoder and its controls on fold 10; with triplets after training it.
+    """Scores the embeddings of the configured encoder and its baselines on fold 10; with triplets after training it.
 
     Returns:
         The finished run folder.

@@ -1,4 +1,4 @@
-"""Learning from labels on a pretrained encoder, with its controls, over many draws: normal beats or the rest."""
+"""Learning from labels on a pretrained encoder, with its baselines, over many draws: normal beats or the rest."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,14 +24,14 @@ IGNORED = ("windows", "tuning", "augment", "sequences", "evaluation")
 
 
 def predictors(config: Config, beats: Beats) -> Iterator[tuple[str, Probe | Training]]:
-    """The model and its controls, by name."""
+    """The model and its baselines, by name."""
     wanted = config.finetuning
-    probes = [name for name in ("untrained", "raw", "rhythm") if name in wanted.controls]
+    probes = [name for name in ("random_init", "raw_signal", "rr_features") if name in wanted.baselines]
     if wanted.objective == "finetune":
         yield "model", Training(config, beats, pretrained=True)
     for name in ["model"] * (wanted.objective == "probe") + probes:
         yield name, Probe(partial(feature_blocks, config, beats, name), beats)
-    if "scratch" in wanted.controls:
+    if "scratch" in wanted.baselines:
         yield "scratch", Training(config, beats, pretrained=False)
 
 
@@ -43,7 +43,7 @@ def labelled_beats(config: Config, beats: Beats, draw: Draw, count: int, seed: i
     """
     if not count:
         return draw.pool
-    per_class = {0: count, 1: count} if config.finetuning.protocol == "random" else halves(count)
+    per_class = {0: count, 1: count} if config.finetuning.protocol == "intra_patient" else halves(count)
     there = np.bincount(beats.abnormal[draw.pool], minlength=2)
     if any(there[k] < wanted for k, wanted in per_class.items()):
         found = f"{count} labels, of {there[0]} normal and {there[1]} other beats in the pool of seed {seed}"
@@ -78,7 +78,9 @@ def run_few_labels(config: Config) -> RunFolder:
     beats = read_beats(config, records)
     draws = {seed: draw_beats(config, beats.columns, seed) for seed in wanted.seeds}
     scored = np.unique(np.concatenate([draw.test for draw in draws.values()]))
-    stored = np.arange(len(beats.abnormal)) if wanted.protocol == "random" else scored  # there any beat may be drawn
+    stored = (
+        np.arange(len(beats.abnormal)) if wanted.protocol == "intra_patient" else scored
+    )  # there any beat may be drawn
     history = []
     for name, predictor in predictors(config, beats):
         sizes = wanted.scratch_labels if name == "scratch" and wanted.scratch_labels else wanted.labels
@@ -120,7 +122,7 @@ def prediction_arrays(
         for z, count in enumerate(sizes):
             probabilities[z, k, : len(draw.test)] = rounded(run.load_part(f"{name}_{count}_{seed}")["probability"])
     columns = {k: beats.columns[k][stored] for k in ("record", "subject", "sample")}
-    double = 2 if config.finetuning.protocol == "random" else 1  # there the sizes are those of each class
+    double = 2 if config.finetuning.protocol == "intra_patient" else 1  # there the sizes are those of each class
     out = {
         **columns,
         "y_true": beats.abnormal[stored],
@@ -134,10 +136,10 @@ def prediction_arrays(
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
-    """The lines that the script ends with: figures by number of labels, alarms, the report."""
+    """The lines that the script ends with: scores by number of labels, alarms, the report."""
     lines = [f"{run.path.name}:"]
-    for size, figures in metrics["model"]["labels"].items():
-        shown = ", ".join(f"{m.replace('_', '-')} {figures[m]['mean']:.3f}" for m in ("accuracy", "macro_f1", "auroc"))
+    for size, scores in metrics["model"]["labels"].items():
+        shown = ", ".join(f"{m.replace('_', '-')} {scores[m]['mean']:.3f}" for m in ("accuracy", "macro_f1", "auroc"))
         lines.append(f"  {size} labels: {shown}")
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])

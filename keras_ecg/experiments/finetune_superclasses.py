@@ -1,4 +1,4 @@
-"""PTB-XL's superclasses from a pretrained encoder that is trained end to end, with its controls and variants."""
+"""PTB-XL's superclasses from a pretrained encoder that is trained end to end, with its baselines and variants."""
 
 from dataclasses import dataclass, replace
 
@@ -94,7 +94,7 @@ class Trainer:
 
     def __init__(self, config: Config, folds: Folds, run: RunFolder):
         self.config, self.folds, self.run = config, folds, run
-        self.knobs = from_dict(RecordingClassifierConfig, config.model.options, "model.options")
+        self.hyperparameters = from_dict(RecordingClassifierConfig, config.model.options, "model.options")
         self.known: dict = {}
 
     def measured(self) -> np.ndarray:
@@ -116,12 +116,12 @@ class Trainer:
     def encoder(self, row: Row) -> tuple[keras.Model | None, Contract, tuple[str, ...]]:
         """The encoder to start from, its contract, and the leads that it is fed; no encoder is a ResNet1D's."""
         if row.encoder == "resnet1d":
-            seconds = read_contract(self.knobs.weights).window_seconds
+            seconds = read_contract(self.hyperparameters.weights).window_seconds
             return None, replace(RESNET, window_seconds=seconds), row.leads or ptbxl.LEADS
-        found = load_encoder(self.knobs.weights)
+        found = load_encoder(self.hyperparameters.weights)
         leads, apart = leads_of(found)
         if row.leads and not apart:
-            found = load_encoder(self.knobs.weights, row.leads)
+            found = load_encoder(self.hyperparameters.weights, row.leads)
         return found.model, found.contract, row.leads or leads
 
     def fit_predict(self, row: Row, seed: int) -> tuple[np.ndarray, list[dict], keras.Model]:
@@ -144,39 +144,41 @@ class Trainer:
         with over_devices(config.training, size):
             encoder = copied(encoder, row.encoder == "pretrained") if encoder else None
             try:
-                model = build_recording_classifier(shapes, len(ptbxl.SUPERCLASSES), self.knobs, encoder, seed)
+                model = build_recording_classifier(shapes, len(ptbxl.SUPERCLASSES), self.hyperparameters, encoder, seed)
             except ValueError as error:
                 found = str(error).split("\n")[0]
-                raise InputError("model.options", found, "knobs that fit the encoder", "correct them") from error
+                raise InputError(
+                    "model.options", found, "hyperparameters that fit the encoder", "correct them"
+                ) from error
             data = (inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select))
             history = fit_recordings(model, *data, config.training, size, config.finetuning.patience, seed)
         return predict_recordings(model, rows_of(inputs, of(folds.test)), count), history, model
 
 
 def run_finetune_superclasses(config: Config) -> RunFolder:
-    """Trains on folds 1 to 8 from the configured encoder, its controls beside it; fold 9 chooses the epoch.
+    """Trains on folds 1 to 8 from the configured encoder, its baselines beside it; fold 9 chooses the epoch.
 
     Returns:
         The finished run folder, with the first seed's model.
 
     Raises:
-        InputError: no weights, no recordings, an unknown control, or recordings that break an encoder's contract.
+        InputError: no weights, no recordings, an unknown baseline, or recordings that break an encoder's contract.
     """
     wanted = config.finetuning
     table = rows_of_table(wanted.hybrid)
-    if unknown := set(wanted.controls) - {*table, INTERVALS}:
+    if unknown := set(wanted.baselines) - {*table, INTERVALS}:
         known = ", ".join([*list(table)[1:], INTERVALS])
-        raise InputError("finetuning.controls", ", ".join(sorted(unknown)), f"some of {known}", "correct them")
+        raise InputError("finetuning.baselines", ", ".join(sorted(unknown)), f"some of {known}", "correct them")
     run, folds = open_diagnoses(config, "finetune_superclasses")
     if run.finished:
         return run
     prepare_backend(config)
     trainer, history = Trainer(config, folds, run), []
-    for name in ("model", *wanted.controls):
+    for name in ("model", *wanted.baselines):
         if name == INTERVALS:
             write_superclasses(run, name, folds, boosting_on_intervals(trainer.measured(), folds)[np.newaxis], (0,))
             continue
-        seeds = wanted.seeds if name == "model" else wanted.seeds[:1]  # a training each: controls have the first
+        seeds = wanted.seeds if name == "model" else wanted.seeds[:1]  # a training each: baselines have the first
         parts = {seed: f"{name}_{seed}" for seed in seeds}
         for seed, part in parts.items():
             if not run.has_part(part):

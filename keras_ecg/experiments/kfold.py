@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_ecg.baselines import boosting_on_rhythm, rhythm_table
 from keras_ecg.config import Config
-from keras_ecg.controls import boosting_on_rhythm, rhythm_table
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds
 from keras_ecg.errors import InputError
@@ -29,7 +29,7 @@ def run_kfold(config: Config) -> RunFolder:
         The finished run folder.
 
     Raises:
-        InputError: fewer subjects than folds, damaged data, a misspelt knob.
+        InputError: fewer subjects than folds, damaged data, a misspelt hyperparameter.
     """
     records = tuple(r for r in packed_subjects(config) if r not in config.evaluation.exclude_records)
     if not records:
@@ -37,7 +37,7 @@ def run_kfold(config: Config) -> RunFolder:
     run = open_study(config, "kfold", records, config.evaluation.kfold_seeds)
     if run.finished:
         return run
-    if config.evaluation.controls:
+    if config.evaluation.baselines:
         rhythm_table(records, config)  # what is wrong with it is told before hours of training
     beats = get_all_beats(records, config)
     wanted = config.evaluation
@@ -56,10 +56,10 @@ def run_kfold(config: Config) -> RunFolder:
             part = parts[k, seed]
             probabilities[i, scored] = run.load_part(part)["probabilities"]
             history += part_history(run, part, seed, k)
-        if wanted.controls:
+        if wanted.baselines:
             boosted[scored] = boosting_on_rhythm(train, test, config)
     models, seeds = {"model": probabilities}, wanted.kfold_seeds
-    write_beats(run, beats, models, seeds, boosted if wanted.controls else None, fold=fold)
+    write_beats(run, beats, models, seeds, boosted if wanted.baselines else None, fold=fold)
     run.write_history(history)
     run.write_strips(**error_strips(config, load_predictions(run.path / "predictions.npz")))
     details = {"selection": selection_note(config, records), "seen_unlabelled": seen_unlabelled(config, records)}

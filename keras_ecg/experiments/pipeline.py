@@ -39,14 +39,14 @@ def fetch(config: Config) -> None:
 
 
 def table(runs: list, task: str = "beats") -> str:
-    """The headline figures of finished runs beside their controls', as plain text."""
+    """The headline scores of finished runs beside their baselines', as plain text."""
     headline = HEADLINES[task]
     lines = [f"{'':34s}" + "".join(f"{title:>16s}" for title in headline.values())]
     for run in runs:
         metrics = read_json(run.path / "metrics.json")
         lines.append(f"{run.environment['study']}, {len(run.environment['seeds'])} seed(s)")
-        for name, figures in {run.environment["model"]: metrics["model"], **metrics["controls"]}.items():
-            cells = [cell({"mean": at(figures, key).get("mean")}) for key in headline]
+        for name, scores in {run.environment["model"]: metrics["model"], **metrics["baselines"]}.items():
+            cells = [cell({"mean": at(scores, key).get("mean")}) for key in headline]
             lines.append(f"  {name:32s}" + "".join(f"{text:>16s}" for text in cells))
     return "\n".join(lines)
 

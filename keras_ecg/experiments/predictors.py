@@ -13,9 +13,9 @@ from keras_ecg.data.tfrecords import label_position
 from keras_ecg.encoders import load_encoder
 from keras_ecg.models import build_model
 from keras_ecg.probing import embed_beats, fit_probe, predict_batches, relative_to_record, standardized
-from keras_ecg.training import compile_supervised, refuse_no_number
+from keras_ecg.training import compile_supervised, reject_no_number
 
-RAW_SECONDS = 0.5  # on each side of the beat, of the control that sees samples
+RAW_SECONDS = 0.5  # on each side of the beat, of the baseline that sees samples
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Training:
     def inputs(self, index: np.ndarray, config: Config) -> dict[str, np.ndarray]:
         """What the classifier takes of the beats at `index`."""
         out = {"context": self.beats.windows[index].astype(np.float32)}
-        return out | {"rr": self.beats.rhythm[index][:, np.newaxis]} if config.finetuning.rhythm else out
+        return out | {"rr": self.beats.rhythm[index][:, np.newaxis]} if config.finetuning.rr_features else out
 
     def fit_predict(self, config: Config, draw: Draw, labelled: np.ndarray, seed: int) -> tuple[np.ndarray, list[dict]]:
         """As `Probe.fit_predict`; stops early where the draw has beats to validate on."""
@@ -108,7 +108,7 @@ class Training:
             x, keras.utils.to_categorical(y, 2), batch_size=size, epochs=training.epochs, class_weight=weights,
             validation_data=held, callbacks=callbacks, verbose=0,
         ).history  # fmt: skip
-        refuse_no_number(history["loss"])
+        reject_no_number(history["loss"])
         rows = [{"epoch": e + 1, **{k: v[e] for k, v in history.items()}} for e in range(len(history["loss"]))]
         if self.scorer is None:
             self.scorer = keras.models.clone_model(model)
@@ -120,18 +120,18 @@ class Training:
 def feature_blocks(config: Config, beats: Beats, name: str) -> list[np.ndarray]:
     """The blocks of features (n, K) of a named probe: `model`, `untrained`, `raw`, `rhythm`."""
     wanted, context = config.finetuning, config.beats.context
-    if name == "rhythm":
+    if name == "rr_features":
         return [beats.rhythm]
-    if name == "raw":
+    if name == "raw_signal":
         middle, reach = beats.windows.shape[1] // 2, round(RAW_SECONDS * context.sampling_rate_hz)
         features = beats.windows[:, middle - reach : middle + reach, 0]
     else:
         encoder = load_encoder(config.model.options["weights"]).model
-        if name == "untrained":
+        if name == "random_init":
             keras.utils.set_random_seed(0)
             encoder = keras.models.clone_model(encoder)
         print(f"{name}: embedding {len(beats.windows)} beats", flush=True)
         features = embed_beats(encoder, beats.windows, context.sampling_rate_hz)
-    blocks = [features] if wanted.absolute or not wanted.relative else []
-    blocks += [relative_to_record(features, beats.columns["record"])] if wanted.relative else []
-    return [*blocks, *([beats.rhythm] if wanted.rhythm else [])]
+    blocks = [features] if wanted.keep_absolute_features or not wanted.subtract_record_median else []
+    blocks += [relative_to_record(features, beats.columns["record"])] if wanted.subtract_record_median else []
+    return [*blocks, *([beats.rhythm] if wanted.rr_features else [])]

@@ -7,10 +7,10 @@ from functools import partial
 import keras
 import numpy as np
 
+from keras_ecg.baselines import interpolate_masked
 from keras_ecg.checkpoints import Checkpoint
 from keras_ecg.config import Config
 from keras_ecg.contract import Contract
-from keras_ecg.controls import interpolate_masked
 from keras_ecg.data.splits import named_records
 from keras_ecg.data.window_sources import subject_name, window_samples
 from keras_ecg.data.window_stream import (
@@ -20,7 +20,7 @@ from keras_ecg.data.window_stream import (
     split_subjects,
     window_subjects,
 )
-from keras_ecg.data.windows import refuse_subjects, window_manifest
+from keras_ecg.data.windows import reject_subjects, window_manifest
 from keras_ecg.databases import mitdb, ptbxl
 from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.encoders import save_encoder
@@ -35,7 +35,7 @@ from keras_ecg.models.objectives import build_objective, objective_config
 from keras_ecg.models.vqvae import VQVAE
 from keras_ecg.predictions import write_npz
 from keras_ecg.runs import RunFolder
-from keras_ecg.training import compile_objective, prepare_backend, refuse_no_number
+from keras_ecg.training import compile_objective, prepare_backend, reject_no_number
 
 IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
 PICTURES = 6  # windows; of several leads, which are all reconstructed, as many fewer
@@ -164,7 +164,7 @@ def fit_objective(
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
-    refuse_no_number(history.get("loss", ()))
+    reject_no_number(history.get("loss", ()))
 
 
 def begin(model: keras.Model, signals: np.ndarray, batches: int, accumulated: int) -> None:
@@ -206,7 +206,7 @@ def window_scores(
         found = {name: keras.ops.convert_to_numpy(v) for name, v in scores(batch["signals"], k).items()}
         rows.append({"subject": names[batch["subject"]], **found})
     joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    if "codes" in joined:  # how often each is used is all that the figures need
+    if "codes" in joined:  # how often each is used is all that the scores need
         joined["code_counts"] = np.bincount(joined.pop("codes").ravel(), minlength=codes)
     return joined
 
@@ -237,31 +237,31 @@ def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: i
 
 
 def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, held_out: list[str]) -> None:
-    """Writes what the model and its controls make of the held-out windows."""
+    """Writes what the model and its baselines make of the held-out windows."""
     names = np.array(window_subjects(manifest))
     untrained = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
     if hasattr(model, "scores"):
         held = create_window_dataset(config, config.loader.batch_size, False, held_out)
         codes = getattr(model.config, "codes", 0)
         run.write_arrays("model", **window_scores(held, names, model.scores, codes))
-        run.write_arrays("untrained", **window_scores(held, names, untrained.scores, codes))
+        run.write_arrays("random_init", **window_scores(held, names, untrained.scores, codes))
         if isinstance(model, MaskedAutoencoder) and not model.config.normalize_targets:
             run.write_arrays("interpolation", **window_scores(held, names, partial(interpolated, model)))
         if hasattr(model, "reconstruct"):
             count = max(1, PICTURES // len(config.windows.leads))
-            pictured = first_windows(create_window_dataset(config, count, True, held_out), count)
-            filled, hidden = map(keras.ops.convert_to_numpy, model.reconstruct(pictured, seed=0))
-            write_npz(run.path / "pictures.npz", signals=pictured, filled=filled, hidden=hidden)
+            maps_drawn = first_windows(create_window_dataset(config, count, True, held_out), count)
+            filled, hidden = map(keras.ops.convert_to_numpy, model.reconstruct(maps_drawn, seed=0))
+            write_npz(run.path / "pictures.npz", signals=maps_drawn, filled=filled, hidden=hidden)
     else:
 
         def held():  # each its own: a stream's next epoch has other batches
             return create_window_dataset(config, config.loader.batch_size, True, held_out)
 
         run.write_arrays("model", **contrastive_losses(model, held(), names))
-        run.write_arrays("untrained", **contrastive_losses(untrained, held(), names))
-        pictured = first_windows(held(), PICTURES)
-        views = keras.ops.convert_to_numpy(model.views(pictured, seed=0))
-        write_npz(run.path / "pictures.npz", signals=pictured, views=views)
+        run.write_arrays("random_init", **contrastive_losses(untrained, held(), names))
+        maps_drawn = first_windows(held(), PICTURES)
+        views = keras.ops.convert_to_numpy(model.views(maps_drawn, seed=0))
+        write_npz(run.path / "pictures.npz", signals=maps_drawn, views=views)
 
 
 def model_shape(config: Config) -> tuple[int, int]:
@@ -276,11 +276,12 @@ def run_pretraining(config: Config) -> RunFolder:
         The finished run folder; `load_encoder` reads the encoder that it holds.
 
     Raises:
-        InputError: no packed windows, or some of a test subject; an unknown model; a misspelt knob; as `check_devices`.
+        InputError: no packed windows, or some of a test subject; an unknown model; a misspelled hyperparameter; as
+            `check_devices`.
     """
     options = objective_config(config.model.name, config.model.options)
     manifest = window_manifest(config)
-    refuse_subjects(manifest, test_subjects(config))
+    reject_subjects(manifest, test_subjects(config))
     train, held_out = split_subjects(config)
     if getattr(options, "objective", "nt_xent") != "nt_xent" and len(held_out) < 2:
         found = f"{len(held_out)} subject held out"
@@ -327,8 +328,8 @@ def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) ->
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
-    """The lines that the script ends with: the figure, the alarms, the report."""
-    figure = metrics["model"]["relative_loss"]
-    lines = [f"{run.path.name}: held-out loss {figure['mean']:.3f} of {REFERENCES[metrics['kind']]}"]
+    """The lines that the script ends with: the score, the alarms, the report."""
+    score = metrics["model"]["relative_loss"]
+    lines = [f"{run.path.name}: held-out loss {score['mean']:.3f} of {REFERENCES[metrics['kind']]}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])

@@ -1,9 +1,9 @@
-"""A linear probe of a frozen encoder on all labels of a split's training side, N S V F Q, with its controls."""
+"""A linear probe of a frozen encoder on all labels of a split's training side, N S V F Q, with its baselines."""
 
 import numpy as np
 
+from keras_ecg.baselines import majority_class
 from keras_ecg.config import Config
-from keras_ecg.controls import always_n
 from keras_ecg.data.label_draws import draw_normal
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
@@ -47,7 +47,9 @@ def run_probe(config: Config) -> RunFolder:
     label, record = beats.columns["label"], beats.columns["record"]
     train, test = (np.flatnonzero(np.isin(record, side)) for side in (split.train, split.test))
     truth = {k: beats.columns[k][test] for k in ("record", "subject", "sample")} | {"y_true": label[test]}
-    names = tuple(name for name in ("model", "untrained", "raw", "rhythm") if name in ("model", *wanted.controls))
+    names = tuple(
+        name for name in ("model", "random_init", "raw_signal", "rr_features") if name in ("model", *wanted.baselines)
+    )
     history = []
     for name in names:
         parts = [f"{name}_{seed}" for seed in wanted.seeds]
@@ -66,8 +68,8 @@ def run_probe(config: Config) -> RunFolder:
             history.append({"predictor": name, "seed": seed, "epoch": 1, "strength": float(stored["strength"])})
             print(f"{name}: seed {seed} done", flush=True)
         run.write_predictions(name, **truth, probabilities=np.stack(found), seeds=np.array(wanted.seeds))
-    constant = always_n(len(test))[np.newaxis].astype(np.float16)
-    run.write_predictions("always_n", **truth, probabilities=constant, seeds=np.array([0]))
+    constant = majority_class(len(test))[np.newaxis].astype(np.float16)
+    run.write_predictions("majority_class", **truth, probabilities=constant, seeds=np.array([0]))
     run.write_history(history)
     chosen = "regularization by cross-validation over the training records"
     note = f"{selection_note(config, split.test)}; {chosen}"

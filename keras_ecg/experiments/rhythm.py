@@ -7,16 +7,16 @@ import time
 
 import numpy as np
 
+from keras_ecg.baselines import boosting_on_recordings, majority_class
 from keras_ecg.calibration import fit_temperature
 from keras_ecg.config import Config
-from keras_ecg.controls import always_n, boosting_on_recordings
 from keras_ecg.data.rhythm_records import rhythm_manifest
 from keras_ecg.data.rhythm_stream import get_all_recordings
 from keras_ecg.data.splits import patient_folds
 from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
-from keras_ecg.evaluation.rhythm_checks import rhythm_figures
+from keras_ecg.evaluation.rhythm_checks import rhythm_scores
 from keras_ecg.experiments.parts import fit_parts
 from keras_ecg.experiments.rhythm_checks import disturbed_predictions, occlusion
 from keras_ecg.experiments.study import columns_of, open_folder, part_history, seen_unlabelled, with_weights
@@ -31,7 +31,7 @@ from keras_ecg.runs import RunFolder
 
 Names = tuple[str, ...]
 IGNORED = ("beats", "sequences", "augment", "windows", "finetuning", "tuning")
-SHORT_SECONDS = 30.72  # the control that is shown half a minute of each recording
+SHORT_SECONDS = 30.72  # the baseline that is shown half a minute of each recording
 
 
 def rhythm_folds(config: Config) -> tuple[dict[str, np.ndarray], list[tuple[Names, Names]]]:
@@ -61,7 +61,7 @@ def open_rhythm(config: Config, study: str, seeds: tuple[int, ...]) -> RunFolder
     """The run folder of a study of rhythms.
 
     Raises:
-        InputError: no such model or knob, or nothing packed under this configuration.
+        InputError: no such model or hyperparameter, or nothing packed under this configuration.
     """
     model_config(config.model.name, config.model.options)
     check_rhythm_contract(config)
@@ -79,7 +79,7 @@ def rhythm_data(config: Config) -> str:
 
 
 def check_rhythm_contract(config: Config) -> None:
-    """Refuses recordings cleaned otherwise than a pretrained encoder's contract says.
+    """Rejects recordings cleaned otherwise than a pretrained encoder's contract says.
 
     Raises:
         InputError: names the setting, and what the contract wants.
@@ -138,7 +138,7 @@ def fit_rhythm_part(
         **columns,
     )
     truth = known["label"][np.isin(known["record"], test)]
-    scored = rhythm_figures(confusion_matrix(truth, found.argmax(1), len(CLASSES)))
+    scored = rhythm_scores(confusion_matrix(truth, found.argmax(1), len(CLASSES)))
     each = ", ".join(f"F1 {c} {scored[f'classes.{c}.f1']:.3f}" for c in CLASSES)
     print(f"{part}: score {scored['score']:.4f}, {each}, {seconds:.0f} s", flush=True)
 
@@ -150,7 +150,7 @@ def run_rhythm_kfold(config: Config) -> RunFolder:
         The finished run folder.
 
     Raises:
-        InputError: fewer subjects than folds, damaged data, a misspelt knob.
+        InputError: fewer subjects than folds, damaged data, a misspelt hyperparameter.
     """
     seeds = config.evaluation.kfold_seeds
     run = open_rhythm(config, "kfold", seeds)
@@ -167,7 +167,7 @@ def run_rhythm_kfold(config: Config) -> RunFolder:
     for k, (train, test) in enumerate(folds):
         own = np.isin(scored["record"], test)
         fold[own] = k
-        if config.evaluation.controls:
+        if config.evaluation.baselines:
             boosted[own] = boosting_on_recordings(train, test, config)
     # A seed's folds first: an interrupted study has whole seeds.
     parts = {(seed, k): f"seed_{seed}_fold_{k}" for seed in seeds for k in range(len(folds))}
@@ -211,13 +211,13 @@ def run_rhythm_final(config: Config) -> RunFolder:
     tested = {name: values[own] for name, values in known.items()}
     long, short = (np.stack([part[name] for part in parts]) for name in ("probabilities", "short"))
     temperature = np.array([[part["temperature"]] for part in parts])
-    boosted = boosting_on_recordings(train, test, config) if config.evaluation.controls else None
+    boosted = boosting_on_recordings(train, test, config) if config.evaluation.baselines else None
     write_rhythms(run, config, tested, np.zeros(len(short[0]), int), np.array(seeds), long, temperature, short, boosted)
     run.write_history([row for seed in seeds for row in part_history(run, f"seed_{seed}", seed)])
     model, wanted = load_model(run.path), config.rhythm.robustness
     if wanted.recordings:
         write_npz(run.path / "robustness.npz", **disturbed_predictions(model, config, known, test))
-    if wanted.occluded:
+    if wanted.occlusion_recordings:
         write_npz(run.path / "occlusion.npz", **occlusion(model, config, known, test))
     classifier = RecordingClassifier(model, config, float(temperature[0, 0]))
     details = {"train": len(train), "test": len(test), "temperature": classifier.temperature}
@@ -239,14 +239,14 @@ def milliseconds(classifier: RecordingClassifier, turns: int = 15) -> float:
 
 
 def write_rhythms(run: RunFolder, config: Config, known: dict, fold, seeds, long, temperature, short, boosted) -> None:
-    """Writes the predictions of the model and its controls, as `keras_ecg.evaluation.rhythm` wants them."""
+    """Writes the predictions of the model and its baselines, as `keras_ecg.evaluation.rhythm` wants them."""
     truth = {"record": known["record"], "subject": known["subject"], "y_true": known["label"], "fold": fold}
     run.write_arrays("model", **truth, probabilities=long, temperature=temperature, seeds=seeds)
     run.write_arrays("30s", **truth, probabilities=short, seeds=seeds)
-    if config.evaluation.controls:
-        majority = always_n(len(fold), len(CLASSES)).astype(np.float16)
-        for name, control in (("always_n", majority), ("boosting_rr", boosted)):
-            run.write_arrays(name, **truth, probabilities=control[np.newaxis], seeds=np.array([0]))
+    if config.evaluation.baselines:
+        majority = majority_class(len(fold), len(CLASSES)).astype(np.float16)
+        for name, baseline in (("majority_class", majority), ("gradient_boosting_rr", boosted)):
+            run.write_arrays(name, **truth, probabilities=baseline[np.newaxis], seeds=np.array([0]))
 
 
 def selection(config: Config) -> str:
@@ -256,9 +256,9 @@ def selection(config: Config) -> str:
 
 def headline(run: RunFolder, metrics: dict) -> str:
     """The lines that a script ends with."""
-    figures = metrics["model"]
-    each = ", ".join(f"F1 {c} {figures['classes'][c]['f1']['mean']:.3f}" for c in CLASSES)
-    lines = [f"{run.path.name}: score (mean F1 of N, A, O) {figures['score']['mean']:.3f}; {each}"]
-    lines += [f"calibration error {figures['ece_before']['mean']:.3f}, tempered {figures['ece']['mean']:.3f}"]
+    scores = metrics["model"]
+    each = ", ".join(f"F1 {c} {scores['classes'][c]['f1']['mean']:.3f}" for c in CLASSES)
+    lines = [f"{run.path.name}: score (mean F1 of N, A, O) {scores['score']['mean']:.3f}; {each}"]
+    lines += [f"calibration error {scores['ece_before']['mean']:.3f}, calibrated {scores['ece']['mean']:.3f}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])

@@ -85,15 +85,15 @@ def occlusion(model: keras.Model, config: Config, known: dict, test: tuple[str, 
 
     Returns:
         record, y_true, y_pred (m,); base (m,), the answer's probability; mapped (m, shares), that after the most
-        important stretches are deleted; random (m, shares, draws); shares; pictured (k,), places of those that are; and
+        important stretches are deleted; random (m, shares, draws); shares; maps_drawn (k,), their indices; and
         of these signal (k, T) and importance (k, S), NaN-padded, and beats (k, n), -1-padded.
 
     Raises:
         InputError: a recording cannot be read.
     """
     rhythm, wanted, rate = config.rhythm, config.rhythm.robustness, config.rhythm.sampling_rate_hz
-    place = draw_recordings(known, test, wanted.occluded, wanted.seed)
-    rng, shares = np.random.default_rng(wanted.seed), wanted.deleted
+    place = draw_recordings(known, test, wanted.occlusion_recordings, wanted.seed)
+    rng, shares = np.random.default_rng(wanted.seed), wanted.deletion_fractions
     longest = samples_of(rhythm.window_seconds, rhythm)
     out: dict[str, list] = {name: [] for name in ("y_pred", "base", "mapped", "random")}
     maps, shown = [], []
@@ -108,25 +108,25 @@ def occlusion(model: keras.Model, config: Config, known: dict, test: tuple[str, 
     for k in place.tolist():
         signal, beats = clean(*lead_of(config.database.data_dir, str(known["record"][k]), rhythm), rhythm)
         signal, beats = signal[:longest].astype(np.float32), beats[beats < longest / rate]
-        count = max(4, round(len(signal) / rate / wanted.stretch_seconds))
+        count = max(4, round(len(signal) / rate / wanted.occlusion_seconds))
         found = answers(signal, beats, np.concatenate([np.zeros((1, count), bool), np.eye(count, dtype=bool)]))
         answer = int(found[0].argmax())
         importance = found[0, answer] - found[1:, answer]
         order = np.argsort(-importance, kind="stable")
         sizes = [max(1, round(share * count)) for share in shares]
         rows = [np.isin(np.arange(count), order[:size]) for size in sizes]
-        rows += [rng.permutation(count) < size for size in sizes for _ in range(wanted.draws)]
+        rows += [rng.permutation(count) < size for size in sizes for _ in range(wanted.random_draws)]
         left = answers(signal, beats, np.stack(rows))[:, answer]
         out["y_pred"].append(answer)
         out["base"].append(found[0, answer])
         out["mapped"].append(left[: len(sizes)])
-        out["random"].append(left[len(sizes) :].reshape(len(sizes), wanted.draws))
-        if np.sum(known["label"][shown] == known["label"][k]) < -(-wanted.pictured // len(CLASSES)):
+        out["random"].append(left[len(sizes) :].reshape(len(sizes), wanted.random_draws))
+        if np.sum(known["label"][shown] == known["label"][k]) < -(-wanted.maps_drawn // len(CLASSES)):
             shown.append(k)
             maps.append((signal, importance, beats))
     arrays = {name: np.array(values) for name, values in out.items()}
     names = {"record": known["record"][place], "y_true": known["label"][place], "shares": np.array(shares)}
-    names["pictured"] = np.flatnonzero(np.isin(place, shown))
+    names["maps_drawn"] = np.flatnonzero(np.isin(place, shown))
     pictures = {
         name: padded([picture[k] for picture in maps], fill)
         for k, (name, fill) in enumerate({"signal": np.nan, "importance": np.nan, "beats": -1.0}.items())

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import __version__
+from keras_ecg.baselines import majority_class
 from keras_ecg.config import Config, Context, to_dict
-from keras_ecg.controls import always_n
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.devices import check_devices
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, sha256
-from keras_ecg.metrics import confusion_matrix, summary_figures
+from keras_ecg.metrics import confusion_matrix, summary_scores
 from keras_ecg.models import model_config
 from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
@@ -26,7 +26,7 @@ from keras_ecg.training import check_training, predict_records, train_classifier
 # Settings that change no result, and settings younger than published runs, which at their defaults change none.
 WITHOUT_EFFECT = {"evaluation": ("jobs",)}
 ALONE = ("adaptation",)  # sections on which a single study depends
-LATER = {"model": ("beside",), "training": ("gradient_accumulation", "data_parallel", "members")}
+LATER = {"model": ("ensemble_members",), "training": ("gradient_accumulation", "data_parallel", "ensemble_size")}
 
 
 def packed_subjects(config: Config) -> dict[str, str]:
@@ -35,7 +35,7 @@ def packed_subjects(config: Config) -> dict[str, str]:
 
 
 def check_contract(config: Config) -> None:
-    """Refuses a configuration that feeds a pretrained encoder anything but what its contract says.
+    """Rejects a configuration that feeds a pretrained encoder anything but what its contract says.
 
     Raises:
         InputError: names the setting, and what the contract wants.
@@ -136,10 +136,10 @@ def open_study(
     """`open_folder` for a study of beats; `own` names the section of `ALONE` that is its own.
 
     Raises:
-        InputError: no such model, or no such knob; as `check_training` and `open_folder`.
+        InputError: no such model, or no such hyperparameter; as `check_training` and `open_folder`.
     """
     check_training(config)
-    for model in (config.model, *config.model.beside):
+    for model in (config.model, *config.model.ensemble_members):
         model_config(model.name, model.options)
     check_contract(config)
     manifest = read_manifest(config.database.tfrecord_dir)
@@ -177,7 +177,7 @@ def fit_part(
     columns = columns_of(classifier.history)
     run.save_part(part, probabilities=probabilities.astype(np.float16), seconds=np.array(seconds), **columns)
     truth = get_all_beats(test, config)["label"]
-    scored = summary_figures(confusion_matrix(truth, probabilities.argmax(1)))
+    scored = summary_scores(confusion_matrix(truth, probabilities.argmax(1)))
     print(
         f"{part}: accuracy {scored['accuracy']:.4f}, macro-F1 (N S V F) {scored['macro_f1_nsvf']:.4f}, {seconds:.0f} s",
         flush=True,
@@ -205,29 +205,29 @@ def write_beats(
     boosted: np.ndarray | None,
     **columns: np.ndarray,
 ) -> None:
-    """Writes the predictions of scored beats, and of the controls that never look at a waveform.
+    """Writes the predictions of scored beats, and of the baselines that never look at a waveform.
 
     Args:
         run: the run folder.
         beats: `get_all_beats` of those that are scored.
         models: probabilities (seeds, n, 5) of the model and of what was trained beside it, by name.
         seeds: theirs.
-        boosted: probabilities (n, 5) of `boosting_on_rhythm`; None for no controls.
+        boosted: probabilities (n, 5) of `boosting_on_rhythm`; None for no baselines.
         **columns: whatever else is stored of each beat.
     """
     truth = {k: beats[k] for k in ("record", "subject", "sample")} | {"y_true": beats["label"], **columns}
     for name, probabilities in models.items():
         run.write_predictions(name, **truth, probabilities=probabilities, seeds=np.array(seeds))
     if boosted is not None:
-        for name, control in (("always_n", always_n(len(boosted))), ("boosting_rr", boosted)):
-            run.write_predictions(name, **truth, probabilities=control[None].astype(np.float16), seeds=np.array([0]))
+        for name, baseline in (("majority_class", majority_class(len(boosted))), ("gradient_boosting_rr", boosted)):
+            run.write_predictions(name, **truth, probabilities=baseline[None].astype(np.float16), seeds=np.array([0]))
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
     """The lines that a script ends with."""
-    figures = metrics["model"]
+    scores = metrics["model"]
     names = (("accuracy", "accuracy"), ("macro_f1_nsvf", "macro-F1 (N S V F)"))
-    shown = ", ".join(f"{title} {figures[k]['mean']:.3f}" for k, title in names)
+    shown = ", ".join(f"{title} {scores[k]['mean']:.3f}" for k, title in names)
     return f"{run.path.name}: {shown}\nreport: {run.path / 'report.html'}"
 
 
@@ -241,7 +241,7 @@ def selection_note(config: Config, test: tuple[str, ...]) -> str:
     if not scored:
         return f"{text}, none of which is scored; each test beat predicted once per seed"
     return (
-        f"{text}; {len(scored)} of the {len(test)} scored records are among them (their figures may be optimistic), "
+        f"{text}; {len(scored)} of the {len(test)} scored records are among them (their scores may be optimistic), "
         "though no model was trained on a scored subject"
     )
 
@@ -258,6 +258,6 @@ def seen_unlabelled(config: Config, records: Iterable[str]) -> str:
 
 
 def need_labels(labels: np.ndarray, what: str) -> None:
-    """Refuses training data of a single class."""
+    """Rejects training data of a single class."""
     if len(np.unique(labels)) < 2:
         raise InputError(what, "beats of one class", "at least two classes to tell apart", "add records")

@@ -1,4 +1,4 @@
-"""A linear probe of frozen encoders on PTB-XL's five superclasses, by its own patient folds, with its controls."""
+"""A linear probe of frozen encoders on PTB-XL's five superclasses, by its own patient folds, with its baselines."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from keras_ecg.training import prepare_backend
 
 IGNORED = ("training", "loader")
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)  # C, of features with a total variance of their number
-RAW_HZ = 25  # of the control that sees samples
+RAW_HZ = 25  # of the baseline that sees samples
 
 
 def embed_recordings(encoder: keras.Model, windows: np.ndarray, leads: int) -> np.ndarray:
@@ -46,18 +46,18 @@ def leads_of(encoder: Encoder) -> tuple[tuple[str, ...], bool]:
 def feature_sets(
     config: Config, folds: Folds, embed: Callable = embed_recordings, raw: Callable = raw_features
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """What the model and its controls make of all recordings, by name; that of a model once more for each replica.
+    """What the model and its baselines make of all recordings, by name; that of a model once more for each replica.
 
     Args:
-        config: names the encoders and the controls.
+        config: names the encoders and the baselines.
         folds: the recordings.
         embed: from an encoder, windows (n, G, T, L) and how many leads are apart, to what it makes of recordings.
-        raw: from windows and their rate to what the control without an encoder makes of them.
+        raw: from windows and their rate to what the baseline without an encoder makes of them.
     """
     wanted, folder, records = config.finetuning, config.database.data_dir, folds.diagnosed.record
     weights = config.model.options["weights"]
-    against = {Path(source).name: source for source in wanted.against}
-    sources = [("model", weights), *(("model", source) for source in wanted.replicas), *against.items()]
+    against = {Path(source).name: source for source in wanted.compare_with}
+    sources = [("model", weights), *(("model", source) for source in wanted.pretrained_seeds), *against.items()]
     for k, (name, source) in enumerate(sources):
         encoder = load_encoder(source)
         leads, apart = leads_of(encoder)
@@ -68,13 +68,13 @@ def feature_sets(
             second = leads.index("II") * windows.shape[1] // size
             own = windows[:, second : second + windows.shape[1] // size]
             yield f"{name}_lead_ii".removeprefix("model_"), embed(encoder.model, own, 1)
-        if k:  # controls are of the model's own shape
+        if k:  # baselines are of the model's own shape
             continue
-        if "untrained" in wanted.controls:
+        if "random_init" in wanted.baselines:
             keras.utils.set_random_seed(0)
-            yield "untrained", embed(keras.models.clone_model(encoder.model), windows, size)
-        if "raw" in wanted.controls:
-            yield "raw", raw(windows, encoder.contract.sampling_rate_hz)
+            yield "random_init", embed(keras.models.clone_model(encoder.model), windows, size)
+        if "raw_signal" in wanted.baselines:
+            yield "raw_signal", raw(windows, encoder.contract.sampling_rate_hz)
 
 
 def fit_linear(features: np.ndarray, folds: Folds) -> tuple[np.ndarray, list[dict]]:
@@ -136,11 +136,11 @@ def write_superclasses(run: RunFolder, name: str, folds: Folds, probabilities: n
 
 
 def finish_superclasses(run: RunFolder, config: Config, history: list[dict], folds: Folds) -> RunFolder:
-    """Writes the history, the figures and the report, and says the main ones."""
+    """Writes the history, the scores and the report, and says the main ones."""
     run.write_history(history)
     metrics = run.finish(weights=str(config.model.options["weights"]), recordings=len(folds.diagnosed.record))
-    figure = metrics["model"]["macro_auroc"]
-    lines = [f"{run.path.name}: macro AUROC {figure['mean']:.3f}"]
+    score = metrics["model"]["macro_auroc"]
+    lines = [f"{run.path.name}: macro AUROC {score['mean']:.3f}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     print("\n".join([*lines, f"report: {run.path / 'report.html'}"]))
     return run

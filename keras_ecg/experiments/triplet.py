@@ -16,7 +16,7 @@ from keras_ecg.experiments.compared import components, projected
 from keras_ecg.experiments.diagnoses import Folds, read_windows
 from keras_ecg.experiments.superclasses import embed_recordings, leads_of
 from keras_ecg.models.triplet import Triplet, TripletConfig, build_projection, build_triplet
-from keras_ecg.training import compile_objective, refuse_no_number
+from keras_ecg.training import compile_objective, reject_no_number
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Fitted:
 
 
 @dataclass
-class Learnt:
+class Learned:
     """Recordings of the training and the selection folds, as an encoder is fed them."""
 
     windows: np.ndarray  # (n, G, T, L), or of single leads, lead after lead, (n, L G, T, 1)
@@ -66,14 +66,14 @@ class Learnt:
         return own.reshape(-1, *own.shape[2:]), np.repeat(self.labels[self.train], own.shape[1], axis=0)
 
 
-def read_learnt(folder: str, folds: Folds, encoder: Encoder) -> Learnt:
+def read_learned(folder: str, folds: Folds, encoder: Encoder) -> Learned:
     """Raises `InputError` where recordings break the encoder's contract."""
     leads, apart = leads_of(encoder)
     used = np.concatenate([folds.train, folds.select])
     records = tuple(np.array(folds.diagnosed.record)[used].tolist())
     windows = read_windows(folder, records, encoder.contract, leads, apart)
     train, select = np.split(np.arange(len(used)), [len(folds.train)])
-    return Learnt(windows, folds.labels[used], train, select, len(leads), apart)
+    return Learned(windows, folds.labels[used], train, select, len(leads), apart)
 
 
 def beside(windows: np.ndarray, leads: int) -> np.ndarray:
@@ -117,13 +117,13 @@ class Epochs:
         order = self.rng.permutation(len(self.inputs))[: self.batches * self.size]
         drawn = self.inputs[order].astype(np.float32)
         history = self.model.fit(drawn, self.labels[order], batch_size=self.size, shuffle=False, verbose=0).history
-        refuse_no_number(history["loss"])
+        reject_no_number(history["loss"])
         return float(history["loss"][0])
 
 
-def record(fitted: Fitted, learnt: Learnt, features: np.ndarray, epoch: int, loss: float) -> float:
+def record(fitted: Fitted, learned: Learned, features: np.ndarray, epoch: int, loss: float) -> float:
     """Adds an epoch to the history, and says it: what neighbours know of the selection fold by features after it."""
-    area = learnt.area(features, fitted.projection)
+    area = learned.area(features, fitted.projection)
     fitted.history.append({"probe": "triplet", "epoch": epoch, "loss": loss, "selection_auroc": area})
     of = f"epoch {epoch}" if epoch else "projection alone"
     print(f"triplets: {of}, loss {loss:.4f}, neighbours on the selection fold {area:.4f}", flush=True)
@@ -131,36 +131,40 @@ def record(fitted: Fitted, learnt: Learnt, features: np.ndarray, epoch: int, los
 
 
 def fit_projection(
-    fitted: Fitted, learnt: Learnt, knobs: TripletConfig, config: Config, rng: np.random.Generator
+    fitted: Fitted, learned: Learned, hyperparameters: TripletConfig, config: Config, rng: np.random.Generator
 ) -> None:
     """Trains a projection of the encoder's means, which stay as they are; it is epoch 0 of the history."""
-    features = learnt.features(fitted.encoder)
-    means, labels = features[learnt.train], learnt.labels[learnt.train]
-    fitted.projection = build_projection(means, config.finetuning.projection, knobs.projection_dropout, seed=0)
+    features = learned.features(fitted.encoder)
+    means, labels = features[learned.train], learned.labels[learned.train]
+    fitted.projection = build_projection(
+        means, config.finetuning.projection, hyperparameters.projection_dropout, seed=0
+    )
     training = replace(
         config.training,
-        epochs=knobs.projection_epochs,
-        learning_rate=knobs.projection_learning_rate,
+        epochs=hyperparameters.projection_epochs,
+        learning_rate=hyperparameters.projection_learning_rate,
         jit_compile=False,  # XLA takes ten times as long over so little
     )
     model = Triplet(fitted.projection, config.finetuning.margin)
     epochs = Epochs(model, means, labels, training, config.loader.batch_size, rng)
     losses = [epochs.fit() for _ in tqdm(range(training.epochs), "projection", unit="epoch")]
-    record(fitted, learnt, features, 0, losses[-1])
+    record(fitted, learned, features, 0, losses[-1])
 
 
-def fit_encoder(fitted: Fitted, learnt: Learnt, knobs: TripletConfig, config: Config, rng: np.random.Generator) -> None:
+def fit_encoder(
+    fitted: Fitted, learned: Learned, hyperparameters: TripletConfig, config: Config, rng: np.random.Generator
+) -> None:
     """Trains the encoder, with its projection if there is one, and leaves them as they were after the best epoch."""
     wanted = config.finetuning
     try:
-        model = build_triplet(fitted.encoder, learnt.leads, knobs, fitted.projection, wanted.margin, seed=0)
+        model = build_triplet(fitted.encoder, learned.leads, hyperparameters, fitted.projection, wanted.margin, seed=0)
     except ValueError as error:
-        raise InputError("model.options", str(error), "knobs that fit the encoder", "correct them") from error
-    epochs = Epochs(model, *learnt.examples(), config.training, config.loader.batch_size, rng)
+        raise InputError("model.options", str(error), "hyperparameters that fit the encoder", "correct them") from error
+    epochs = Epochs(model, *learned.examples(), config.training, config.loader.batch_size, rng)
     best, kept, waited = max((row["selection_auroc"] for row in fitted.history), default=-1.0), fitted.weights(), 0
     for epoch in range(1, config.training.epochs + 1):
         loss = epochs.fit()
-        area = record(fitted, learnt, learnt.features(fitted.encoder), epoch, loss)
+        area = record(fitted, learned, learned.features(fitted.encoder), epoch, loss)
         if area > best:
             best, kept, waited = area, fitted.weights(), 0
         elif (waited := waited + 1) >= wanted.patience:
@@ -174,16 +178,16 @@ def fit_triplet(config: Config, folds: Folds) -> Fitted:
     It keeps the epoch after which neighbours know most of the selection fold; epoch 0 is the projection alone.
 
     Raises:
-        InputError: an unknown knob, one that does not fit the encoder, or a loss that is not a number.
+        InputError: an unknown hyperparameter, one that does not fit the encoder, or a loss that is not a number.
     """
-    knobs = from_dict(TripletConfig, config.model.options, "model.options")
-    encoder = load_encoder(knobs.weights)
-    learnt = read_learnt(config.database.data_dir, folds, encoder)
+    hyperparameters = from_dict(TripletConfig, config.model.options, "model.options")
+    encoder = load_encoder(hyperparameters.weights)
+    learned = read_learned(config.database.data_dir, folds, encoder)
     fitted = Fitted(encoder.model, None, encoder.contract)
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     if config.finetuning.projection:
-        fit_projection(fitted, learnt, knobs, config, rng)
-    if not (fitted.projection and knobs.frozen_stages < 0):
-        fit_encoder(fitted, learnt, knobs, config, rng)
+        fit_projection(fitted, learned, hyperparameters, config, rng)
+    if not (fitted.projection and hyperparameters.frozen_stages < 0):
+        fit_encoder(fitted, learned, hyperparameters, config, rng)
     return fitted

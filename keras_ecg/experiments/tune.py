@@ -71,7 +71,7 @@ def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict])
 
 
 class ClassifierHyperModel(keras_tuner.HyperModel):
-    """A configured classifier whose knobs are drawn from a space; trained on some subjects, scored on others."""
+    """A classifier whose hyperparameters are drawn from a space: trained on some subjects, scored on others."""
 
     objective = "val_macro_f1"
 
@@ -190,7 +190,7 @@ def tuner_epochs(tuner: keras_tuner.Tuner) -> int:
 
 
 def write_trials(folder: Path, rows: list[dict], objective: str) -> None:
-    """Writes trials.csv, and trials.png: the objective against each knob."""
+    """Writes trials.csv, and trials.png: the objective against each hyperparameter."""
     from keras_ecg.reports.trials import draw_trials
 
     with atomic(folder / "trials.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as stream:

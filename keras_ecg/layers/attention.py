@@ -104,8 +104,8 @@ class RotarySelfAttention(layers.Layer):
         return ops.reshape(heard, (-1, heads, tokens, width))
 
     def get_config(self):
-        knobs = ("heads", "dropout", "slowest")
-        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+        hyperparameters = ("heads", "dropout", "slowest")
+        return {**super().get_config(), **{name: getattr(self, name) for name in hyperparameters}}
 
 
 def rotate(x, cosines, sines):

@@ -68,5 +68,5 @@ class BeatEncoder(layers.Layer):
         return (shape[0], shape[1], self.bottleneck)
 
     def get_config(self):
-        knobs = ("width", "bottleneck", "kernel_sizes", "strides", "channel_dropout", "dropout")
-        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+        hyperparameters = ("width", "bottleneck", "kernel_sizes", "strides", "channel_dropout", "dropout")
+        return {**super().get_config(), **{name: getattr(self, name) for name in hyperparameters}}

@@ -71,5 +71,5 @@ class ConformerBlock(layers.Layer):
         return self.norm(x)
 
     def get_config(self):
-        knobs = ("heads", "kernel_size", "expansion", "dropout")
-        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+        hyperparameters = ("heads", "kernel_size", "expansion", "dropout")
+        return {**super().get_config(), **{name: getattr(self, name) for name in hyperparameters}}

@@ -64,7 +64,7 @@ class JoinLeads(_OfLeads):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class LeadEmbedding(layers.Layer):
-    """Adds a learnt vector to all tokens of a lead: rows (B L, N, D) to rows (B L, N, D).
+    """Adds a learned vector to all tokens of a lead: rows (B L, N, D) to rows (B L, N, D).
 
     Args:
         known: leads that there are vectors for.
@@ -96,7 +96,7 @@ class LeadEmbedding(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Separators(layers.Layer):
-    """A learnt token before each row, and another behind it: (B L, N, D) to (B L, N + 2, D)."""
+    """A learned token before each row, and another behind it: (B L, N, D) to (B L, N + 2, D)."""
 
     def build(self, shape):
         self.tokens = self.add_weight(

@@ -61,7 +61,7 @@ class RandomMasking(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class MaskTokens(layers.Layer):
-    """One learnt token in every hidden place: visible tokens (B, V, D) and the order (B, N) to tokens (B, N, D)."""
+    """One learned token in every hidden place: visible tokens (B, V, D) and the order (B, N) to tokens (B, N, D)."""
 
     def build(self, visible_shape, order_shape):
         self.token = self.add_weight(

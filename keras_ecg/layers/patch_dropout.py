@@ -48,5 +48,5 @@ class PatchDropout(layers.Layer):
         return keras.KerasTensor(kept, x.dtype), keras.KerasTensor(places, "int32")
 
     def get_config(self):
-        knobs = ("share", "together", "ends", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+        hyperparameters = ("share", "together", "ends", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in hyperparameters}}

@@ -30,7 +30,7 @@ class RowMeans(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class AttentionPooling(layers.Layer):
-    """Means of the tokens under learnt weights: (B, N, D) to (B, H D).
+    """Means of the tokens under learned weights: (B, N, D) to (B, H D).
 
     Bardes A et al., Revisiting Feature Prediction for Learning Visual Representations from Video, 2024,
     https://arxiv.org/abs/2404.08471 (the attentive probe of a frozen encoder); here each head is one query, which the

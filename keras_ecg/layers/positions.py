@@ -7,7 +7,7 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class PositionEmbedding(layers.Layer):
-    """Adds a learnt vector to each position of tokens (B, N, D)."""
+    """Adds a learned vector to each position of tokens (B, N, D)."""
 
     def build(self, shape):
         self.table = self.add_weight(

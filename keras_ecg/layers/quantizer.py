@@ -85,8 +85,8 @@ class VectorQuantizer(layers.Layer):
         self.uses.assign(ops.ones((self.codes,)))
 
     def get_config(self):
-        knobs = ("codes", "decay", "dead", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+        hyperparameters = ("codes", "decay", "dead", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in hyperparameters}}
 
 
 def perplexity(counts):

@@ -36,8 +36,8 @@ class TransformerBlock(layers.Layer):
         return self.feed_forward(self.attention(x, **where, rows=rows, training=training), training=training)
 
     def get_config(self):
-        knobs = ("heads", "expansion", "dropout", "rotary")
-        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+        hyperparameters = ("heads", "expansion", "dropout", "rotary")
+        return {**super().get_config(), **{name: getattr(self, name) for name in hyperparameters}}
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
@@ -90,5 +90,5 @@ class Transformer(layers.Layer):
         return self.norm(x)
 
     def get_config(self):
-        knobs = ("depth", "heads", "expansion", "dropout", "rotary", "rows", "cross")
-        return {**super().get_config(), **{name: getattr(self, name) for name in knobs}}
+        hyperparameters = ("depth", "heads", "expansion", "dropout", "rotary", "rows", "cross")
+        return {**super().get_config(), **{name: getattr(self, name) for name in hyperparameters}}

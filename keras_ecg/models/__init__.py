@@ -1,4 +1,4 @@
-"""Models: one paper, one file. `MODELS` lists them by name with their dataclass of knobs."""
+"""Models: one paper, one file. `MODELS` lists them by name with their dataclass of hyperparameters."""
 
 from functools import partial
 
@@ -35,10 +35,10 @@ def list_models() -> list[str]:
 
 
 def model_config(name: str, options: dict | None = None):
-    """The dataclass of a model's knobs, its defaults overlaid with `options`.
+    """The dataclass of a model's hyperparameters, its defaults overlaid with `options`.
 
     Raises:
-        InputError: no such model, or no such knob.
+        InputError: no such model, or no such hyperparameter.
     """
     if name not in MODELS:
         raise InputError("model.name", repr(name), f"one of {', '.join(MODELS)}", "correct it")
@@ -55,14 +55,16 @@ def build_model(
         shapes: of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
         token: which beat of a sequence is labelled.
         classes: how many.
-        options: knobs that differ from the model's defaults.
+        options: hyperparameters that differ from the model's defaults.
 
     Raises:
-        InputError: no such model, no such knob, or knobs that do not fit together.
+        InputError: no such model, no such hyperparameter, or hyperparameters that do not fit together.
     """
     config = model_config(name, options)
     try:
         return MODELS[name][1](shapes, token, classes, config)
     except (ValueError, ZeroDivisionError) as error:
         found = str(error).strip().split("\n")[0]
-        raise InputError("model.options", found, f"knobs of {name} that fit together", "correct them") from error
+        raise InputError(
+            "model.options", found, f"hyperparameters of {name} that fit together", "correct them"
+        ) from error

@@ -17,7 +17,7 @@ from keras_ecg.models.inputs import BeatChannels, beat_vectors, context_vector, 
 
 @dataclass(frozen=True)
 class AttentionOnlyConfig:
-    """Knobs of the model without convolutions."""
+    """Hyperparameters of the model without convolutions."""
 
     width: int = 48  # D
     bottleneck: int = 32
@@ -31,7 +31,7 @@ class AttentionOnlyConfig:
 
 @dataclass(frozen=True)
 class ConvolutionConfig:
-    """Knobs of the two models without attention."""
+    """Hyperparameters of the two models without attention."""
 
     width: int = 48  # D
     bottleneck: int = 32

@@ -6,9 +6,9 @@ run here over beats instead of speech frames.
 
 Shapes: B batch, S beats, F scales, T samples, D width, R rhythm features.
 
-Departures from the paper: learnt absolute positions (a sequence has a handful of beats); one-dimensional strided
+Departures from the paper: learned absolute positions (a sequence has a handful of beats); one-dimensional strided
 convolutions, scales as channels, instead of its two-dimensional subsampling; layer instead of batch normalization in
-the convolution module; rhythm features and likeness to the record's median beat join each beat's vector before the
+the convolution module; rhythm features and similarity to the record's median beat join each beat's vector before the
 blocks, and once more after them.
 """
 
@@ -25,11 +25,11 @@ from keras_ecg.models.inputs import beat_vectors, context_vector, named_inputs
 
 @dataclass(frozen=True)
 class CNNConformerConfig:
-    """Knobs of the CNN-Conformer."""
+    """Hyperparameters of the CNN-Conformer."""
 
     width: int = 48  # D
-    bottleneck: int = 32  # of a beat's shape: narrow, or the few training patients are learnt by heart
-    bins: int = 0  # of the piecewise linear encoding of rhythm and likeness; 0: plain numbers
+    bottleneck: int = 32  # of a beat's shape: narrow, or the few training patients are learned by heart
+    bins: int = 0  # of the piecewise linear encoding of rhythm and similarity; 0: plain numbers
     blocks: int = 1
     heads: int = 4
     kernel_size: int = 3  # of the convolution module, in beats
@@ -62,7 +62,7 @@ def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: 
         shapes: of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
         token: which beat of the sequence is labelled.
         classes: how many.
-        config: the knobs.
+        config: the hyperparameters.
     """
     inputs = named_inputs(shapes)
     tokens = encode(inputs, token, config)

@@ -145,7 +145,7 @@ class Contrastive(keras.Model):
         level: of what is told apart, one of `LEVELS`; `nt_xent` alone knows tokens, of an encoder whose N divides T.
         temperature: divides the cosines.
         projection: K, of both layers of the projection head.
-        augment: of views that are made here; None leaves them as they are, which `nt_xent` refuses.
+        augment: of views that are made here; None leaves them as they are, which `nt_xent` rejects.
         seed: of the augmentation; None draws one.
     """
 

@@ -16,7 +16,7 @@ window; it is the moving average of the encoder, and no gradient goes there.
 
 Departures from the paper: each window has a mask of its own, where the reference code draws one for a batch, and every
 mask hides the same share, where the paper draws it from 0.6 to 0.7, or hides four blocks of 0.175 to 0.225 each that
-may overlap; leads have learnt embeddings instead of a place in a two-dimensional table, for they have no order;
+may overlap; leads have learned embeddings instead of a place in a two-dimensional table, for they have no order;
 positions are added once, not before every block. With `rotary` attention knows distances in time.
 """
 
@@ -36,7 +36,7 @@ from keras_ecg.models.mae import Ratio, normalized, signals_of
 
 @dataclass(frozen=True)
 class ECGJEPAConfig:
-    """Knobs of ECG-JEPA, by default the paper's: ViT-Base over windows of 10 s at 250 Hz."""
+    """Hyperparameters of ECG-JEPA, by default the paper's: ViT-Base over windows of 10 s at 250 Hz."""
 
     width: int = 768  # D of the encoder
     depth: int = 12
@@ -58,7 +58,7 @@ def build_encoder(shape: tuple[int, int], config: ECGJEPAConfig, dtype: str | No
 
     Args:
         shape: (T, L).
-        config: the knobs.
+        config: the hyperparameters.
         dtype: policy of its layers; None takes the global one.
 
     Raises:
@@ -107,11 +107,11 @@ class ECGJEPA(keras.Model):
 
     Args:
         shape: (T, L).
-        config: the knobs.
+        config: the hyperparameters.
         seed: of the masks; None draws one.
 
     Raises:
-        ValueError: knobs that do not fit the shape, or each other.
+        ValueError: hyperparameters that do not fit the shape, or each other.
     """
 
     def __init__(self, shape: tuple[int, int], config: ECGJEPAConfig, seed: int | None = None, **kwargs):

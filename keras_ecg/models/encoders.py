@@ -24,7 +24,7 @@ from keras_ecg.models import resnet1d
 
 @dataclass(frozen=True)
 class CNNConfig:
-    """Knobs of the convolutions, and of the CNN and the CNN-LSTM."""
+    """Hyperparameters of the convolutions, and of the CNN and the CNN-LSTM."""
 
     width: int = 128  # D
     kernel_sizes: tuple[int, ...] = (15, 7, 5, 3)
@@ -36,14 +36,14 @@ class CNNConfig:
 
 @dataclass(frozen=True)
 class CNNAttentionLSTMConfig(CNNConfig):
-    """Knobs of the CNN-attention-LSTM."""
+    """Hyperparameters of the CNN-attention-LSTM."""
 
     heads: int = 4
 
 
 @dataclass(frozen=True)
 class CNNTransformerConfig(CNNConfig):
-    """Knobs of the CNN-Transformer."""
+    """Hyperparameters of the CNN-Transformer."""
 
     heads: int = 4
     blocks: int = 2
@@ -93,7 +93,7 @@ def build_cnn_attention_lstm(shape: tuple[int, int], config: CNNAttentionLSTMCon
 
 
 def build_cnn_transformer(shape: tuple[int, int], config: CNNTransformerConfig) -> keras.Model:
-    """Convolutions, learnt positions, then a pre-norm Transformer."""
+    """Convolutions, learned positions, then a pre-norm Transformer."""
     signals = keras.Input(shape, name="signals")
     x = PositionEmbedding(name="positions")(convolve(signals, config))
     x = Transformer(config.blocks, config.heads, config.expansion, config.dropout, name="transformer")(x)
@@ -115,10 +115,10 @@ def build_encoder(name: str, shape: tuple[int, int], options: dict | None = None
     Args:
         name: a key of `ENCODERS`.
         shape: (T, L).
-        options: knobs that differ from the encoder's defaults.
+        options: hyperparameters that differ from the encoder's defaults.
 
     Raises:
-        InputError: no such encoder, no such knob, or knobs that do not fit together.
+        InputError: no such encoder, no such hyperparameter, or hyperparameters that do not fit together.
     """
     if name not in ENCODERS:
         raise InputError("encoder.name", repr(name), f"one of {', '.join(ENCODERS)}", "correct it")
@@ -128,4 +128,6 @@ def build_encoder(name: str, shape: tuple[int, int], options: dict | None = None
         return build(shape, config)
     except (ValueError, ZeroDivisionError, IndexError) as error:
         found = str(error).strip().split("\n")[0]
-        raise InputError("encoder.options", found, f"knobs of {name} that fit together", "correct them") from error
+        raise InputError(
+            "encoder.options", found, f"hyperparameters of {name} that fit together", "correct them"
+        ) from error

@@ -34,7 +34,7 @@ def named_inputs(shapes: dict[str, tuple[int, ...]]) -> dict[str, keras.KerasTen
 
 
 def context_vector(inputs: dict[str, keras.KerasTensor], token: int, config):
-    """What is known of each beat but its shape, as one vector (B, S, D): rhythm, and likeness to other beats.
+    """What is known of each beat but its shape, as one vector (B, S, D): rhythm, and similarity to other beats.
 
     None where neither rhythm features nor waveforms come in.
 
@@ -47,8 +47,8 @@ def context_vector(inputs: dict[str, keras.KerasTensor], token: int, config):
     if "rr" in inputs:
         parts.append(layers.BatchNormalization(name="rhythm_norm")(inputs["rr"]))
     if "waveforms" in inputs:
-        likeness = Similarity(token, name="similarity")(inputs["waveforms"], inputs.get("difference_quantiles"))
-        parts.append(layers.BatchNormalization(name="similarity_norm")(likeness))
+        similarity = Similarity(token, name="similarity")(inputs["waveforms"], inputs.get("difference_quantiles"))
+        parts.append(layers.BatchNormalization(name="similarity_norm")(similarity))
     if not parts:
         return None
     x = layers.Concatenate(name="known")(parts) if len(parts) > 1 else parts[0]
@@ -63,7 +63,7 @@ def beat_vectors(inputs: dict[str, keras.KerasTensor], config) -> keras.KerasTen
     """The shape of each beat as one vector (B, S, bottleneck).
 
     In training whole sequences lose theirs now and then (`beat_dropout`): the ectopic beats of a few patients are soon
-    learnt by heart, and rhythm must do without them.
+    learned by heart, and rhythm must do without them.
     """
     channels = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
     x = BeatEncoder(

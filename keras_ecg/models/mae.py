@@ -34,7 +34,7 @@ TINY_VARIANCE = 1e-6  # of a flat patch, which has no spread to divide by
 
 @dataclass(frozen=True)
 class MAEConfig:
-    """Knobs of the masked autoencoder."""
+    """Hyperparameters of the masked autoencoder."""
 
     width: int = 128  # D of the encoder
     depth: int = 4
@@ -55,7 +55,7 @@ def build_encoder(shape: tuple[int, int], config: MAEConfig, dtype: str | None =
 
     Args:
         shape: (T, L).
-        config: the knobs.
+        config: the hyperparameters.
         dtype: policy of its layers; None takes the global one.
 
     Raises:
@@ -132,11 +132,11 @@ class MaskedAutoencoder(keras.Model):
 
     Args:
         shape: (T, L).
-        config: the knobs.
+        config: the hyperparameters.
         seed: of the masks; None draws one.
 
     Raises:
-        ValueError: knobs that do not fit the shape, or each other.
+        ValueError: hyperparameters that do not fit the shape, or each other.
     """
 
     config_class, build_encoder = MAEConfig, staticmethod(build_encoder)

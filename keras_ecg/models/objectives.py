@@ -24,7 +24,7 @@ from keras_ecg.signals.window_augment import WindowAugment
 
 @dataclass(frozen=True)
 class ContrastiveConfig:
-    """Knobs of the contrastive objectives."""
+    """Hyperparameters of the contrastive objectives."""
 
     objective: str = "nt_xent"  # or cmsc (halves in time), cmlc (leads), cmsmlc (both)
     level: str = "window"  # or token: of nt_xent, which then keeps time
@@ -54,10 +54,10 @@ OBJECTIVES = {
 
 
 def objective_config(name: str, options: dict | None = None):
-    """The dataclass of an objective's knobs, its defaults overlaid with `options`.
+    """The dataclass of an objective's hyperparameters, its defaults overlaid with `options`.
 
     Raises:
-        InputError: no such objective, or no such knob.
+        InputError: no such objective, or no such hyperparameter.
     """
     if name not in OBJECTIVES:
         raise InputError("model.name", repr(name), f"one of {', '.join(OBJECTIVES)}", "correct it")
@@ -70,15 +70,17 @@ def build_objective(name: str, shape: tuple[int, int], options: dict | None = No
     Args:
         name: a key of `OBJECTIVES`.
         shape: (T, L) of the windows.
-        options: knobs that differ from the objective's defaults.
+        options: hyperparameters that differ from the objective's defaults.
         seed: of masks and augmentation; that of the weights is Keras'.
 
     Raises:
-        InputError: no such objective, no such knob, or knobs that do not fit together or to the windows.
+        InputError: no such objective or hyperparameter, or hyperparameters that do not fit each other or the windows.
     """
     config = objective_config(name, options)
     try:
         return OBJECTIVES[name][1](shape, config, seed)
     except (ValueError, ZeroDivisionError) as error:
         found = str(error).strip().split("\n")[0]
-        raise InputError("model.options", found, f"knobs of {name} that fit together", "correct them") from error
+        raise InputError(
+            "model.options", found, f"hyperparameters of {name} that fit together", "correct them"
+        ) from error

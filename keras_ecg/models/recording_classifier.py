@@ -19,10 +19,10 @@ from keras_ecg.signals.window_augment import WindowAugment, augment_windows
 
 @dataclass(frozen=True)
 class RecordingClassifierConfig:
-    """Knobs of the classifier."""
+    """Hyperparameters of the classifier."""
 
     weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
-    random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
+    random: bool = False  # build it as those weights are, and initialize it anew: the baseline from scratch
     encoder: ConvolutionsConfig = field(default_factory=ConvolutionsConfig)  # without weights: a ResNet1D
     frozen_stages: int = 0  # from the input on; -1 freezes the encoder
     patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
@@ -97,7 +97,7 @@ def build_recording_classifier(
     Args:
         shapes: of the inputs, without the batch axis.
         classes: how many, each of which may hold.
-        config: the knobs.
+        config: the hyperparameters.
         encoder: (B, T, L) or (B, T, 1) to (B, N, D); None builds a ResNet1D.
         seed: of the augmentation.
 
@@ -124,7 +124,7 @@ def build_recording_classifier(
 
 
 def build_attentive_probe(shape: tuple[int, int], classes: int, heads: int = 4) -> keras.Model:
-    """A linear classifier on learnt means of a frozen encoder's tokens (B, N, D), to probabilities (B, classes)."""
+    """A linear classifier on learned means of a frozen encoder's tokens (B, N, D), to probabilities (B, classes)."""
     tokens = keras.Input(shape, name="tokens")
     x = AttentionPooling(heads, name="pool")(tokens)
     outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probabilities")(x)

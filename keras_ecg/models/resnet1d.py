@@ -23,7 +23,7 @@ from keras_ecg.models.rhythm_head import RhythmHeadConfig, rhythm_head, rhythm_i
 
 @dataclass(frozen=True)
 class ConvolutionsConfig:
-    """Knobs of the residual convolutions."""
+    """Hyperparameters of the residual convolutions."""
 
     width: int = 32  # of the first stage; each further one doubles it, and halves the tokens
     stages: int = 3
@@ -35,7 +35,7 @@ class ConvolutionsConfig:
 
 @dataclass(frozen=True)
 class ResNet1DConfig(ConvolutionsConfig):
-    """Knobs of the ResNet1D."""
+    """Hyperparameters of the ResNet1D."""
 
     sampling_rate_hz: float = 100.0
     head: RhythmHeadConfig = field(default_factory=RhythmHeadConfig)
@@ -97,7 +97,7 @@ def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: 
         shapes: of the inputs, without the batch axis.
         token: not looked at: a recording has one label.
         classes: how many.
-        config: the knobs.
+        config: the hyperparameters.
 
     Raises:
         ValueError: T does not divide by the strides.

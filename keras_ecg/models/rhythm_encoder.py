@@ -22,12 +22,12 @@ from keras_ecg.signals.windows import zscore
 
 @dataclass(frozen=True)
 class RhythmEncoderConfig:
-    """Knobs of the classifier."""
+    """Hyperparameters of the classifier."""
 
     weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
-    random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
+    random: bool = False  # build it as those weights are, and initialize it anew: the baseline from scratch
     encoder: str = "cnn_transformer"  # without weights: a key of `ENCODERS`
-    options: dict = field(default_factory=dict)  # and its knobs
+    options: dict = field(default_factory=dict)  # and its hyperparameters
     window_seconds: float = 10.0  # and what it takes at once
     frozen_stages: int = 0  # from the input on: patch embedding or convolution, then blocks; -1 freezes the encoder
     sampling_rate_hz: float = 100.0
@@ -81,7 +81,7 @@ def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: 
         shapes: of the inputs, without the batch axis.
         token: not looked at: a recording has one label.
         classes: how many.
-        config: the knobs.
+        config: the hyperparameters.
 
     Raises:
         InputError: no such weights, or no such encoder.

@@ -20,7 +20,7 @@ from keras_ecg.layers.masked import MaskedBatchNorm, MaskedPooling
 
 @dataclass(frozen=True)
 class RhythmHeadConfig:
-    """Knobs of the head."""
+    """Hyperparameters of the head."""
 
     features: bool = True  # of the intervals as a whole
     beats: bool = True  # the sequence of beats: what they look like, and when they come
@@ -73,7 +73,7 @@ def rhythm_head(
         tokens_per_second: how close they are.
         sampling_rate_hz: of the signals.
         classes: how many.
-        config: the knobs.
+        config: the hyperparameters.
     """
     known = [MaskedPooling(name="pool")(tokens, mask)]
     if config.beats:

@@ -10,7 +10,7 @@ A token is a patch of one lead. Each lead is masked by itself, its tokens get th
 at each of its ends, and the encoder sees the visible tokens of all leads in one sequence. Of the other leads the
 decoder knows what a lead's own tokens and separators tell.
 
-Departures from the paper: the two separators of a lead are two learnt tokens, which need no positions, instead of one
+Departures from the paper: the two separators of a lead are two learned tokens, which need no positions, instead of one
 at two positions; patches are projected without norms; a flat patch's variance is limited as in `keras_ecg.models.mae`.
 With `rotary` attention knows distances in time, as there: a small encoder gets off its plateau.
 
@@ -43,7 +43,7 @@ from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder
 
 @dataclass(frozen=True)
 class STMEMConfig(MAEConfig):
-    """Knobs of ST-MEM, by default the paper's: ViT-Base over windows of 9 s at 250 Hz."""
+    """Hyperparameters of ST-MEM, by default the paper's: ViT-Base over windows of 9 s at 250 Hz."""
 
     width: int = 768
     depth: int = 12
@@ -62,7 +62,7 @@ def build_encoder(shape: tuple[int, int], config: STMEMConfig, dtype: str | None
 
     Args:
         shape: (T, L).
-        config: the knobs.
+        config: the hyperparameters.
         dtype: policy of its layers; None takes the global one.
 
     Raises:
@@ -98,11 +98,11 @@ class STMEM(MaskedAutoencoder):
 
     Args:
         shape: (T, L).
-        config: the knobs.
+        config: the hyperparameters.
         seed: of the masks; None draws one.
 
     Raises:
-        ValueError: knobs that do not fit the shape, or each other.
+        ValueError: hyperparameters that do not fit the shape, or each other.
     """
 
     config_class, build_encoder = STMEMConfig, staticmethod(build_encoder)

@@ -27,7 +27,7 @@ FAR = 1e9
 
 @dataclass(frozen=True)
 class TripletConfig:
-    """Knobs of an encoder under triplets."""
+    """Hyperparameters of an encoder under triplets."""
 
     weights: str = ""  # a pretrained encoder: a preset, or a run folder
     frozen_stages: int = 0  # from the input on; -1 freezes the encoder: the projection learns alone, in a minute

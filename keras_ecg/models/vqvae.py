@@ -42,7 +42,7 @@ START_BATCH = 16  # windows that are encoded at a time before k-means
 
 @dataclass(frozen=True)
 class VQVAEConfig:
-    """Knobs of the VQ-VAE."""
+    """Hyperparameters of the VQ-VAE."""
 
     encoder: str = "cnn"  # or st_mem
     encoder_options: dict = field(default_factory=dict)  # of CNNConfig or STMEMConfig; they say how long a token is
@@ -74,8 +74,8 @@ def build_encoder(shape: tuple[int, int], config: VQVAEConfig) -> keras.Model:
     """The encoder: signals (B, T, L) to tokens (B, L N, D), one lead after the other, before they are quantized.
 
     Raises:
-        InputError: a misspelt knob of it.
-        ValueError: no such encoder, or knobs that do not fit the shape.
+        InputError: a misspelt hyperparameter of it.
+        ValueError: no such encoder, or hyperparameters that do not fit the shape.
     """
     if config.encoder not in DEFAULTS:
         raise ValueError(f"no encoder {config.encoder!r}: one of {', '.join(DEFAULTS)}")
@@ -97,12 +97,12 @@ class VQVAE(keras.Model):
 
     Args:
         shape: (T, L).
-        config: the knobs.
+        config: the hyperparameters.
         seed: of the codes' start and restarts; None draws one.
 
     Raises:
-        InputError: a misspelt knob of the encoder.
-        ValueError: knobs that do not fit the shape, or each other.
+        InputError: a misspelt hyperparameter of the encoder.
+        ValueError: hyperparameters that do not fit the shape, or each other.
     """
 
     def __init__(self, shape: tuple[int, int], config: VQVAEConfig, seed: int | None = None, **kwargs):

@@ -18,11 +18,11 @@ from keras_ecg.models.objectives import build_objective
 
 @dataclass(frozen=True)
 class WindowClassifierConfig:
-    """Knobs of the classifier."""
+    """Hyperparameters of the classifier."""
 
     weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
-    random: bool = False  # build it as those weights are, and initialize it anew: the control from scratch
-    encoder: dict = field(default_factory=dict)  # without weights: knobs of the objective that it is built by
+    random: bool = False  # build it as those weights are, and initialize it anew: the baseline from scratch
+    encoder: dict = field(default_factory=dict)  # without weights: hyperparameters of the objective that it is built by
     frozen_stages: int = 0  # from the input on: patch embedding or convolution, then blocks; -1 freezes the encoder
     reach: int = 3  # tokens on each side of the beat
     dropout: float = 0.2  # before the last layer
@@ -77,10 +77,10 @@ def build(objective: str, shapes: dict, token: int, classes: int, config: Window
         shapes: of the inputs: `context` (T, 1), and `rr` (S, R) if it comes in.
         token: which beat of a sequence is labelled.
         classes: how many.
-        config: the knobs.
+        config: the hyperparameters.
 
     Raises:
-        InputError: no such weights, or weights for windows of another length; misspelt knobs of the encoder.
+        InputError: no such weights, or weights for windows of another length; misspelt hyperparameters of the encoder.
         ValueError: no window, too few tokens, or too many frozen stages.
     """
     if "context" not in shapes:

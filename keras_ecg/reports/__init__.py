@@ -18,7 +18,7 @@ __all__ = ["write_report"]
 
 LINKS = {
     "protocol": "Protocol",
-    "comparison": "Controls",
+    "comparison": "Baselines",
     "pictures": "Pictures",
     "classes": "Classes",
     "ec57": "EC57",
@@ -40,8 +40,8 @@ STUDIES = {
     "kfold_rhythm": "Cross-validation over recordings",  # whose patients are not known
     "final_rhythm": "One fold of recordings, with the weights for use",
     "pretrain": "Pretraining without labels",
-    "fewshot_disjoint": "Few labels, patients apart",
-    "fewshot_random": "Few labels, random beats: leaky, for comparison only",
+    "fewshot_inter_patient": "Few labels, patients apart",
+    "fewshot_intra_patient": "Few labels, random beats: leaky, for comparison only",
     "fewshot_subsampling": "Few labels, patients split again and again",
     "probe_ds1_ds2": "A linear probe, trained on DS1, tested on DS2",
     "probe_superclasses": "A linear probe of PTB-XL's superclasses",
@@ -54,7 +54,7 @@ STUDIES = {
 def read_history(path: Path, probe: str = "") -> dict[str, np.ndarray]:
     """Columns of history.csv as numbers, NaN where a cell is empty or text; none without the file.
 
-    Where controls were trained as well, the rows are the model's; where several things were, those of `probe`.
+    Where baselines were trained as well, the rows are the model's; where several things were, those of `probe`.
     """
     if not path.is_file():
         return {}

@@ -34,13 +34,13 @@ SAME_MAN = (
 SELECTION = "epochs and hyperparameters on training subjects only; the scored beats are predicted once per seed"
 ADAPTED = (
     "the labels of the first {:g} s of each scored record adapt the model to it; what is scored comes after them, for "
-    "the control that is not adapted, too"
+    "the baseline that is not adapted, too"
 )
 STATISTICS_USED = {
     "waveforms": "transductive: the median beat of the whole test record, without its labels",
     "difference_quantiles": "transductive: how far the whole test record's beats are from that one, without labels",
     "rr_features": "not causal: RR intervals before and after the beat, without labels",
-    "relative": "transductive: the median over the whole test record's beats is taken off the features, without labels",
+    "subtract_record_median": "transductive: the median over the test record's beats is subtracted from the features",
     "transductive": "transductive: statistics of the whole test record, without its labels, enter the features",
     "causal": "causal: of a test record only what precedes the beat enters the features, without its labels",
 }
@@ -64,7 +64,7 @@ def _statistics(config: dict, environment: dict) -> list[str]:
     """What the features take from a whole test record, as the configuration and the run declare it."""
     names = {f"loader.{k}": k for k in ("waveforms", "difference_quantiles", "rr_features")}
     if _probes(environment):
-        names = {"finetuning.relative": "relative", "finetuning.rhythm": "rr_features"}
+        names = {"finetuning.subtract_record_median": "subtract_record_median", "finetuning.rr_features": "rr_features"}
     used = [f"{STATISTICS_USED[k]} <code>({name})</code>" for name, k in names.items() if at(config, name)]
     for key, value in (*_strings(config), *_strings(environment)):
         if value in STATISTICS_USED and key != "command":
@@ -74,12 +74,12 @@ def _statistics(config: dict, environment: dict) -> list[str]:
 
 def _ensemble(config: dict) -> str:
     """How many trainings of which models make up each seed's; empty where it is one."""
-    members, model = config.get("training", {}).get("members", 1), config.get("model", {})
+    members, model = config.get("training", {}).get("ensemble_size", 1), config.get("model", {})
     if members == 1:
         return ""
     kinds = [
         ", ".join([str(m.get("name", "?")), *(f"{k} {v}" for k, v in m.get("options", {}).items())])
-        for m in (model, *model.get("beside", ()))
+        for m in (model, *model.get("ensemble_members", ()))
     ]
     return text(f"each seed's model is the mean of {members} trainings, in turn of: {'; '.join(kinds)}")
 
@@ -103,7 +103,7 @@ def protocol(metrics: dict, config: dict, environment: dict, predictions: Predic
     normalization = f"{text(config.get('loader', {}).get('normalize', ''))}: fitted on the training records only"
     if _probes(environment):
         inputs = f"lead {text(beats.get('lead', '?'))}; tokens of {text(environment.get('weights', ''))} near the beat"
-        inputs += ", RR features" if at(config, "finetuning").get("rhythm") else ""
+        inputs += ", RR features" if at(config, "finetuning").get("rr_features") else ""
         normalization = "features are standardized on the training records"
     skipped = environment.get("skipped_records") or []
     tested = np.unique(predictions.record).tolist()

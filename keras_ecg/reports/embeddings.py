@@ -8,7 +8,7 @@ from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.evaluation.embeddings import PROBES, load_embeddings
 from keras_ecg.evaluation.names import at
 from keras_ecg.explanations import explain, title_of
-from keras_ecg.predictions import control_files, file_name
+from keras_ecg.predictions import baseline_files, file_name
 from keras_ecg.reports import charts
 from keras_ecg.reports.details import environment_section, training
 from keras_ecg.reports.page import (
@@ -38,7 +38,7 @@ TITLES = {
 }
 PATIENTS = {name.replace("classes", "patients"): title for name, title in TITLES.items() if "." in name}
 COMPARED = ("linear_auroc", "attentive_auroc", "neighbours_auroc", "classes.davies_bouldin")
-PICTURED = ("model", "before", "untrained")
+PICTURED = ("model", "before", "random_init")
 
 
 def subtitle(metrics: dict) -> list[str]:
@@ -55,7 +55,7 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict, histo
     """The page's sections, in order; the history is that of triplets."""
     names = [m for probe in PROBES if (m := f"{probe}_auroc") in metrics["model"]]
     cards = [
-        figure_card(tip(m, TITLES[m]), metrics["model"][m], [c[m] for c in metrics["controls"].values() if m in c])
+        figure_card(tip(m, TITLES[m]), metrics["model"][m], [c[m] for c in metrics["baselines"].values() if m in c])
         for m in names
     ]
     return [
@@ -106,9 +106,9 @@ def triplets(config: dict) -> str:
 
 
 def comparison(metrics: dict, name: str) -> str:
-    """Model and controls in two tables, of diagnoses and of patients; then the paired differences."""
+    """Model and baselines in two tables, of diagnoses and of patients; then the paired differences."""
     labelled = {text(name): metrics["model"]}
-    labelled |= {f"control: {text(title_of(c))}": of for c, of in metrics["controls"].items()}
+    labelled |= {f"baseline: {text(title_of(c))}": of for c, of in metrics["baselines"].items()}
 
     def rows(names: dict[str, str]) -> str:
         cells = [
@@ -127,7 +127,7 @@ def comparison(metrics: dict, name: str) -> str:
     )
     return section(
         "comparison",
-        "Against the controls",
+        "Against the baselines",
         note,
         rows(TITLES),
         paired([TITLES[m] for m in COMPARED], pairs),
@@ -138,7 +138,7 @@ def comparison(metrics: dict, name: str) -> str:
 
 def pictures(folder: Path) -> str:
     """Recordings on the first two principal components, coloured by their superclass."""
-    files = {"model": folder / file_name()} | control_files(folder)
+    files = {"model": folder / file_name()} | baseline_files(folder)
     images = []
     for name in PICTURED:
         if name in files:

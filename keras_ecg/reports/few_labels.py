@@ -1,4 +1,4 @@
-"""The report's page of a study with few labels: figures by their number, for the model and its controls."""
+"""The report's page of a study with few labels: figures by their number, for the model and its baselines."""
 
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from keras_ecg.reports.page import (
 
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
 PROTOCOLS = {
-    "disjoint": "labels from DS1 without 201, all of DS2 scored: no subject on both sides",
-    "random": "labels from four fifths of all beats, the others scored: the same patients stand on both sides, so that "
+    "inter_patient": "labels from DS1 without 201, all of DS2 scored: no subject on both sides",
+    "intra_patient": "labels from four fifths of all beats, the others scored: the same patients are on both sides, so "
     "the figures say nothing of a new patient and are quoted for comparison only",
     "subsampling": "subjects split into training, validation and test by seed",
 }
@@ -59,13 +59,13 @@ def subtitle(metrics: dict) -> list[str]:
 
 
 def cards(metrics: dict) -> str:
-    """The figures with most labels, each with its interval and the best control."""
+    """The figures with most labels, each with its interval and the best baseline."""
     size, figures = list(metrics["model"]["labels"].items())[-1]
     return card_row(
         figure_card(
             f'<span title="{text(explain(name))}">{title}, {size} labels</span>',
             figures[name],
-            [at(control["labels"], size).get(name, {}) for control in metrics["controls"].values()],
+            [at(baseline["labels"], size).get(name, {}) for baseline in metrics["baselines"].values()],
         )
         for name, title in TITLES.items()
     )
@@ -75,7 +75,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
     """Who is labelled, who is scored, and what the test records give away."""
     wanted = config.get("finetuning", {})
     objective = wanted.get("objective", wanted.get("mode", ""))  # the name of older runs
-    relative = wanted.get("relative") and objective == "probe"
+    relative = wanted.get("subtract_record_median") and objective == "probe"
     share = 1 - metrics["model"]["abnormal"] / metrics["model"]["beats"]
     chosen_on = config.get("evaluation", {}).get("selected_on")
     settled = f"; what is probed was settled inside records {text(' '.join(chosen_on))}" if chosen_on else ""
@@ -83,7 +83,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         ("protocol", text(PROTOCOLS.get(wanted.get("protocol"), wanted.get("protocol", "")))),
         ("encoder", text(environment.get("weights", ""))),
         ("learning", text(OBJECTIVES.get(objective, ""))),
-        ("inputs besides", "RR features of each beat" if wanted.get("rhythm") else "none"),
+        ("inputs besides", "RR features of each beat" if wanted.get("rr_features") else "none"),
         (
             "test-record statistics",
             "transductive: features less the median of the test record's beats, without labels" if relative else "none",
@@ -101,26 +101,26 @@ def comparison(metrics: dict, name: str) -> str:
     rows = []
     sizes = list(metrics["model"]["labels"])
     for size in sizes:
-        for k, (label, figures) in enumerate({name: metrics["model"], **metrics["controls"]}.items()):
+        for k, (label, figures) in enumerate({name: metrics["model"], **metrics["baselines"]}.items()):
             if size not in figures["labels"]:
-                continue  # a control that was not asked with so many
-            shown = text(name) if not k else f"control: {text(title_of(label))}"
+                continue  # a baseline that was not asked with so many
+            shown = text(name) if not k else f"baseline: {text(title_of(label))}"
             cells = [estimate(figures["labels"][size][m]) for m in TITLES]
             rows.append(("lead" if not k else "", [f"{size} labels, {shown}", *cells]))
     out = table(["", *TITLES.values()], rows, kind="tight")
     differences = [
-        (f"{size} labels, minus {text(title_of(control))}", [figures[m] for m in TITLES])
-        for control, by_size in metrics["differences"].items()
+        (f"{size} labels, minus {text(title_of(baseline))}", [figures[m] for m in TITLES])
+        for baseline, by_size in metrics["differences"].items()
         for size, figures in by_size.items()
     ]
     out += paired(TITLES.values(), differences)
     lead = "Mean ± standard deviation over draws of labels; below it the 95 % interval by bootstrap over subjects."
-    return section("comparison", "Against the controls", f'<p class="note">{lead}</p>', out)
+    return section("comparison", "Against the baselines", f'<p class="note">{lead}</p>', out)
 
 
 def curves(metrics: dict, name: str) -> str:
     """Figures by number of labels, drawn."""
-    lines = {name: metrics["model"], **{title_of(c): f for c, f in metrics["controls"].items()}}
+    lines = {name: metrics["model"], **{title_of(c): f for c, f in metrics["baselines"].items()}}
     image = charts.by_labels({label: of["labels"] for label, of in lines.items()}, TITLES)
     return section("curves", "By number of labels", figure(image, "Mean over draws; bars: standard deviation."))
 

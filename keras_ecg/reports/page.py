@@ -71,7 +71,7 @@ def difference(figure: dict) -> str:
 
 
 def bar(figure: dict, reference: float | None = None) -> str:
-    """A scale from 0 to 1 with the interval, the mean, and a diamond for a control."""
+    """A scale from 0 to 1 with the interval, the mean, and a diamond for a baseline."""
     if figure.get("mean") is None:
         return ""
     words = f"{figure['mean']:.3f} on a scale from 0 to 1"
@@ -80,7 +80,7 @@ def bar(figure: dict, reference: float | None = None) -> str:
         words += f", 95 % interval {span(figure, 3)}"
         inside += f'<i style="left:{100 * figure["low"]:.1f}%;right:{100 - 100 * figure["high"]:.1f}%"></i>'
     if reference is not None:
-        words += f", best control {reference:.3f}"
+        words += f", best baseline {reference:.3f}"
         inside += f'<u style="left:{100 * reference:.1f}%"></u>'
     inside += f'<b style="left:{100 * figure["mean"]:.1f}%"></b>'
     return f'<div class="bar" role="img" aria-label="{words}">{inside}</div>'
@@ -94,12 +94,12 @@ def card(name: str, value: str, scale: str, lines: list[str]) -> str:
     )
 
 
-def figure_card(name: str, figure: dict, controls: Iterable[dict]) -> str:
-    """The card of a figure from 0 to 1, with its interval and the best of its controls."""
-    best = max((mean for c in controls if (mean := c.get("mean")) is not None), default=None)
+def figure_card(name: str, figure: dict, baselines: Iterable[dict]) -> str:
+    """The card of a figure from 0 to 1, with its interval and the best of its baselines."""
+    best = max((mean for c in baselines if (mean := c.get("mean")) is not None), default=None)
     lines = [f"95 % interval {span(figure)}"] if span(figure) else []
     lines += ["no beats of this class"] if figure["mean"] is None else []
-    lines += [f"◇ best control {best:.3f}"] if best is not None else []
+    lines += [f"◇ best baseline {best:.3f}"] if best is not None else []
     return card(name, mean_sd(figure), bar(figure, best), lines)
 
 
@@ -147,7 +147,7 @@ def confusion_table(confusion: dict, rows: list[str], columns: list[str], corner
 
 
 def paired(head: Iterable[str], rows: list[tuple[str, list[dict]]]) -> str:
-    """The table of a model's differences from its controls, rows of label and figures; nothing without rows."""
+    """The table of a model's differences from its baselines, rows of label and figures; nothing without rows."""
     if not rows:
         return ""
     cells = table(["model", *head], [("", [label, *map(difference, figures)]) for label, figures in rows])

@@ -61,10 +61,10 @@ def cards(metrics: dict) -> str:
     """The held-out loss against its reference, and the effective rank of a contrastive encoder."""
     model = metrics["model"]
     loss = model["relative_loss"]
-    controls = [c["relative_loss"]["mean"] for c in metrics["controls"].values()]
+    baselines = [c["relative_loss"]["mean"] for c in metrics["baselines"].values()]
     ends = [f"of {REFERENCES[metrics['kind']]}"] + ([f"95 % interval {span(loss, 3)}"] if span(loss) else [])
-    ends += [f"◇ best control {min(controls):.3f}"] if controls else []
-    shown = [card("held-out loss", number(loss["mean"]), bar(loss, min([*controls, 1.0])), ends)]
+    ends += [f"◇ best baseline {min(baselines):.3f}"] if baselines else []
+    shown = [card("held-out loss", number(loss["mean"]), bar(loss, min([*baselines, 1.0])), ends)]
     if "effective_rank" in model:
         of = f"of {model['dimensions']} dimensions; 1 is a collapse"
         shown.append(card("effective rank", number(model["effective_rank"], 1), "", [of]))
@@ -83,9 +83,9 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
         f"{t['unique_hours']:.1f} unique hours"
         for name, t in (environment.get("totals") or {}).items()
     )
-    refused = f"the test subjects of the split {text(config.get('evaluation', {}).get('split', ''))}"
+    rejected = f"the test subjects of the split {text(config.get('evaluation', {}).get('split', ''))}"
     if any(source.get("database") == "ptbxl" for source in windows.get("sources", ())):
-        refused += ", and PTB-XL's folds for selection and test"
+        rejected += ", and PTB-XL's folds for selection and test"
     options = model.get("options", {})
     pairs = [
         ("packed windows", seen),
@@ -94,7 +94,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
             f"{count(environment.get('held_out_subjects', 0))} subjects, against "
             f"{count(environment.get('training_subjects', 0))} that trained",
         ),
-        ("never seen", f"{refused}; their windows are refused"),
+        ("never seen", f"{rejected}; their windows are rejected"),
         (
             "window",
             f"{windows.get('length_seconds', 0):g} s at {windows.get('sampling_rate_hz', 0):g} Hz, leads "
@@ -106,7 +106,7 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
 
 
 def comparison(metrics: dict, name: str) -> str:
-    """Model and controls in one table."""
+    """Model and baselines in one table."""
     first = metrics["model"]
     losses = ("masked_loss", "jepa_loss", "reconstruction_loss", "contrastive_loss", "log_n")
     also = ("effective_rank", "r2", "usage", "perplexity")
@@ -115,7 +115,7 @@ def comparison(metrics: dict, name: str) -> str:
     rows = []
     for kind, label, of in [
         ("lead", text(name), first),
-        *(("", f"control: {text(title_of(c))}", f) for c, f in metrics["controls"].items()),
+        *(("", f"baseline: {text(title_of(c))}", f) for c, f in metrics["baselines"].items()),
     ]:
         cells = [estimate(of[k]) if isinstance(of[k], dict) else number(of[k]) for k in figures]
         rows.append((kind, [label, *cells, *(estimate(of["databases"][d]) for d in databases)]))
@@ -124,7 +124,7 @@ def comparison(metrics: dict, name: str) -> str:
     note = f'<p class="note">{share}</p>'
     return section(
         "comparison",
-        "Against the controls",
+        "Against the baselines",
         note,
         table(["", *heads, *(f"relative loss, {text(d)}" for d in databases)], rows, kind="tight"),
     )

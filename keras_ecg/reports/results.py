@@ -1,4 +1,4 @@
-"""The report's sections of results: headline, controls, classes, confusion, curves."""
+"""The report's sections of results: headline, baselines, classes, confusion, curves."""
 
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.evaluation.names import at
@@ -65,10 +65,12 @@ def warnings(metrics: dict, environment: dict) -> list[str]:
         lines.append(
             f"Few beats of class {', '.join(f'{c} ({n})' for c, n in few.items())}: read those figures with care."
         )
-    for control, differences in metrics["differences"].items():
+    for baseline, differences in metrics["differences"].items():
         low = [TITLES[m] for m in PAIRED[:2] if (d := at(differences, m)) and not (d["excludes_zero"] and d["low"] > 0)]
         if low:
-            lines.append(f"Not demonstrably above the control <em>{text(title_of(control))}</em> in {', '.join(low)}.")
+            lines.append(
+                f"Not demonstrably above the baseline <em>{text(title_of(baseline))}</em> in {', '.join(low)}."
+            )
     if len(model["seeds"]) < 3:
         lines.append(f"{len(model['seeds'])} seed(s): the spread over seeds is unknown or poorly known.")
     if skipped := environment.get("skipped_records"):
@@ -77,28 +79,28 @@ def warnings(metrics: dict, environment: dict) -> list[str]:
 
 
 def cards(metrics: dict) -> str:
-    """The headline figures, each with its interval and the best control."""
+    """The headline figures, each with its interval and the best baseline."""
     return card_row(
-        figure_card(tip(name), at(metrics["model"], name), [at(c, name) for c in metrics["controls"].values()])
+        figure_card(tip(name), at(metrics["model"], name), [at(c, name) for c in metrics["baselines"].values()])
         for name in HEADLINE
     )
 
 
 def comparison(metrics: dict, name: str) -> str:
-    """Model, ensemble and controls in one table; then the paired differences."""
+    """Model, ensemble and baselines in one table; then the paired differences."""
     model = metrics["model"]
     parts = {"ensemble": "ensemble of the seeds", "without_202": "without record 202", "without_q": "without class Q"}
     rows = [("lead", text(name), model)]
     rows += [("", label, model[part]) for part, label in parts.items() if part in model]
-    for k, (control, figures) in enumerate(metrics["controls"].items()):
-        rows.append(("group" if not k else "", f"control: {text(title_of(control))}", figures))
+    for k, (baseline, figures) in enumerate(metrics["baselines"].items()):
+        rows.append(("group" if not k else "", f"baseline: {text(title_of(baseline))}", figures))
         if "without_q" in figures:
-            rows.append(("", f"control: {text(title_of(control))}, without class Q", figures["without_q"]))
+            rows.append(("", f"baseline: {text(title_of(baseline))}, without class Q", figures["without_q"]))
     cells = [(kind, [label, *(estimate(at(figures, m)) for m in COMPARED)]) for kind, label, figures in rows]
     out = table(["", *(tip(m) for m in COMPARED)], cells, kind="tight")
     differences = [
-        (f"minus {text(title_of(control))}", [at(figures, m) for m in PAIRED])
-        for control, figures in metrics["differences"].items()
+        (f"minus {text(title_of(baseline))}", [at(figures, m) for m in PAIRED])
+        for baseline, figures in metrics["differences"].items()
     ]
     out += paired([tip(m) for m in PAIRED], differences)
     resamples = f"{metrics['bootstrap']['resamples']:,}"
@@ -106,7 +108,7 @@ def comparison(metrics: dict, name: str) -> str:
         "Mean ± standard deviation over seeds of single models; below it the 95 % interval by bootstrap over subjects "
         f"({resamples} resamples)."
     )
-    return section("comparison", "Against the controls", f'<p class="note">{lead}</p>', out)
+    return section("comparison", "Against the baselines", f'<p class="note">{lead}</p>', out)
 
 
 def classes(metrics: dict) -> str:
@@ -123,7 +125,7 @@ def classes(metrics: dict) -> str:
         for c in CLASSES
     ]
     ec57 = []
-    for label, figures in {"model": model, **{title_of(c): f for c, f in metrics["controls"].items()}}.items():
+    for label, figures in {"model": model, **{title_of(c): f for c, f in metrics["baselines"].items()}}.items():
         for name in ("SVEB", "VEB"):
             t = figures["ec57"][name]
             cells = [f"{name} <small>{text(label)}</small>", *(count(t[k]) for k in ("tp", "fn", "fp", "tn"))]

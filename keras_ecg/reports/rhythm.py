@@ -89,7 +89,7 @@ def sections(folder: Path, metrics: dict, config: dict, environment: dict, histo
 
 def cards(metrics: dict) -> str:
     """The headline figures, each with its interval and the best baseline; the calibration error before and after."""
-    model, baselines = metrics["model"], [c for k, c in metrics["controls"].items() if k in BASELINES]
+    model, baselines = metrics["model"], [c for k, c in metrics["baselines"].items() if k in BASELINES]
     scaled = [figure_card(tip(name), at(model, name), [at(c, name) for c in baselines]) for name in HEADLINE]
     before = f"before temperature scaling {number(model['ece_before']['mean'])}"
     return card_row([*scaled, card(tip("ece"), mean_sd(model["ece"]), "", [before])])
@@ -129,24 +129,24 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
 
 
 def comparison(metrics: dict, name: str) -> str:
-    """Model, ensemble and controls, drawn and in a table; then the paired differences."""
+    """Model, ensemble and baselines, drawn and in a table; then the paired differences."""
     model = metrics["model"]
     rows = [("lead", text(name), model)]
     rows += [("", "ensemble of the seeds", model["ensemble"])] if "ensemble" in model else []
-    rows += [("", text(row_title(c, f, model)), f) for c, f in metrics["controls"].items()]
+    rows += [("", text(row_title(c, f, model)), f) for c, f in metrics["baselines"].items()]
     cells = [(kind, [shown, *(estimate(at(f, m)) for m in COMPARED)]) for kind, shown, f in rows]
-    drawn = {name: model, **{title_of(c): f for c, f in metrics["controls"].items()}}
+    drawn = {name: model, **{title_of(c): f for c, f in metrics["baselines"].items()}}
     lines = {shown: {m: at(f, m) for m in COMPARED} for shown, f in drawn.items()}
     titles = {m: TITLES[m] for m in ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1")}
     out = figure(rhythm_charts.comparison(lines, titles), "Means over seeds, 95 % intervals.")
     out += table(["", *(tip(m) for m in COMPARED)], cells, kind="tight")
     pairs = [
-        (f"minus {text(title_of(control))}", [at(found, m) for m in PAIRED])
-        for control, found in metrics["differences"].items()
+        (f"minus {text(title_of(baseline))}", [at(found, m) for m in PAIRED])
+        for baseline, found in metrics["differences"].items()
     ]
     out += paired([tip(m) for m in PAIRED], pairs)
     lead = f"{SCORE} Mean ± standard deviation over seeds of single models; below it the 95 % interval by bootstrap."
-    return section("comparison", "Against the controls", f'<p class="note">{lead}</p>', out)
+    return section("comparison", "Against the baselines", f'<p class="note">{lead}</p>', out)
 
 
 def classes(metrics: dict) -> str:
@@ -169,8 +169,8 @@ def confusions(metrics: dict, config: dict) -> str:
     """The confusion matrices of whole recordings and of their first half minute."""
     seconds = config.get("rhythm", {}).get("window_seconds", 0)
     shown = {f"up to {seconds:.0f} s": metrics["model"]}
-    if "30s" in metrics["controls"]:
-        shown["the first 30 s"] = metrics["controls"]["30s"]
+    if "first_30_seconds" in metrics["baselines"]:
+        shown["the first 30 s"] = metrics["baselines"]["first_30_seconds"]
     names = [label(c) for c in CLASSES]
     parts = "".join(
         f"<div><h3>Recordings, {title}</h3>{confusion_table(f['confusion'], names, names, 'truth, called')}</div>"
@@ -244,10 +244,10 @@ def maps(folder: Path, metrics: dict, config: dict) -> str:
         ends = f" <small>({signed(row['low'])} to {signed(row['high'])})</small>" if "low" in row else ""
         gap = signed(row["difference"]) if "difference" in row else ""
         rows.append(("", [f"{100 * row['share']:.0f} %", number(row["mapped"]), number(row["random"]), gap + ends]))
-    seconds = config["rhythm"]["robustness"]["stretch_seconds"]
+    seconds = config["rhythm"]["robustness"]["occlusion_seconds"]
     head = ["deleted", "most important", "at random", "difference, 95 % interval"]
     stored, rate, images = read_npz(path), config["rhythm"]["sampling_rate_hz"], []
-    for k, place in enumerate(stored["pictured"]):
+    for k, place in enumerate(stored["maps_drawn"]):
         signal, importance = (row[np.isfinite(row)] for row in (stored["signal"][k], stored["importance"][k]))
         beats = stored["beats"][k][stored["beats"][k] >= 0]
         truth, guess = (CLASSES[int(stored[name][place])] for name in ("y_true", "y_pred"))

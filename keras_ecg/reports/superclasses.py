@@ -1,4 +1,4 @@
-"""The report's page of PTB-XL's superclasses, probed or trained: areas of each, for the model and its controls."""
+"""The report's page of PTB-XL's superclasses, probed or trained: areas of each, for the model and its baselines."""
 
 from pathlib import Path
 
@@ -42,10 +42,10 @@ BESIDE = "; intervals and amplitudes, scaled on folds 1 to 8, come in beside the
 def sections(folder: Path, metrics: dict, config: dict, environment: dict, history: dict[str, np.ndarray]) -> list[str]:
     """The page's sections, in order."""
     trained = config.get("finetuning", {}).get("objective") == "finetune"
-    controls = [c["macro_auroc"] for c in metrics["controls"].values()]
+    baselines = [c["macro_auroc"] for c in metrics["baselines"].values()]
     tip = f'<span title="{text(explain("macro_auroc"))}">macro AUROC</span>'
     return [
-        card_row([figure_card(tip, metrics["model"]["macro_auroc"], controls)]),
+        card_row([figure_card(tip, metrics["model"]["macro_auroc"], baselines)]),
         alarms(metrics),
         protocol(metrics, config, environment),
         comparison(metrics, Path(str(environment.get("weights", "model"))).name),
@@ -70,10 +70,10 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
     wanted = config.get("finetuning", {})
     learning, selected = END_TO_END if wanted.get("objective") == "finetune" else PROBED
     counts = metrics["model"]["class_counts"]
-    replicas = [Path(name).name for name in wanted.get("replicas", ())]
+    pretrained_seeds = [Path(name).name for name in wanted.get("pretrained_seeds", ())]
     pairs = [
         ("encoder", text(environment.get("weights", ""))),
-        ("its other seeds", text(", ".join(replicas))),
+        ("its other seeds", text(", ".join(pretrained_seeds))),
         ("learning", learning + BESIDE * bool(wanted.get("hybrid"))),
         ("training", "PTB-XL's folds 1 to 8"),
         ("selection", f"{selected}, by macro AUROC on fold 9"),
@@ -86,9 +86,9 @@ def protocol(metrics: dict, config: dict, environment: dict) -> str:
 
 
 def comparison(metrics: dict, name: str) -> str:
-    """Model and controls in one table; then the paired differences."""
+    """Model and baselines in one table; then the paired differences."""
     labelled = {text(name): metrics["model"]}
-    labelled |= {f"control: {text(title_of(c))}": of for c, of in metrics["controls"].items()}
+    labelled |= {f"baseline: {text(title_of(c))}": of for c, of in metrics["baselines"].items()}
     rows = [
         ("" if k else "lead", [label, *(estimate(at(of, m)) for m in TITLES)])
         for k, (label, of) in enumerate(labelled.items())
@@ -97,7 +97,7 @@ def comparison(metrics: dict, name: str) -> str:
     lead = '<p class="note">Below each figure the 95 % interval by bootstrap over patients.</p>'
     return section(
         "comparison",
-        "Against the controls",
+        "Against the baselines",
         lead,
         table(["", *TITLES.values()], rows, kind="tight"),
         paired(["macro AUROC"], pairs),

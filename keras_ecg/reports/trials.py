@@ -1,4 +1,4 @@
-"""The picture of a search: its objective against each knob, and its course."""
+"""The picture of a search: its objective against each hyperparameter, and its course."""
 
 import math
 from pathlib import Path
@@ -12,33 +12,33 @@ KNOWN = ("trial", "status", "epochs")
 
 
 def draw_trials(path: Path, rows: list[dict], objective: str) -> None:
-    """Draws one panel per knob, a dot per trial coloured by its epochs, the best one ringed.
+    """Draws one panel per hyperparameter, a dot per trial coloured by its epochs, the best one ringed.
 
     Args:
         path: of the PNG.
-        rows: a dict per trial, best first: trial, status, epochs, the objective, and the knobs.
+        rows: a dict per trial, best first: trial, status, epochs, the objective, and the hyperparameters.
         objective: the name of the objective's column.
     """
     done = [row for row in rows if row[objective] is not None]
-    knobs = [name for name in rows[0] if name not in (*KNOWN, objective)]
-    columns = min(3, len(knobs))
-    lines = math.ceil(len(knobs) / columns)
+    hyperparameters = [name for name in rows[0] if name not in (*KNOWN, objective)]
+    columns = min(3, len(hyperparameters))
+    lines = math.ceil(len(hyperparameters) / columns)
     figure = Figure(figsize=(3.6 * columns, 2.8 * lines), layout="constrained", dpi=130)
     axes = figure.subplots(lines, columns, squeeze=False, sharey=True)
     epochs = [row["epochs"] for row in done]
     colours = matplotlib.colormaps["viridis"]
     most = max(epochs)
-    for axis, knob in zip(axes.flat, knobs, strict=False):
-        values = [row[knob] for row in done]
+    for axis, hyperparameter in zip(axes.flat, hyperparameters, strict=False):
+        values = [row[hyperparameter] for row in done]
         axis.scatter(values, [row[objective] for row in done], c=[colours(0.9 * e / most) for e in epochs], s=28)
         axis.scatter(values[:1], [done[0][objective]], s=110, facecolors="none", edgecolors="#c0392b", linewidths=1.6)
         numbers = all(isinstance(v, (int, float)) for v in values)
         if numbers and min(values) > 0 and max(values) > 20 * min(values):
             axis.set_xscale("log")
-        axis.set_xlabel(knob.removeprefix("model.options.").removeprefix("training."))
+        axis.set_xlabel(hyperparameter.removeprefix("model.options.").removeprefix("training."))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-    for axis in axes.flat[len(knobs) :]:
+    for axis in axes.flat[len(hyperparameters) :]:
         axis.set_visible(False)
     for line in axes:
         line[0].set_ylabel(objective.replace("_", " "))

@@ -5,7 +5,7 @@
         if not run.has_part(f"seed{seed}"):
             run.save_part(f"seed{seed}", probabilities=...)
     run.write_predictions("model", record=..., subject=..., sample=..., y_true=..., probabilities=..., seeds=...)
-    run.write_predictions("always_n", ...)
+    run.write_predictions("majority_class", ...)
     run.finish()
 
 `python -m keras_ecg.runs verify | index | report RUN | publish CLAIM RUN`: see `keras_ecg/runs/commands.py`.

@@ -75,12 +75,12 @@ class RunFolder:
         return read_npz(self._part(name))
 
     def write_predictions(self, name: str = "model", **arrays: np.ndarray) -> None:
-        """Writes the arrays of `keras_ecg.predictions` for the model ("model") or a control (its name)."""
+        """Writes the arrays of `keras_ecg.predictions` for the model ("model") or a baseline (its name)."""
         save_predictions(self.path / file_name(name), **arrays)
         self.update()
 
     def write_arrays(self, name: str = "model", **arrays: np.ndarray) -> None:
-        """Writes what a model ("model") or a control makes of anything but beats: `keras_ecg.evaluation` says what."""
+        """Writes what a model ("model") or a baseline makes of anything but beats: `keras_ecg.evaluation` says what."""
         write_npz(self.path / file_name(name), **arrays)
         self.update()
 

@@ -81,20 +81,20 @@ def run_names(claims: dict) -> list[str]:
     return list(dict.fromkeys(f for c in claims.values() for f in (c["run"], *c.get("ablations", {}).values())))
 
 
-def cell(figure: dict | None) -> str:
+def cell(score: dict | None) -> str:
     """`0.951 ± 0.002 (0.930–0.970)`: mean, sd over seeds, 95 % interval over subjects; a dash where undefined."""
-    if not figure or figure.get("mean") is None:
+    if not score or score.get("mean") is None:
         return "–"
-    text = f"{figure['mean']:.3f}" + (f" ± {figure['sd']:.3f}" if figure.get("sd") is not None else "")
-    return text + (f" ({figure['low']:.2f}–{figure['high']:.2f})" if figure.get("low") is not None else "")
+    text = f"{score['mean']:.3f}" + (f" ± {score['sd']:.3f}" if score.get("sd") is not None else "")
+    return text + (f" ({score['low']:.2f}–{score['high']:.2f})" if score.get("low") is not None else "")
 
 
 def _head(columns: Collection[str]) -> list[str]:
     return ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
 
 
-def _row(label: str, figures: dict) -> str:
-    return f"| {label} | " + " | ".join(cell(at(figures, name)) for name in COLUMNS) + " |"
+def _row(label: str, scores: dict) -> str:
+    return f"| {label} | " + " | ".join(cell(at(scores, name)) for name in COLUMNS) + " |"
 
 
 def _read(runs: Path, name: str, file: str) -> dict:
@@ -105,13 +105,13 @@ def _read(runs: Path, name: str, file: str) -> dict:
 
 
 def table(runs: Path, claim: dict, full: bool) -> list[str]:
-    """Markdown rows of one claim: the model, what belongs beside it, ablations, controls."""
+    """Markdown rows of one claim: the model, what belongs beside it, ablations, baselines."""
     metrics = _read(runs, claim["run"], "metrics.json")
     if metrics.get("kind") in PLAIN_TABLES:
         others = {label: _read(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
         seeds = len(metrics["model"].get("seeds", ()))
         label = f"**model**, {seeds} seed{'s' * (seeds > 1)}" if metrics["kind"] == "rhythm" else "**pretrained**"
-        return PLAIN_TABLES[metrics["kind"]](named_figures(metrics, label, others), full)
+        return PLAIN_TABLES[metrics["kind"]](named_scores(metrics, label, others), full)
     name = _read(runs, claim["run"], "environment.json").get("model", "model")
     seeds = len(metrics["model"]["seeds"])
     rows = _head(COLUMNS.values())
@@ -123,17 +123,17 @@ def table(runs: Path, claim: dict, full: bool) -> list[str]:
         ablation = _read(runs, folder, "metrics.json")["model"]
         count = len(ablation["seeds"])
         rows.append(_row(f"{label}, {count} seed{'s' * (count > 1)}", ablation))
-    for control, figures in metrics["controls"].items():
-        rows.append(_row(f"control: {title_of(control)}", figures))
-        if full and "without_q" in figures and "without_q" in metrics["model"]:
-            rows.append(_row(f"control: {title_of(control)}, without class Q", figures["without_q"]))
+    for baseline, scores in metrics["baselines"].items():
+        rows.append(_row(f"baseline: {title_of(baseline)}", scores))
+        if full and "without_q" in scores and "without_q" in metrics["model"]:
+            rows.append(_row(f"baseline: {title_of(baseline)}, without class Q", scores["without_q"]))
     return rows
 
 
-def named_figures(metrics: dict, model: str, others: dict[str, dict] | None = None) -> dict[str, dict]:
-    """The figures of the model, of others beside it, and of its controls, each by the name of its row."""
-    controls = {f"control: {row_title(c, of, metrics['model'])}": of for c, of in metrics["controls"].items()}
-    return {model: metrics["model"], **(others or {}), **controls}
+def named_scores(metrics: dict, model: str, others: dict[str, dict] | None = None) -> dict[str, dict]:
+    """The scores of the model, of others beside it, and of its baselines, each by the name of its row."""
+    baselines = {f"baseline: {row_title(c, of, metrics['model'])}": of for c, of in metrics["baselines"].items()}
+    return {model: metrics["model"], **(others or {}), **baselines}
 
 
 def few_labels_table(named: dict[str, dict], full: bool) -> list[str]:
@@ -150,7 +150,7 @@ def few_labels_table(named: dict[str, dict], full: bool) -> list[str]:
 
 
 def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a pretraining: the held-out loss beside its controls', by database; the rank of embeddings."""
+    """Rows of a pretraining: the held-out loss beside its baselines', by database; the rank of embeddings."""
     first = next(iter(named.values()))
     databases = list(first.get("databases", {}))
     ranked = ["effective rank of embeddings"] if "effective_rank" in first else []
@@ -167,8 +167,8 @@ def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
 
 
 def rhythm_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a study of rhythms: the model, in full its ensemble, the controls; variants are tempered, too."""
-    rows = _head([*RHYTHM_COLUMNS.values(), "calibration error", "tempered"])
+    """Rows of a study of rhythms: the model, in full its ensemble, the baselines; variants are calibrated, too."""
+    rows = _head([*RHYTHM_COLUMNS.values(), "calibration error", "calibrated"])
     model = next(iter(named))
     if full and "ensemble" in named[model]:
         named = {model: named[model], PARTS["ensemble"]: named[model]["ensemble"], **named}

@@ -9,7 +9,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import atomic, read_json, write_text
 from keras_ecg.runs.folder import RunFolder
-from keras_ecg.runs.index import RUNS, cell, named_figures
+from keras_ecg.runs.index import RUNS, cell, named_scores
 
 MOST_BYTES = 5_000_000
 SOURCES = {
@@ -35,7 +35,7 @@ tokens = load_encoder("{name}")(signal, 360.0, leads)  # signal (M, L) in mV: (w
 
 - windows of {seconds:g} s at {rate:g} Hz; leads {leads}{fallbacks}
 - {units}, band-pass {band}, {normalization}
-- other rates are resampled; what breaks this contract is refused
+- other rates are resampled; what breaks this contract is rejected
 
 ## Data seen
 
@@ -83,7 +83,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
         for database, t in contract.seen.items()
     ]
     sources = [(s["database"], records_of(s)) for s in config["windows"]["sources"]]
-    losses = [row(label, cell(of["relative_loss"])) for label, of in named_figures(metrics, "this encoder").items()]
+    losses = [row(label, cell(of["relative_loss"])) for label, of in named_scores(metrics, "this encoder").items()]
     return CARD.format(
         name=name,
         example=" ".join(contract.leads),

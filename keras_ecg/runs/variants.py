@@ -12,7 +12,7 @@ from keras_ecg.runs.index import RUNS
 
 
 def attach(root: Path | str, run: str, variants: dict[str, str]) -> dict:
-    """Copies finished runs' predictions into a run as controls, and computes its metrics and report anew.
+    """Copies finished runs' predictions into a run as baselines, and computes its metrics and report anew.
 
     Args:
         root: holds Research_Runs.

@@ -9,7 +9,7 @@ from keras_ecg.errors import InputError
 
 
 def check_band(band: tuple[float, ...], sampling_rate_hz: float, where: str) -> None:
-    """Refuses a band that no filter has; none at all is one.
+    """Rejects a band that no filter has; none at all is one.
 
     Raises:
         InputError: it is not two frequencies within 0 and half the sampling rate; `where` names the setting.

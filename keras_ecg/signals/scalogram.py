@@ -13,7 +13,7 @@ import pywt
 from threadpoolctl import ThreadpoolController
 
 BLOCK = 256  # beats in one product
-CAST = 16  # beats at a time thereafter: 400 KB, which stay in the second-level cache
+CAST = 16  # beats at a time then: 400 KB, which stay in the second-level cache
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,7 @@ class NoiseFirst(layers.Layer):
         return (rhythm_shape[0], rhythm_shape[1] + 1)
 
 
-def noise_first(noise: keras.Model, rhythm: keras.Model) -> keras.Model:
+def two_stage(noise: keras.Model, rhythm: keras.Model) -> keras.Model:
     """One model of two that take the same named inputs, each with its own output: see `NoiseFirst`."""
     inputs = {x.name: keras.Input(x.shape[1:], name=x.name, dtype=x.dtype) for x in noise.inputs}
     noise.name, rhythm.name = "noise", "rhythms"

@@ -1,4 +1,4 @@
-"""The textbook side: ordinary, competent code for each stage, one beat or one sequence at a time.
+"""The reference side: ordinary, competent code for each stage, one beat or one sequence at a time.
 
 It does what tutorials and public repositories on the same data do, with nothing in it that only costs time: scales and
 file handles are set up once, tf.data maps run in parallel, batches are prefetched.
@@ -141,7 +141,7 @@ def build_model(shape: tuple[int, ...], token: int, classes: int, config, pool: 
         shape: (S, F, T, 1) of its input.
         token: which beat is labelled.
         classes: how many.
-        config: the default model's knobs.
+        config: the default model's hyperparameters.
         pool: halves the map after the first and the second convolution, as the closest public model does; else all
             three run at full resolution.
     """

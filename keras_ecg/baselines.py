@@ -35,7 +35,7 @@ def rhythm_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, 
     return np.concatenate(features), np.concatenate(labels)
 
 
-def always_n(count: int, classes: int = len(CLASSES)) -> np.ndarray:
+def majority_class(count: int, classes: int = len(CLASSES)) -> np.ndarray:
     """Probabilities (count, classes) of the predictor that calls everything N."""
     out = np.zeros((count, classes), np.float32)
     out[:, 0] = 1
@@ -84,7 +84,7 @@ def boosting_on_recordings(train: tuple[str, ...], test: tuple[str, ...], config
 def interpolate_masked(signals: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """Windows (n, T, L) with straight lines through hidden samples (n, T, L); level beyond the outermost visible one.
 
-    The control of a masked autoencoder: what it takes to fill the gaps of a signal without knowing what an ECG is.
+    The baseline of a masked autoencoder: what it takes to fill the gaps of a signal without knowing what an ECG is.
     """
     out, time = signals.copy(), np.arange(signals.shape[1])
     for window, gaps in zip(out, hidden, strict=True):
