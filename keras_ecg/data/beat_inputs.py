@@ -78,7 +78,7 @@ class BeatInputs:
         samples = self._stored[beats] - self._level[beats][..., None]
         inputs = {}
         if loader.scalograms:
-            inputs["scalograms"] = ((self._scalograms(beats)[..., None] - self.mean) / self.scale).astype(np.float32)
+            inputs["scalograms"] = self._scalograms(beats)
         if loader.context:
             inputs["context"] = self._windows(rows)
         if loader.waveforms:
@@ -90,7 +90,7 @@ class BeatInputs:
         return inputs
 
     def _scalograms(self, beats: np.ndarray) -> np.ndarray:
-        """Scalograms (B, S, F, T) of sequences of beats, each beat transformed once."""
+        """Normalized scalograms (B, S, F, T, 1) of sequences of beats, each beat transformed once."""
         kept, place = np.unique(beats, return_inverse=True)
         settings = self.config.beats.scales, self.config.beats.wavelet
         if self.config.loader.center:
@@ -99,6 +99,7 @@ class BeatInputs:
             found = scalograms(self._stored[kept], *settings)
         else:
             found = scalograms(self._cut[kept], *settings, np.float16).astype(np.float32)
+        found = ((found[..., None] - self.mean) / self.scale).astype(np.float32)
         return found[place.reshape(beats.shape)]
 
     def _windows(self, rows: np.ndarray) -> np.ndarray:
