@@ -1,9 +1,11 @@
-"""The schema and the defaults: frozen dataclasses. A YAML file says only what differs, and why.
+"""Configuration: frozen dataclasses with the default, the description and the allowed values of every option.
 
     config = load_config("configs/mitdb.yaml", overrides=["training.epochs=3"])
     config.beats.half_window_samples
 
-An unknown key, or a value of another type, is an error that names the nearest key.
+A YAML file contains only the options that differ from the defaults, and the reasons. An unknown key, a value of another
+type or a value out of range is an error that names the option. The description of an option is
+`field.metadata["help"]`; the configuration reference of the documentation is generated from it.
 """
 
 import dataclasses
@@ -22,352 +24,724 @@ import yaml
 from keras_ecg.errors import InputError
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
-LARGEST_SEED = 2**32 - 1  # of NumPy
+MAX_SEED = 2**32 - 1  # the largest seed that NumPy accepts
+SMALLEST = 1e-12  # lower limit of options that must be positive
 
 
-def limited(default: Any, least: float, most: float = math.inf) -> Any:
-    """A field of a `Section` whose value, or each of whose values, must lie between two limits, both included."""
-    return field(default=default, metadata={"limits": (least, most)})
+def option(
+    default: Any, description: str, *, least: float | None = None, most: float | None = None, distinct: bool = False
+) -> Any:
+    """Declare a field of a `Section`.
+
+    Args:
+        default: the default value, or a class that makes a new one for each configuration.
+        description: what the option does, its unit, and the reason for the default.
+        least: smallest allowed value, or element of a tuple; with `most`, the value must also be finite.
+        most: largest allowed value, or element of a tuple.
+        distinct: whether a tuple must have at least one element and no duplicates.
+
+    Returns:
+        A dataclass field with the metadata `help`, `limits` (present if any limit is given) and `distinct`.
+    """
+    metadata: dict[str, Any] = {"help": description, "distinct": distinct}
+    if least is not None or most is not None:
+        metadata["limits"] = (-math.inf if least is None else least, math.inf if most is None else most)
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def distinct_seeds(*default: int) -> Any:
-    """A field of a `Section` with at least one seed, none of them twice."""
-    return field(default=default, metadata={"limits": (0, LARGEST_SEED), "distinct": True})
+def seed_option(default: int, description: str) -> Any:
+    """Declare a seed: an integer from 0 to `MAX_SEED`."""
+    return option(default, description, least=0, most=MAX_SEED)
+
+
+def seeds_option(default: tuple[int, ...], description: str) -> Any:
+    """Declare a list of seeds: at least one, without duplicates."""
+    return option(default, description, least=0, most=MAX_SEED, distinct=True)
 
 
 class Section:
-    """A part of the configuration that checks the limits of its fields however it is made.
+    """Base class of the parts of the configuration: checks the declared limits of its options on construction.
+
+    A subclass inside another section states where: `class Context(Section, path="beats.context")`.
 
     Raises:
-        InputError: on construction; names the option, its value and its limits.
+        InputError: on construction, if a value is out of range; names the option, its value and its limits.
     """
 
+    path = ""  # where the section is in the configuration, for messages
+
+    def __init_subclass__(cls, path: str = "", **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.path = path or cls.__name__.lower()
+
     def __post_init__(self):
-        for option in dataclasses.fields(self):
-            if "limits" in option.metadata:
-                self._check(f"{type(self).__name__.lower()}.{option.name}", getattr(self, option.name), option.metadata)
+        for declared in dataclasses.fields(self):
+            self._check(f"{self.path}.{declared.name}", getattr(self, declared.name), declared.metadata)
 
     @staticmethod
     def _check(where: str, value: Any, metadata: typing.Mapping) -> None:
-        least, most = metadata["limits"]
-        values = value if isinstance(value, tuple) else (value,)
-        expected = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
-        if not all(least <= v <= most and v < math.inf for v in values):  # False for NaN as well
-            raise InputError(where, str(value), expected, "correct it")
-        if metadata.get("distinct") and (not values or len(set(values)) < len(values)):
-            raise InputError(where, str(list(values)), "at least one seed, none of them twice", "correct it")
+        if "limits" in metadata and value is not None:
+            least, most = metadata["limits"]
+            values = value if isinstance(value, tuple) else (value,)
+            expected = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+            if not all(least <= v <= most and v < math.inf for v in values):  # False for NaN as well
+                raise InputError(where, str(value), expected, "correct it")
+        if metadata.get("distinct") and (not value or len(set(value)) < len(value)):
+            raise InputError(where, str(list(value)), "at least one seed, none of them twice", "correct it")
 
 
 @dataclass(frozen=True)
-class Database:
-    """Where recordings come from and where what is made of them goes."""
+class Database(Section):
+    """Names of the input folder and of the output folders."""
 
-    name: str = "mitdb"
-    data_dir: str = "mit-bih-arrhythmia-database-1.0.0"
-    hdf5_dir: str = "preprocessed_data_h5_raw"
-    tfrecord_dir: str = "tfrecord_data_batched"
-    runs_dir: str = "Research_Runs"
-    records: tuple[str, ...] = ()  # empty: every record of data_dir
+    name: str = option(
+        "mitdb",
+        "Database that the recordings belong to: mitdb, cinc2017 and ptbxl have known subjects and labels; with any "
+        "other name the subjects are read from subjects.csv in data_dir.",
+    )
+    data_dir: str = option(
+        "mit-bih-arrhythmia-database-1.0.0",
+        "Folder of the WFDB recordings; the default is the one that PhysioNet's archive unpacks to.",
+    )
+    hdf5_dir: str = option("preprocessed_data_h5_raw", "Folder for the HDF5 files of preprocessed records.")
+    tfrecord_dir: str = option("tfrecord_data_batched", "Folder for the TFRecord files of beat sequences.")
+    runs_dir: str = option("Research_Runs", "Folder that contains one folder for each run.")
+    records: tuple[str, ...] = option((), "Records to preprocess; empty means every record of data_dir.")
 
 
 @dataclass(frozen=True)
-class Context:
-    """The recording around each beat, which encoders of whole windows take: cleaned as they were pretrained."""
+class Context(Section, path="beats.context"):
+    """Signal window around each beat, for encoders pretrained on windows.
 
-    seconds: float = 0.0  # 0: none is kept
-    sampling_rate_hz: float = 100.0
-    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
+    Rate and band must equal those of the windows that the encoder was pretrained on.
+    """
+
+    seconds: float = option(
+        0.0, "Length of the window in seconds; 0 stores none, because most models need only the beat.", least=0
+    )
+    sampling_rate_hz: float = option(
+        100.0, "Sampling rate of the window in Hz; 100 Hz is the rate of the pretrained encoders.", least=1
+    )
+    bandpass_hz: tuple[float, ...] = option(
+        (0.5, 40.0),
+        "Cut-off frequencies [low, high] in Hz of the zero-phase band-pass filter, which removes baseline wander and "
+        "mains noise; empty leaves the signal unfiltered.",
+        least=0,
+    )
 
     @property
     def samples(self) -> int:
-        """T of a window: an even number, the beat in the middle; 0 where none is kept."""
+        """Samples T of a window, an even number with the beat in the middle; 0 if no window is stored."""
         return round(self.seconds * self.sampling_rate_hz) // 2 * 2
 
 
 @dataclass(frozen=True)
-class Beats:
-    """How a beat is cut out of a recording."""
+class Beats(Section):
+    """Segmentation of recordings into single-lead beats, and their wavelet transform."""
 
-    lead: str = "MLII"
-    fallback_leads: tuple[str, ...] = ("II", "V5", "V2", "V1", "V4", "ECG1", "ECG")  # 102 and 104 have no MLII
-    sampling_rate_hz: float = 360.0
-    half_window_samples: int = 93  # 187 samples, 0.52 s: P wave to T wave
-    bandpass_hz: tuple[float, ...] = ()  # e.g. [0.5, 40]; empty keeps the raw signal raw
-    edge: Literal["pad", "drop"] = "pad"  # beats nearer to an end than half a window
-    wavelet: str = "morl"
-    scales: int = 32  # 1 to 32: 292 to 9.1 Hz at 360 Hz
-    context: Context = field(default_factory=Context)
+    lead: str = option(
+        "MLII", "Lead to use; 46 of the 48 records of MIT-BIH have MLII, in which the QRS complex is large."
+    )
+    fallback_leads: tuple[str, ...] = option(
+        ("II", "V5", "V2", "V1", "V4", "ECG1", "ECG"),
+        "Leads to use instead, in this order, for a record without `lead`: 102 and 104 of MIT-BIH lack MLII.",
+    )
+    sampling_rate_hz: float = option(
+        360.0, "Sampling rate of the beats in Hz; recordings at other rates are resampled to it.", least=1
+    )
+    half_window_samples: int = option(
+        93,
+        "Samples on each side of the R peak; 93 gives 187 samples or 0.52 s at 360 Hz, from the P wave to the T wave.",
+        least=1,
+    )
+    bandpass_hz: tuple[float, ...] = option(
+        (),
+        "Cut-off frequencies [low, high] in Hz of a zero-phase band-pass filter, for example [0.5, 40]; empty leaves "
+        "the signal unfiltered, because the wavelet transform separates the bands.",
+        least=0,
+    )
+    edge: Literal["pad", "drop"] = option(
+        "pad",
+        "Treatment of beats nearer than half a window to an end of the recording: pad repeats the last sample, so that "
+        "every annotated beat is scored; drop excludes and counts them.",
+    )
+    wavelet: str = option(
+        "morl",
+        "Real wavelet of PyWavelets: morl, mexh or gaus1 to gaus8; Morlet is the usual choice for ECG scalograms.",
+    )
+    scales: int = option(
+        32, "Number F of wavelet scales, 1 to F samples; 32 cover 292 Hz to 9.1 Hz at 360 Hz.", least=1
+    )
+    context: Context = option(Context, "Signal window around each beat, for encoders pretrained on windows.")
 
 
 @dataclass(frozen=True)
 class Sequences(Section):
-    """How consecutive beats become one training example."""
+    """Sequences of consecutive beats, each of which is one training example."""
 
-    length: int = limited(3, 1)
-    label_beat: Literal["middle", "last"] = "middle"
-    chunk_size: int = limited(256, 1)  # sequences in one TFRecord example
-    storage: Literal["scalogram", "samples"] = "scalogram"
+    length: int = option(
+        3, "Number S of consecutive beats in a sequence; 3 include the beats before and after.", least=1
+    )
+    label_beat: Literal["middle", "last"] = option(
+        "middle", "Beat whose class is the label of the sequence; last uses no later beat, as in monitoring."
+    )
+    chunk_size: int = option(
+        256, "Sequences in one TFRecord file; consecutive sequences share beats, which are stored once.", least=1
+    )
+    storage: Literal["scalogram", "samples"] = option(
+        "scalogram",
+        "Content of the TFRecord files: scalograms and samples, or samples alone, from which scalograms are computed "
+        "during training (smaller files, more computation).",
+    )
 
 
 @dataclass(frozen=True)
 class Loader(Section):
-    """How the stream is shuffled and normalized, and what it carries."""
+    """Shuffling, normalization and inputs of the training stream."""
 
-    batch_size: int = limited(256, 1)
-    cycle_length: int = limited(4, 1)
-    shuffle_chunks: int = limited(16, 1)  # chunks mixed at a time: 4,096 sequences
-    scalograms: bool = True  # an encoder of whole windows does without
-    context: bool = False  # the window around each beat, as beats.context cleans it, z-scored
-    normalize: Literal["scale", "global", "none"] = "scale"
-    center: bool = False  # take each beat's median level off before its wavelet transform, which is then in the graph
-    rr_features: bool = False
-    waveforms: bool = False  # the beat and its difference to the record's median beat: transductive, and declared so
-    difference_quantiles: bool = False  # how far from its median beat the record's beats are: transductive as well
-    seed: int = limited(0, 0, LARGEST_SEED)
+    batch_size: int = option(256, "Examples in a batch.", least=1)
+    cycle_length: int = option(
+        4, "TFRecord files read in parallel and interleaved; more mix records better and need more memory.", least=1
+    )
+    shuffle_chunks: int = option(
+        16, "Chunks that are shuffled together in memory; 16 chunks contain 4,096 sequences of beats.", least=1
+    )
+    scalograms: bool = option(
+        True, "Whether scalograms (B, S, F, T, 1) are an input; encoders of windows do not need them."
+    )
+    context: bool = option(
+        False, "Whether the z-scored signal window around the beat (B, T, 1) is an input; see beats.context."
+    )
+    normalize: Literal["scale", "global", "none"] = option(
+        "scale",
+        "Standardization of scalograms by training statistics: for each scale, because magnitudes grow with the scale; "
+        "over all scales; or none.",
+    )
+    center: bool = option(
+        False,
+        "Whether each beat's median is subtracted before its wavelet transform, which is then computed during "
+        "training; it removes artefacts of the offset at the ends of the window.",
+    )
+    rr_features: bool = option(False, "Whether RR features (B, S, 40) are an input; they indicate premature beats.")
+    waveforms: bool = option(
+        False,
+        "Whether the beat and its difference from the record's median beat (B, S, T, 2) are an input; transductive, "
+        "because the median beat is computed from the whole record.",
+    )
+    difference_quantiles: bool = option(
+        False,
+        "Whether quantiles (B, 4) of the record's QRS differences from its median beat are an input; transductive, for "
+        "the same reason; requires waveforms.",
+    )
+    seed: int = seed_option(0, "Seed of shuffling, sampling and augmentation.")
 
 
 @dataclass(frozen=True)
-class Augment:
-    """Random changes of training sequences, each drawn anew every epoch; zero leaves a thing as it is."""
+class Augment(Section):
+    """Random augmentation of training sequences, drawn again in each epoch; 0 disables an augmentation."""
 
-    normal_per_epoch: int = 0  # N beats drawn an epoch, a record's share ~ sqrt(its count); 0: all of them
-    fusion_per_epoch: int = 0  # the same of F beats, most of which come from one patient or two
-    premature: float = 0.0  # share of N beats in a regular rhythm whose intervals are redrawn with premature beats
-    irregular: float = 0.0  # share of those N beats whose intervals are redrawn as in fibrillation
-    mostly_premature: float = 0.3  # share of the redrawn rhythms in which premature beats are the rule
-    rr_swapping: float = 0.0  # share of V beats that get the redrawn rhythm of another sequence
-    fusion: float = 0.0  # share of V beats that are blended with their record's median beat, and become F
-    tempo: float = 0.0  # all intervals times exp(+-tempo)
-    amplitude: float = 0.0  # all samples times exp(+-amplitude)
-    shift_samples: int = 0
-    noise_mv: float = 0.0
-    wander_mv: float = 0.0
+    normal_per_epoch: int = option(
+        0,
+        "N beats drawn in an epoch, from each record in proportion to the square root of its number of N beats; 0 uses "
+        "all. Fewer shorten training, because most N beats of a record are nearly equal.",
+        least=0,
+    )
+    fusion_per_epoch: int = option(
+        0,
+        "F beats drawn in an epoch, in the same way; 0 uses all. Most F beats belong to one or two subjects.",
+        least=0,
+    )
+    premature: float = option(
+        0.0,
+        "Fraction of N beats in a regular rhythm whose RR intervals are replaced by a rhythm with premature beats; a "
+        "beat that becomes premature is labelled S, because S beats come from few subjects.",
+        least=0,
+        most=1,
+    )
+    irregular: float = option(
+        0.0,
+        "Fraction of the same N beats whose RR intervals are replaced by those of atrial fibrillation; the label stays "
+        "N, so that irregularity alone does not mean S.",
+        least=0,
+        most=1,
+    )
+    mostly_premature: float = option(
+        0.3,
+        "Fraction of the premature rhythms in which premature beats are more frequent than others.",
+        least=0,
+        most=1,
+    )
+    rr_swapping: float = option(
+        0.0,
+        "Fraction of V beats that get the premature rhythm of another sequence, because their shape, not their timing, "
+        "defines them.",
+        least=0,
+        most=1,
+    )
+    fusion: float = option(
+        0.0,
+        "Fraction of V beats that are averaged with the record's median beat and labelled F, because F beats are rare.",
+        least=0,
+        most=1,
+    )
+    tempo: float = option(
+        0.0, "Largest change t of heart rate: all RR intervals are multiplied by exp(u), u in [-t, t].", least=0, most=3
+    )
+    amplitude: float = option(
+        0.0, "Largest change a of amplitude: all samples are multiplied by exp(u), u in [-a, a].", least=0, most=3
+    )
+    shift_samples: int = option(
+        0, "Largest shift of a sequence in samples, in either direction; imitates a detector's bias.", least=0
+    )
+    noise_mv: float = option(0.0, "Largest standard deviation of white noise in mV.", least=0, most=100)
+    wander_mv: float = option(0.0, "Mean amplitude of sinusoidal baseline wander in mV.", least=0, most=100)
 
 
 @dataclass(frozen=True)
-class WindowSource:
-    """A folder of recordings from which unlabelled windows are cut."""
+class WindowSource(Section, path="windows.sources"):
+    """Folder of recordings from which windows without labels are cut."""
 
-    database: str = ""  # its name, once among the sources
-    folder: str = ""
-    records: tuple[str, ...] = ()  # empty: every record of the folder
-    exclude: tuple[str, ...] = ()  # records, or subjects with all their records
-    folds: tuple[int, ...] = ()  # of PTB-XL; empty: all
-    overlap: float | None = None  # None: that of all sources
+    database: str = option("", "Name of the database, different for each source; see database.name.")
+    folder: str = option("", "Folder of the WFDB recordings.")
+    records: tuple[str, ...] = option((), "Records to use; empty means every record of the folder.")
+    exclude: tuple[str, ...] = option((), "Records to leave out, or subjects with all their records.")
+    folds: tuple[int, ...] = option((), "Folds of PTB-XL to use, 1 to 10; empty means all folds.", least=1, most=10)
+    overlap: float | None = option(
+        None, "Overlap of consecutive windows of this source; null means windows.overlap.", least=0, most=1
+    )
 
 
 @dataclass(frozen=True)
 class Windows(Section):
-    """Unlabelled windows for self-supervised pretraining: from where, and how they are cut."""
+    """Windows without labels for self-supervised pretraining."""
 
-    sources: tuple[WindowSource, ...] = ()
-    length_seconds: float = 10.0
-    overlap: float = 0.5  # share of a window that the next one repeats
-    sampling_rate_hz: float = 100.0
-    leads: tuple[str, ...] = ("MLII",)
-    fallback_leads: tuple[str, ...] = ("II", "ECG", "I", "V5")  # a single lead is called ECG in cinc2017
-    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
-    chunk_size: int = limited(256, 1)  # windows in one file
-    validation_fraction: float = 0.1  # of the subjects, held out for the validation loss
-    validation_seed: int = 0
-    tfrecord_dir: str = "window_tfrecords"
+    sources: tuple[WindowSource, ...] = option((), "Folders of recordings from which windows are cut.")
+    length_seconds: float = option(
+        10.0, "Length of a window in seconds; 10 s is the length of a standard 12-lead recording.", least=0
+    )
+    overlap: float = option(
+        0.5, "Fraction of a window that the next window repeats, at least 0 and less than 1.", least=0, most=1
+    )
+    sampling_rate_hz: float = option(
+        100.0,
+        "Sampling rate of the windows in Hz; 100 Hz is sufficient for the 40 Hz of the band-pass filter.",
+        least=0,
+    )
+    leads: tuple[str, ...] = option(("MLII",), "Leads of a window, in this order.")
+    fallback_leads: tuple[str, ...] = option(
+        ("II", "ECG", "I", "V5"), "Leads to use instead of a missing one, in this order; cinc2017 has only ECG."
+    )
+    bandpass_hz: tuple[float, ...] = option(
+        (0.5, 40.0),
+        "Cut-off frequencies [low, high] in Hz of the zero-phase band-pass filter, which removes baseline wander and "
+        "mains noise; empty leaves the signal unfiltered.",
+        least=0,
+    )
+    chunk_size: int = option(256, "Windows in one TFRecord file.", least=1)
+    validation_fraction: float = option(
+        0.1,
+        "Fraction of each database's subjects held out for the validation loss, more than 0 and less than 1.",
+        least=0,
+        most=1,
+    )
+    validation_seed: int = seed_option(0, "Seed of the choice of held-out subjects.")
+    tfrecord_dir: str = option("window_tfrecords", "Folder for the TFRecord files of windows.")
 
 
 @dataclass(frozen=True)
-class RhythmAugment:
-    """Random changes of training recordings, each drawn anew every epoch; zero leaves a thing as it is.
+class RhythmAugment(Section, path="rhythm.augment"):
+    """Random augmentation of training recordings, drawn again in each epoch; 0 disables an augmentation.
 
-    Sizes are in standard deviations of the recording.
+    Amplitudes are in standard deviations of the recording, because recordings are z-scored.
     """
 
-    invert: float = 0.0  # share that is turned upside down: electrodes of hand-held recorders are often swapped
-    amplitude: float = 0.0  # all samples times exp(+-amplitude)
-    noise: float = 0.0  # white noise of up to this size
-    wander: float = 0.0  # sums of slow waves of up to this size
-    erase_seconds: float = 0.0  # one stretch of up to this length is flat
+    invert: float = option(
+        0.0,
+        "Fraction of recordings with inverted polarity: electrodes of hand-held recorders are often swapped.",
+        least=0,
+        most=1,
+    )
+    amplitude: float = option(
+        0.0, "Largest change a of amplitude: all samples are multiplied by exp(u), u in [-a, a].", least=0, most=3
+    )
+    noise: float = option(
+        0.0, "Largest standard deviation of white noise, in standard deviations of the recording.", least=0, most=100
+    )
+    wander: float = option(
+        0.0,
+        "Largest amplitude of baseline wander, a sum of slow sinusoids, in standard deviations of the recording.",
+        least=0,
+        most=100,
+    )
+    erase_seconds: float = option(
+        0.0, "Longest segment in seconds that is set to zero; imitates an electrode without contact.", least=0
+    )
 
 
 @dataclass(frozen=True)
-class Robustness:
-    """How a trained model is disturbed, and asked what it looked at; on test recordings."""
+class Robustness(Section, path="rhythm.robustness"):
+    """Evaluation of a trained rhythm classifier on disturbed test recordings, and its occlusion maps."""
 
-    recordings: int = 400  # drawn from those tested, as many of each class as there are; 0: none
-    snr_db: tuple[float, ...] = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
-    rates_hz: tuple[float, ...] = (200.0, 150.0, 120.0, 100.0, 75.0, 50.0)  # recorded so slowly, and brought back
-    noise_dir: str = ""  # a folder with the noises of nstdb (bw, ma); empty: synthetic ones, and called so
-    occlusion_recordings: int = 120  # recordings whose stretches are taken away one by one; 0: none
-    maps_drawn: int = 8  # of those
-    occlusion_seconds: float = 1.0
-    deletion_fractions: tuple[float, ...] = (
-        0.1,
-        0.2,
-        0.3,
-    )  # shares of the stretches: the most important ones, or random ones
-    random_draws: int = 5  # of random ones
-    seed: int = 0
+    recordings: int = option(
+        400, "Test recordings, as many of each class as possible, that are disturbed; 0 skips this evaluation.", least=0
+    )
+    snr_db: tuple[float, ...] = option(
+        (24.0, 18.0, 12.0, 6.0, 0.0, -6.0),
+        "Signal-to-noise ratios in dB of added noise; the steps are those of the MIT-BIH Noise Stress Test Database.",
+        least=-100,
+        most=100,
+    )
+    rates_hz: tuple[float, ...] = option(
+        (200.0, 150.0, 120.0, 100.0, 75.0, 50.0),
+        "Low sampling rates in Hz to which recordings are reduced before they are resampled to the usual rate.",
+        least=1,
+    )
+    noise_dir: str = option(
+        "", "Folder of nstdb, whose records bw and ma are the noises; empty uses synthetic noise, and reports it."
+    )
+    occlusion_recordings: int = option(
+        120, "Test recordings for which occlusion maps are computed; 0 skips them.", least=0
+    )
+    maps_drawn: int = option(8, "Occlusion maps that are drawn in the report.", least=0)
+    occlusion_seconds: float = option(1.0, "Length of an occluded segment in seconds; about one beat.", least=0.01)
+    deletion_fractions: tuple[float, ...] = option(
+        (0.1, 0.2, 0.3),
+        "Deletion test: fractions of the segments that are deleted, the most important ones or random ones.",
+        least=0,
+        most=1,
+    )
+    random_draws: int = option(5, "Random deletions for each fraction, whose effects are averaged.", least=1)
+    seed: int = seed_option(0, "Seed of the choice of recordings, the noise and the random deletions.")
 
 
 @dataclass(frozen=True)
 class Rhythm(Section):
-    """Whole recordings with one label each: which labels, how they are stored, and what a model sees of them."""
+    """Classification of whole recordings: labels, storage and inputs."""
 
-    labels: Literal["v3", "v2", "v1"] = "v3"  # of cinc2017: the experts corrected themselves twice
-    lead: str = "ECG"
-    fallback_leads: tuple[str, ...] = ("I", "MLII", "II")
-    sampling_rate_hz: float = limited(100.0, 1)
-    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # empty keeps the raw signal raw
-    chunk_size: int = limited(64, 1)  # recordings in one file
-    tfrecord_dir: str = "rhythm_tfrecords"
-    crop_seconds: float = 30.72  # of a training example, drawn at random from a longer recording; 48 * 64 samples
-    window_seconds: float = 61.44  # of a scored one; the longest recording has 61 s
-    crops: int = limited(
-        3, 1
-    )  # of a recording longer than that, whose probabilities are averaged; 1: its beginning alone
-    calibration_fraction: float = 0.1  # of the training recordings: never trained on, they set the temperature
-    stages: Literal[1, 2] = 1  # 2: noisy or not, then the rhythm of what is not, by a model each
-    augment: RhythmAugment = field(default_factory=RhythmAugment)
-    robustness: Robustness = field(default_factory=Robustness)
+    labels: Literal["v3", "v2", "v1"] = option(
+        "v3", "Version of cinc2017's labels; v3 is the last of two revisions by its experts."
+    )
+    lead: str = option("ECG", "Lead to use; ECG is the only lead of cinc2017.")
+    fallback_leads: tuple[str, ...] = option(
+        ("I", "MLII", "II"), "Leads to use instead, in this order, for a recording without `lead`."
+    )
+    sampling_rate_hz: float = option(
+        100.0, "Sampling rate of stored recordings in Hz; a third of the original rate of 300 Hz.", least=1
+    )
+    bandpass_hz: tuple[float, ...] = option(
+        (0.5, 40.0),
+        "Cut-off frequencies [low, high] in Hz of the zero-phase band-pass filter, which removes baseline wander and "
+        "mains noise; empty leaves the signal unfiltered.",
+        least=0,
+    )
+    chunk_size: int = option(64, "Recordings in one TFRecord file.", least=1)
+    tfrecord_dir: str = option("rhythm_tfrecords", "Folder for the TFRecord files of recordings.")
+    crop_seconds: float = option(
+        30.72,
+        "Length in seconds of a training crop, at a random position of a longer recording; rounded to a multiple of 64 "
+        "samples, 3,072 by default.",
+        least=0,
+    )
+    window_seconds: float = option(
+        61.44, "Length in seconds of a scored crop; the longest recording of cinc2017 has 61 s.", least=0
+    )
+    crops: int = option(
+        3,
+        "Scored crops of a recording longer than window_seconds, whose probabilities are averaged; 1 scores its "
+        "beginning alone.",
+        least=1,
+    )
+    calibration_fraction: float = option(
+        0.1,
+        "Fraction of the training recordings held out to fit the softmax temperature, more than 0.",
+        least=0,
+        most=0.5,
+    )
+    stages: Literal[1, 2] = option(
+        1, "1: one classifier; 2: a noise gate (noisy or not), then a classifier of the rhythm of the others."
+    )
+    augment: RhythmAugment = option(RhythmAugment, "Random augmentation of training recordings.")
+    robustness: Robustness = option(Robustness, "Evaluation on disturbed test recordings, and occlusion maps.")
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """Which model, and what differs from its own dataclass of defaults (`keras_ecg.models.MODELS`)."""
+class Architecture(Section, path="model.ensemble_members"):
+    """A registered model and its hyperparameters."""
 
-    name: str = "cnn_conformer"
-    options: dict = field(default_factory=dict)
+    name: str = option("cnn_conformer", "Registered name of the model; `ModelBuilder.MODELS` lists the classifiers.")
+    options: dict = option(
+        dict, "Hyperparameters that differ from the model's defaults; `weights` names a pretrained encoder."
+    )
 
 
 @dataclass(frozen=True)
-class Model(Architecture):
-    """A model, and others that are trained beside it."""
+class Model(Architecture, path="model"):
+    """The model, and further members of an ensemble."""
 
-    ensemble_members: tuple[
-        Architecture, ...
-    ] = ()  # a beat classifier's `training.ensemble_size` take turns among it and these
+    ensemble_members: tuple[Architecture, ...] = option(
+        (),
+        "Further architectures of a beat classifier's ensemble; the `training.ensemble_size` models alternate between "
+        "the model and these.",
+    )
 
 
 @dataclass(frozen=True)
 class Training(Section):
-    """How a model is trained: AdamW, linear warm-up, cosine decay, no early stopping on anything held out."""
+    """Optimization: AdamW, linear warm-up, cosine decay, no early stopping on held-out data."""
 
-    epochs: int = limited(8, 1)
-    learning_rate: float = limited(1e-3, 1e-12)
-    warmup_fraction: float = 0.1
-    weight_decay: float = 0.01
-    beta_2: float = 0.999
-    clip_norm: float = limited(1.0, 1e-12)
-    label_smoothing: float = limited(0.0, 0, 0.999)  # of a classifier, as the weights of its classes are
-    class_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of N S V F Q in the loss
-    ema_momentum: float = limited(0.0, 0, 1)  # 0: the last weights; else their exponential moving average
-    ensemble_size: int = 1  # beat classifiers that are trained, each under a seed of its own, and averaged into one
-    gradient_accumulation: int = 1  # batches to a step: a paper's batch where memory holds a part of it
-    data_parallel: bool = False  # each batch divided among all devices; the JAX backend alone can
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    jit_compile: bool = False  # XLA: pays on a GPU, costs compile time on a CPU
+    epochs: int = option(8, "Passes over the training data; fixed in advance instead of early stopping.", least=1)
+    learning_rate: float = option(1e-3, "Largest learning rate, reached after the warm-up.", least=SMALLEST)
+    warmup_fraction: float = option(
+        0.1,
+        "Fraction of all steps in which the learning rate rises linearly; then it follows a cosine.",
+        least=0,
+        most=1,
+    )
+    weight_decay: float = option(0.01, "Decoupled weight decay of AdamW.", least=0, most=100)
+    beta_2: float = option(
+        0.999, "AdamW's decay of the second moment; 0.95 adapts faster where gradients change quickly.", least=0, most=1
+    )
+    clip_norm: float = option(
+        1.0, "Largest norm of the gradient; larger gradients are scaled down to it.", least=SMALLEST
+    )
+    label_smoothing: float = option(
+        0.0,
+        "Probability that a classifier's targets distribute over all classes; for uncertain labels.",
+        least=0,
+        most=0.999,
+    )
+    class_weights: tuple[float, ...] = option(
+        (1.0, 1.0, 1.0, 1.0, 1.0), "Weights of the classes N, S, V, F, Q (rhythm: N, A, O, ~) in the loss.", least=0
+    )
+    ema_momentum: float = option(
+        0.0,
+        "Momentum of the exponential moving average of the weights, which is the final model; 0 keeps the last.",
+        least=0,
+        most=1,
+    )
+    # The range of the next two depends on other settings; training checks it.
+    ensemble_size: int = option(
+        1, "Beat classifiers that are trained, each with another seed, and averaged; at least one of each architecture."
+    )
+    gradient_accumulation: int = option(
+        1,
+        "Batches whose mean gradient makes one step, from 1 to the batches of an epoch; gives a large batch where "
+        "memory is limited.",
+    )
+    data_parallel: bool = option(False, "Whether each batch is divided among all devices; requires the JAX backend.")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = option(
+        "float32", "Precision of the computation; mixed precision is faster on a GPU."
+    )
+    jit_compile: bool = option(
+        False, "Whether XLA compiles the training step: faster on a GPU, but compilation takes long on a CPU."
+    )
 
 
 @dataclass(frozen=True)
 class Adaptation(Section):
-    """How a trained classifier is made a patient's own, by the labels of a record's first minutes."""
+    """Patient-specific fine-tuning of a trained beat classifier on the first minutes of a test record."""
 
-    seconds: float = limited(300.0, 1)  # of each test record: their labels are used, and none of their beats is scored
-    steps: int = limited(200, 1)
-    batch_size: int = limited(64, 1)  # of the patient's beats, and as many of training
-    learning_rate: float = limited(1e-3, 1e-12)
+    seconds: float = option(
+        300.0,
+        "Seconds at the beginning of each test record whose labels are used and whose beats are not scored; AAMI EC57 "
+        "allows five minutes.",
+        least=1,
+    )
+    steps: int = option(200, "Optimizer steps for each record.", least=1)
+    batch_size: int = option(64, "Beats of the subject in a batch, and as many of the training set.", least=1)
+    learning_rate: float = option(1e-3, "Largest learning rate, reached after the warm-up.", least=SMALLEST)
+
+
+# The union over all objectives and protocols; each of them rejects, or does not compute, what it does not have.
+Baseline = Literal[
+    "random_init",
+    "raw_signal",
+    "rr_features",
+    "scratch",
+    "waveform",
+    "hybrid",
+    "labels_10",
+    "labels_1",
+    "lead_ii",
+    "resnet1d",
+    "resnet1d_hybrid",
+    "resnet1d_labels_10",
+    "resnet1d_labels_1",
+    "intervals",
+]
 
 
 @dataclass(frozen=True)
 class Finetuning(Section):
-    """What is learned from labels on a pretrained encoder (`model.options.weights`), and by which protocol."""
+    """Training and evaluation of a pretrained encoder (`model.options.weights`) with labels."""
 
-    protocol: Literal["inter_patient", "intra_patient", "subsampling", "split", "superclasses"] = "inter_patient"
-    # A linear classifier on the frozen encoder, or Keras training of all of it; of `superclasses` also what embeddings
-    # know without one, before and after the encoder is trained on triplets.
-    objective: Literal["probe", "finetune", "embed", "triplet"] = "probe"
-    labels: tuple[int, ...] = (10, 25, 50, 100)  # in total; for `intra_patient` of each class; 0: all there are
-    seeds: tuple[int, ...] = distinct_seeds(*range(10))
-    subtract_record_median: bool = True  # a probe's features less their record's median: transductive
-    keep_absolute_features: bool = (
-        False  # beside the relative features those as they are: for patients who are labelled, too
+    protocol: Literal["inter_patient", "intra_patient", "subsampling", "split", "superclasses"] = option(
+        "inter_patient",
+        "Evaluation protocol: few labels of DS1, tested on DS2; few labels of beats drawn at random, the same subjects "
+        "on both sides (optimistic, for comparison); repeated random sub-sampling of subjects; all labels of the "
+        "configured split; diagnostic superclasses of PTB-XL.",
     )
-    rr_features: bool = True  # a probe sees the RR features, too
-    normal_beats: int = 12000  # of `split`: N beats that a probe draws by seed; 0: all
-    baselines: tuple[str, ...] = ("random_init", "raw_signal", "rr_features", "scratch")
-    scratch_labels: tuple[int, ...] = ()  # of the baseline from scratch, each of whose draws is a training; empty: all
-    compare_with: tuple[str, ...] = ()  # other encoders beside it, for `superclasses`
-    pretrained_seeds: tuple[str, ...] = ()  # the same pretraining from other seeds: further seeds of that probe
-    projection: int = 0  # of `triplet`: width of a linear layer on the mean tokens, which is compared; 0: none
-    margin: float = 0.2  # of `triplet`
-    hybrid: bool = False  # intervals and amplitudes beside the waveform, for `finetune` of `superclasses`
-    test_fraction: float = 0.2  # of the subjects, for `subsampling`; as many validate
-    patience: int = 10  # epochs without a better validation loss; without validation there is no early stopping
+    objective: Literal["probe", "finetune", "embed", "triplet"] = option(
+        "probe",
+        "probe: linear classifier on the frozen encoder; finetune: training of encoder and classifier; for "
+        "superclasses also embed: embedding evaluation, and triplet: the same before and after training with the "
+        "triplet loss.",
+    )
+    labels: tuple[int, ...] = option(
+        (10, 25, 50, 100), "Numbers of labels, in total (intra_patient: for each class); 0 uses all.", least=0
+    )
+    seeds: tuple[int, ...] = seeds_option(
+        tuple(range(10)), "Seeds of the repetitions: the draws of labels, or the trainings."
+    )
+    subtract_record_median: bool = option(
+        True,
+        "Whether a probe's features are taken relative to the median over their record, which removes differences "
+        "between subjects; transductive.",
+    )
+    keep_absolute_features: bool = option(
+        False,
+        "Whether a probe also gets the features without that subtraction; useful if the test subjects have labels.",
+    )
+    rr_features: bool = option(True, "Whether RR features are added to a probe's features.")
+    normal_beats: int = option(
+        12000, "N beats drawn by seed for a probe on `split`, which shortens the regression; 0 uses all.", least=0
+    )
+    baselines: tuple[Baseline, ...] = option(
+        ("random_init", "raw_signal", "rr_features", "scratch"),
+        "Baselines and variants to compare with. Probes: random_init (randomly initialised encoder), raw_signal, "
+        "rr_features, scratch (the same network trained from scratch). Superclasses with finetune: scratch, waveform, "
+        "hybrid, labels_10, labels_1 (10 % and 1 % of the labels), lead_ii, resnet1d, resnet1d_hybrid, "
+        "resnet1d_labels_10, resnet1d_labels_1, intervals (gradient boosting).",
+    )
+    scratch_labels: tuple[int, ...] = option(
+        (),
+        "Numbers of labels for the baseline scratch, which is trained for each draw; empty means all of labels.",
+        least=0,
+    )
+    compare_with: tuple[str, ...] = option(
+        (), "Further pretrained encoders to evaluate on superclasses: presets or run folders."
+    )
+    pretrained_seeds: tuple[str, ...] = option(
+        (), "Run folders of the same pretraining with other seeds, which add seeds to a probe on superclasses."
+    )
+    projection: int = option(
+        0,
+        "Width of a linear projection of the mean token, trained with the triplet loss; 0 uses the mean token.",
+        least=0,
+    )
+    margin: float = option(0.2, "Margin of the triplet loss, in squared distance.", least=0)
+    hybrid: bool = option(
+        False,
+        "Whether intervals and amplitudes are a second input of fine-tuning on superclasses; z-scored windows have "
+        "lost the amplitude.",
+    )
+    test_fraction: float = option(
+        0.2, "Fraction of the subjects for testing with `subsampling`, and the same for validation.", least=0, most=1
+    )
+    patience: int = option(
+        10,
+        "Epochs without improvement on validation data before training stops; unused without validation data.",
+        least=0,
+    )
 
 
 @dataclass(frozen=True)
-class Tracking:
-    """Where a pretraining can be watched, beside its run folder's history.csv."""
+class Tracking(Section):
+    """Monitoring of a pretraining, in addition to the training log history.csv of its run folder."""
 
-    tensorboard: bool = False  # event files in the run folder's logs/
-    wandb_project: str = ""  # Weights & Biases, if its package is installed
+    tensorboard: bool = option(False, "Whether TensorBoard event files are written to logs/ of the run folder.")
+    wandb_project: str = option("", "Project of Weights & Biases to log to, if its package is installed; empty: none.")
 
 
 @dataclass(frozen=True)
 class Evaluation(Section):
-    """What is trained on what, how often, and how sure the scores are."""
+    """Splits, seeds, baselines and confidence intervals."""
 
-    split: Literal["ds1_ds2", "seed", "records"] = "ds1_ds2"
-    train_records: tuple[str, ...] = ()  # for split: records
-    test_records: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = distinct_seeds(0, 1, 2)
-    kfold_seeds: tuple[int, ...] = distinct_seeds(0)  # every fold is another draw already
-    folds: int = 5
-    first_folds: int = 0  # of rhythms: only so many of them are run, as a variant may do; 0: all
-    fold_seed: int = limited(0, 0, LARGEST_SEED)
-    exclude_records: tuple[str, ...] = ("102", "104", "107", "217")  # paced; k-fold leaves them out
-    selected_on: tuple[str, ...] = ()  # records on which this configuration was chosen: declared in every report
-    bootstrap: int = limited(1000, 0)
-    baselines: bool = True
-    jobs: int = 1  # trainings at a time, each in a process of its own: for cores that one training leaves idle
+    split: Literal["ds1_ds2", "seed", "records"] = option(
+        "ds1_ds2",
+        "Training and test records: de Chazal's DS1 and DS2; the seven test records of the reference repository; or "
+        "train_records and test_records.",
+    )
+    train_records: tuple[str, ...] = option((), "Training records of the split `records`.")
+    test_records: tuple[str, ...] = option((), "Test records of the split `records`.")
+    seeds: tuple[int, ...] = seeds_option(
+        (0, 1, 2), "Seeds of the trainings of a held-out evaluation; three show the spread."
+    )
+    kfold_seeds: tuple[int, ...] = seeds_option(
+        (0,), "Seeds of the trainings of each fold; one is enough, because folds differ in their data as well."
+    )
+    folds: int = option(5, "Number of folds, at most the number of subjects.", least=2)
+    first_folds: int = option(
+        0, "Folds of a recording-level k-fold that are run, to save time for a variant; 0 runs all.", least=0
+    )
+    fold_seed: int = seed_option(0, "Seed of the assignment of subjects to folds.")
+    exclude_records: tuple[str, ...] = option(
+        ("102", "104", "107", "217"), "Records that k-fold leaves out: the paced ones, as AAMI EC57 recommends."
+    )
+    selected_on: tuple[str, ...] = option(
+        (), "Records, or a description of the data, on which this configuration was chosen; stated in every report."
+    )
+    bootstrap: int = option(
+        1000, "Bootstrap samples of subjects for 95 % confidence intervals; 0 computes none.", least=0
+    )
+    baselines: bool = option(
+        True, "Whether baselines without a waveform are evaluated, such as boosting on RR features."
+    )
+    jobs: int = option(
+        1, "Trainings at the same time, each in its own process; useful if one training leaves cores idle.", least=1
+    )
 
 
 @dataclass(frozen=True)
 class Tuning(Section):
-    """The search: its algorithm, its budget, the space in configs/, and the training subjects held out."""
+    """Hyperparameter search on the training subjects."""
 
-    algorithm: Literal["hyperband", "bayesian", "random"] = "hyperband"
-    space: str = "configs/search_cnn_conformer.yaml"
-    max_trials: int = limited(12, 1)
-    max_epochs: int = limited(6, 1)
-    validation_fraction: float = 0.25
-    seed: int = limited(0, 0, LARGEST_SEED)
-    directory: str = "tuner_results"
-    output: str = "tuner_results/best.yaml"
-    use_in_evaluations: bool = True  # whether the full pipeline lays the output over the evaluations' configuration
+    algorithm: Literal["hyperband", "bayesian", "random"] = option(
+        "hyperband", "Search algorithm of KerasTuner; Hyperband stops poor trials early."
+    )
+    space: str = option(
+        "configs/search_cnn_conformer.yaml", "YAML file of the search space: option names and their allowed values."
+    )
+    max_trials: int = option(12, "Largest number of trials (random and bayesian).", least=1)
+    max_epochs: int = option(6, "Largest number of epochs of a trial.", least=1)
+    validation_fraction: float = option(
+        0.25, "Fraction of the training subjects on which trials are scored.", least=0.01, most=0.5
+    )
+    seed: int = seed_option(0, "Seed of the search and of the choice of validation subjects.")
+    directory: str = option("tuner_results", "Folder of the trials, from which an interrupted search resumes.")
+    output: str = option("tuner_results/best.yaml", "YAML file that receives the best hyperparameters.")
+    use_in_evaluations: bool = option(
+        True, "Whether the pipeline merges the output into the configuration of its evaluations."
+    )
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Section):
     """Everything that a result depends on."""
 
-    title: str = "MIT-BIH heartbeats"
-    task: Literal["beats", "rhythm"] = "beats"  # what is classified: each beat, or a whole recording
-    database: Database = field(default_factory=Database)
-    beats: Beats = field(default_factory=Beats)
-    sequences: Sequences = field(default_factory=Sequences)
-    loader: Loader = field(default_factory=Loader)
-    augment: Augment = field(default_factory=Augment)
-    windows: Windows = field(default_factory=Windows)
-    rhythm: Rhythm = field(default_factory=Rhythm)
-    model: Model = field(default_factory=Model)
-    training: Training = field(default_factory=Training)
-    adaptation: Adaptation = field(default_factory=Adaptation)
-    finetuning: Finetuning = field(default_factory=Finetuning)
-    tracking: Tracking = field(default_factory=Tracking)
-    evaluation: Evaluation = field(default_factory=Evaluation)
-    tuning: Tuning = field(default_factory=Tuning)
+    title: str = option("MIT-BIH heartbeats", "Title of the reports.")
+    task: Literal["beats", "rhythm"] = option(
+        "beats", "Unit of classification: each beat, or the whole recording (rhythm)."
+    )
+    database: Database = option(Database, "Names of the input folder and of the output folders.")
+    beats: Beats = option(Beats, "Segmentation of recordings into single-lead beats, and their wavelet transform.")
+    sequences: Sequences = option(Sequences, "Sequences of consecutive beats, the training examples.")
+    loader: Loader = option(Loader, "Shuffling, normalization and inputs of the training stream.")
+    augment: Augment = option(Augment, "Random augmentation of training sequences.")
+    windows: Windows = option(Windows, "Windows without labels for self-supervised pretraining.")
+    rhythm: Rhythm = option(Rhythm, "Classification of whole recordings.")
+    model: Model = option(Model, "The model, and further members of an ensemble.")
+    training: Training = option(Training, "Optimizer, learning rate schedule and loss.")
+    adaptation: Adaptation = option(Adaptation, "Patient-specific fine-tuning of a beat classifier.")
+    finetuning: Finetuning = option(Finetuning, "Training and evaluation of a pretrained encoder with labels.")
+    tracking: Tracking = option(Tracking, "Monitoring of a pretraining by TensorBoard or Weights & Biases.")
+    evaluation: Evaluation = option(Evaluation, "Splits, seeds, baselines and confidence intervals.")
+    tuning: Tuning = option(Tuning, "Hyperparameter search on the training subjects.")
 
 
-# Keys of version 0.1, by section: the error of an old key names the new one.
+# Keys of version 0.1 and their new names, by section, for the error message of an old key.
 RENAMED = {
     Augment: {"foreign_rhythm": "rr_swapping"},
     Model: {"beside": "ensemble_members"},
@@ -396,7 +770,11 @@ def _name(kind: Any) -> str:
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:
-    """`value` as the annotation `kind` wants it, or an InputError at `where`."""
+    """Convert `value` to the annotated type `kind`.
+
+    Raises:
+        InputError: the value is not of that type; `where` names the option.
+    """
     if dataclasses.is_dataclass(kind):
         return from_dict(kind, value, where)
     origin = get_origin(kind)
@@ -405,31 +783,32 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             return value
         raise InputError(where, repr(value), f"one of {', '.join(map(repr, get_args(kind)))}", "correct it")
     if origin in (typing.Union, types.UnionType):
-        for option in get_args(kind):
-            if value is None and option is type(None):
+        for member in get_args(kind):
+            if value is None and member is type(None):
                 return None
-            if option is not type(None) and value is not None:
-                return _convert(value, option, where)
+            if member is not type(None) and value is not None:
+                return _convert(value, member, where)
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_convert(v, get_args(kind)[0], f"{where}[{i}]") for i, v in enumerate(value))
     if origin is dict and isinstance(value, dict):
         return dict(value)
     if kind is float and isinstance(value, str) and NUMBER.fullmatch(value):
-        return float(value)  # 1e-3 is a text to YAML 1.1
+        return float(value)  # YAML 1.1 reads 1e-3 as a string
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if kind is str and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # YAML reads a record's name, 100, as a number
+        return str(value)  # YAML reads the record name 100 as a number
     if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     raise InputError(where, f"{value!r}", f"a value of type {_name(kind)}", "correct it")
 
 
 def from_dict(cls: type, values: Any, where: str = "config") -> Any:
-    """Builds the dataclass `cls` from a plain dict.
+    """Build the dataclass `cls` from a plain dict.
 
     Raises:
-        InputError: an unknown key (the nearest known one is named) or a value of another type.
+        InputError: an unknown key (the message names the nearest known key), or a value of another type or out of
+            range.
     """
     if dataclasses.is_dataclass(values) and isinstance(values, cls):
         return values
@@ -448,7 +827,7 @@ def from_dict(cls: type, values: Any, where: str = "config") -> Any:
 
 
 def to_dict(config: Any) -> dict:
-    """The plain dict (lists for tuples) that `from_dict` reads back."""
+    """Convert a dataclass to a plain dict, with lists for tuples: the inverse of `from_dict`."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
@@ -459,14 +838,16 @@ def _plain(value: Any) -> Any:
 
 
 def read_yaml(path: Path | str) -> dict:
-    """A YAML file's mapping.
+    """Read a YAML file that contains a mapping.
 
     Raises:
         InputError: no such file, or not a YAML mapping.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "no such file", "a YAML file", "give another --config; configs/ holds those that ship")
+        raise InputError(
+            path, "no such file", "a YAML file", "check --config; configs/ contains the shipped configurations"
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -477,7 +858,7 @@ def read_yaml(path: Path | str) -> dict:
 
 
 def merge(base: dict, extra: dict) -> dict:
-    """`base` with the values of `extra` laid over it, section by section."""
+    """Return `base` updated with the values of `extra`, recursively for nested mappings."""
     out = dict(base)
     for key, value in extra.items():
         out[key] = merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
@@ -485,14 +866,14 @@ def merge(base: dict, extra: dict) -> dict:
 
 
 def with_override(values: dict, text: str) -> dict:
-    """`values` with one command-line setting `section.key=value` (the value is YAML) laid over it."""
+    """Return `values` updated with one command-line setting `section.key=value`, whose value is YAML."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError("--set", repr(text), "section.key=value", "for example --set training.epochs=3")
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise InputError("--set", repr(text), "a value that is YAML", "quote it") from None
+        raise InputError("--set", repr(text), "a YAML value", "quote it") from None
     for part in reversed(name.split(".")):
         nested = {part: nested}
     return merge(values, nested)
@@ -501,16 +882,21 @@ def with_override(values: dict, text: str) -> dict:
 def load_config(
     paths: Path | str | Sequence[Path | str] = (), overrides: Sequence[str] = (), base: Config | None = None
 ) -> Config:
-    """The defaults (or `base`), with YAML files' values over them in order, and `section.key=value` over those.
+    """Load a configuration.
+
+    Args:
+        paths: YAML files; the values of later files replace those of earlier ones.
+        overrides: settings `section.key=value`, which replace the values of the files.
+        base: the configuration to start from; by default the default values.
 
     Raises:
-        InputError: a missing file, an unknown key or a value of another type.
+        InputError: a missing file, an unknown key, or a value of another type or out of range.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
     values: dict = to_dict(base) if base else {}
     for path in paths:
         layer = read_yaml(path)
-        from_dict(Config, layer, str(path))  # the error names the file that has it
+        from_dict(Config, layer, str(path))  # so that an error names the file
         values = merge(values, layer)
     for text in overrides:
         values = with_override(values, text)
@@ -518,5 +904,5 @@ def load_config(
 
 
 def as_config(config: Config | dict | None) -> Config:
-    """A Config from a Config, a plain dict or nothing."""
+    """Return a Config, built from a plain dict or the defaults if necessary."""
     return config if isinstance(config, Config) else from_dict(Config, config or {})

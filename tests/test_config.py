@@ -1,11 +1,13 @@
 import dataclasses
+import math
+import typing
 
 import pytest
 import yaml
 from conftest import SAMPLE
 
 from keras_ecg import cli
-from keras_ecg.config import RENAMED, Config, as_config, from_dict, load_config, merge, to_dict
+from keras_ecg.config import RENAMED, Baseline, Config, Section, as_config, from_dict, load_config, merge, to_dict
 from keras_ecg.errors import InputError
 from keras_ecg.experiments import commands
 from keras_ecg.models import model_config
@@ -35,7 +37,7 @@ def write(tmp_path):
         ("beats: {lead: MLII, hz: 1}", "unknown key 'hz'; expected one of .*bandpass_hz"),
     ],
 )
-def test_an_unknown_key_names_the_nearest(write, text, found):
+def test_unknown_key_error_names_nearest_key(write, text, found):
     path = write(text)
     with pytest.raises(InputError, match=found) as caught:
         load_config(path)
@@ -61,26 +63,26 @@ def test_an_unknown_key_names_the_nearest(write, text, found):
         ("a: [", "expected YAML"),
     ],
 )
-def test_a_value_of_another_type_says_where_and_what(write, text, found):
+def test_value_of_wrong_type_error_names_option_and_value(write, text, found):
     path = write(text)
     with pytest.raises(InputError, match=found) as caught:
         load_config(path)
     assert path in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_named():
+def test_missing_file_error_names_file():
     with pytest.raises(InputError, match="nowhere.yaml: found no such file"):
         load_config("nowhere.yaml")
 
 
-def test_later_files_lie_over_earlier_ones_and_settings_over_all(write):
+def test_later_files_override_earlier_files_and_settings_override_files(write):
     first = write("title: first\ntraining: {epochs: 2, learning_rate: 0.5}\nevaluation: {seeds: [1, 2]}", "1.yaml")
     second = write("training: {epochs: 4}\nevaluation: {seeds: [7]}", "2.yaml")
     config = load_config(
         [first, second], ["training.weight_decay=0", "model.options.width=16", "model.options.heads=2"]
     )
     assert (config.title, config.training.epochs, config.training.learning_rate) == ("first", 4, 0.5)
-    assert config.evaluation.seeds == (7,)  # a list is replaced, not lengthened
+    assert config.evaluation.seeds == (7,)  # a list is replaced, not extended
     assert config.training.weight_decay == 0.0 and isinstance(config.training.weight_decay, float)
     assert config.model.options == {"width": 16, "heads": 2}
     assert config.beats == Config().beats
@@ -89,14 +91,14 @@ def test_later_files_lie_over_earlier_ones_and_settings_over_all(write):
 @pytest.mark.parametrize(
     ("setting", "read"),
     [
-        ("training.learning_rate=1e-3", lambda c: c.training.learning_rate == 0.001),  # a text to YAML 1.1
+        ("training.learning_rate=1e-3", lambda c: c.training.learning_rate == 0.001),  # YAML 1.1 reads 1e-3 as a string
         ("database.records=[100, '0101']", lambda c: c.database.records == ("100", "0101")),
         ("beats.bandpass_hz=[0.5, 40]", lambda c: c.beats.bandpass_hz == (0.5, 40.0)),
         ("title=a=b", lambda c: c.title == "a=b"),
         ("loader.rr_features=false", lambda c: c.loader.rr_features is False),
     ],
 )
-def test_settings_of_the_command_line(setting, read):
+def test_command_line_setting_is_parsed_as_yaml(setting, read):
     assert read(load_config([], [setting]))
 
 
@@ -111,14 +113,14 @@ def test_settings_of_the_command_line(setting, read):
         ("training.epochs.more=3", "epochs: found {'more': 3}"),
     ],
 )
-def test_a_wrong_setting_is_one_line(setting, found):
+def test_invalid_setting_error_is_one_line(setting, found):
     with pytest.raises(InputError, match=found) as caught:
         load_config([], [setting])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("model", "width"), [("cnn", {}), (None, {"width": 16})])
-def test_another_model_keeps_the_options_of_the_command_line_alone(write, model, width):
+def test_other_model_keeps_only_options_of_command_line(write, model, width):
     file = write("model: {name: resnet1d, options: {width: 16}}")
     arguments = ["--config", file, "--set", "model.options.dropout=0.5", *(["--model", model] if model else [])]
     reading = cli.parser("")
@@ -128,14 +130,14 @@ def test_another_model_keeps_the_options_of_the_command_line_alone(write, model,
     assert found.name == (model or "resnet1d") and found.options == {**width, "dropout": 0.5}
 
 
-def test_a_configuration_survives_its_own_yaml():
+def test_yaml_round_trip_preserves_configuration():
     config = load_config([], ["evaluation.seeds=[3, 4]", "model.options={width: 8}", "beats.bandpass_hz=[1, 30]"])
     again = from_dict(Config, yaml.safe_load(yaml.safe_dump(to_dict(config))))
     assert again == config and from_dict(Config, to_dict(Config())) == Config()
 
 
-def test_every_default_is_of_its_own_type():
-    """What `to_dict` writes of each section is what `from_dict` accepts, value by value."""
+def test_every_default_has_declared_type():
+    """`from_dict` accepts every value that `to_dict` returns."""
     for section in dataclasses.fields(Config):
         value = getattr(Config(), section.name)
         if dataclasses.is_dataclass(value):
@@ -143,26 +145,26 @@ def test_every_default_is_of_its_own_type():
                 assert getattr(from_dict(type(value), {name: entry}), name) == getattr(value, name)
 
 
-def test_nothing_can_be_changed_afterwards():
+def test_configuration_is_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().training.epochs = 3
 
 
-def test_a_dict_or_nothing_is_a_configuration_too():
+def test_as_config_accepts_dict_and_none():
     assert as_config(None) == as_config({}) == Config()
     assert as_config({"training": {"epochs": 9}}).training.epochs == 9
     config = Config(title="x")
     assert as_config(config) is config
 
 
-def test_merging_leaves_its_arguments():
+def test_merge_does_not_change_its_arguments():
     base, extra = {"a": {"b": 1}}, {"a": {"c": 2}}
     assert merge(base, extra) == {"a": {"b": 1, "c": 2}}
     assert (base, extra) == ({"a": {"b": 1}}, {"a": {"c": 2}})
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.name)
-def test_every_experiment_that_ships_loads(path):
+def test_every_shipped_experiment_loads(path):
     config = load_config(path)
     assert config != Config() and config.title
     on_encoders = {"recording_classifier": RecordingClassifierConfig, "triplet": TripletConfig}  # not built by name
@@ -190,23 +192,86 @@ OUT_OF_RANGE = {
     "loader.batch_size=-5": "at least 1",
     "tuning.max_trials=0": "at least 1",
     "tuning.max_epochs=0": "at least 1",
+    "tuning.validation_fraction=0": "0.01 to 0.5",
+    "beats.scales=0": "at least 1",
+    "beats.context.seconds=-1": "at least 0",
+    "beats.context.bandpass_hz=[.nan, 40]": "at least 0",
+    "augment.premature=1.5": "0 to 1",
+    "augment.noise_mv=.inf": "0 to 100",
+    "windows.validation_fraction=-0.1": "0 to 1",
+    "rhythm.augment.invert=2": "0 to 1",
+    "rhythm.robustness.deletion_fractions=[0.1, 1.1]": "0 to 1",
+    "training.class_weights=[1, 1, -1, 1, 1]": "at least 0",
+    "training.warmup_fraction=1.1": "0 to 1",
+    "finetuning.test_fraction=2": "0 to 1",
+    "finetuning.labels=[-10]": "at least 0",
+    "evaluation.folds=1": "at least 2",
+    "evaluation.jobs=0": "at least 1",
 }
 
 
 @pytest.mark.parametrize("setting", OUT_OF_RANGE)
-def test_a_value_out_of_range_names_the_option_and_its_range(setting):
-    name, value = setting.split("=")
+def test_value_out_of_range_error_names_option_and_range(setting):
+    name = setting.partition("=")[0]
     with pytest.raises(InputError, match=f"^{name}: found .*; expected .*{OUT_OF_RANGE[setting]}"):
         load_config((), [setting])
 
 
-def test_ranges_hold_for_the_arguments_of_a_command_line(monkeypatch):
+def test_ranges_apply_to_command_line_arguments(monkeypatch):
     monkeypatch.setattr("sys.argv", ["run_hyperparameter_tuning.py", "--max-trials", "0"])
     with pytest.raises(InputError, match="tuning.max_trials: found 0; expected at least 1"):
         commands.tune()
     monkeypatch.setattr("sys.argv", ["run_final_evaluation.py", "--seeds", "0", "0"])
     with pytest.raises(InputError, match="evaluation.seeds: found .0, 0.; expected"):
         commands.final()
+
+
+def subclasses(cls: type) -> list[type]:
+    return [found for child in cls.__subclasses__() for found in (child, *subclasses(child))]
+
+
+SECTIONS = sorted(subclasses(Section), key=lambda cls: cls.path)
+CHECKED_IN_TRAINING = {"training.ensemble_size", "training.gradient_accumulation"}  # their ranges depend on others
+
+
+def test_every_part_of_configuration_is_section():
+    assert Config in SECTIONS and len({cls.path for cls in SECTIONS}) == len(SECTIONS)
+    for cls in SECTIONS:
+        for name, kind in typing.get_type_hints(cls).items():
+            parts = [kind, *typing.get_args(kind)]
+            assert all(issubclass(part, Section) for part in parts if dataclasses.is_dataclass(part)), (cls.path, name)
+
+
+@pytest.mark.parametrize("cls", SECTIONS, ids=lambda cls: cls.path)
+def test_every_option_has_description_and_valid_default(cls):
+    default, kinds = cls(), typing.get_type_hints(cls)
+    assert not cls.__doc__.startswith(f"{cls.__name__}("), "the docstring that dataclass generates"
+    for declared in dataclasses.fields(cls):
+        where, value, kind = f"{cls.path}.{declared.name}", getattr(default, declared.name), kinds[declared.name]
+        text = declared.metadata["help"]
+        assert len(text.split()) >= 3 and text[0].isupper() | text.startswith(("probe:", "1:")), where
+        assert text.endswith("."), where
+        cls._check(where, value, declared.metadata)
+        assert from_dict(cls, {declared.name: to_dict(default)[declared.name]}) == default, where
+        numeric = {int, float} & {kind, *typing.get_args(kind)}
+        assert bool(numeric) == ("limits" in declared.metadata) or where in CHECKED_IN_TRAINING, where
+
+
+@pytest.mark.parametrize("cls", SECTIONS, ids=lambda cls: cls.path)
+def test_limits_of_every_option_are_enforced_on_construction(cls):
+    for declared in dataclasses.fields(cls):
+        if "limits" in declared.metadata:
+            least, most = declared.metadata["limits"]
+            many = isinstance(getattr(cls(), declared.name), tuple)
+            for value in (least - 1, most + 1, math.nan, math.inf):
+                with pytest.raises(InputError, match=f"^{cls.path}.{declared.name}: found"):
+                    cls(**{declared.name: (value,) if many else value})
+
+
+def test_unknown_baseline_error_lists_baselines():
+    names = ", ".join(map(repr, typing.get_args(Baseline)))
+    with pytest.raises(InputError, match=rf"finetuning.baselines\[1\]: found 'untrained'; expected one of {names}"):
+        load_config((), ["finetuning.baselines=[scratch, untrained]"])
 
 
 @pytest.mark.parametrize(("cls", "old", "new"), [(c, *pair) for c, keys in RENAMED.items() for pair in keys.items()])
