@@ -1,4 +1,4 @@
-"""The streams of packed beats, of unlabelled windows, and of whole recordings.
+"""Data streams: beat sequences, windows without labels, and whole recordings.
 
     from DataLoader import create_dataset, get_all_labels, training_statistics
 
@@ -10,11 +10,11 @@
     training, held_out = split_subjects(config)
     for batch in create_window_dataset(config, 256, is_training=True, subjects=training): ...
 
-    for inputs, labels in create_rhythm_dataset(config, 32, is_training=True): ...  # of names from get_all_recordings
+    for inputs, labels in create_rhythm_dataset(config, 32, is_training=True): ...
 
-`config` is a `keras_ecg.config.Config` or a plain dict of what differs from the defaults, such as
+`config` is a `keras_ecg.config.Config`, or a dict of the options that differ from the defaults, such as
 `{"database": {"tfrecord_dir": "tfrecord_data_batched"}, "loader": {"rr_features": False, "waveforms": False}}`.
-Inputs are scalograms (B, S, F, T, 1), or a dict of named inputs where the configuration asks for more than them.
+Inputs are scalograms (B, S, F, T, 1), or a dict of named inputs if the configuration selects others.
 """
 
 from keras_ecg.data.pipeline import create_dataset, get_all_beats, get_all_labels

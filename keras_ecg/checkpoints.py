@@ -1,4 +1,4 @@
-"""Checkpoints of a training: after each epoch, everything that the following epochs depend on, in a single file."""
+"""Checkpoints of a training: the complete state after each epoch in a single file."""
 
 import json
 from collections.abc import Sequence
@@ -10,39 +10,39 @@ import numpy as np
 from keras_ecg.errors import InputError
 from keras_ecg.predictions import read_npz, write_npz
 
-NAME = "variable_{}"  # of an array
-KEPT = 2  # files: where the last one is damaged, the one before it is used
+NAME = "variable_{}"  # of an array in the file
+KEPT = 2  # files that are kept: if the last one is damaged, the previous one is used
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes a checkpoint after each epoch, so that a killed training continues as if it had not been interrupted.
+    """Write a checkpoint after each epoch, from which an interrupted training resumes with identical results.
 
     A checkpoint contains all variables of the model and of its optimizer, and the logs of all epochs so far. Unlike the
     weights that `keras.callbacks.BackupAndRestore` writes, the variables include the states of random generators, on
     which masks, augmentations and dropout of the following epochs depend.
 
-    A stream that depends on the epoch must begin with the epoch that `restore` returns.
+    A data stream that depends on the epoch must start with the epoch that `restore` returns.
 
     Args:
-        folder: of the files `checkpoint_<epochs>.npz`.
+        folder: folder of the files `checkpoint_<epochs>.npz`.
     """
 
     def __init__(self, folder: Path | str):
         super().__init__()
         self.folder = Path(folder)
-        self.logs: list[dict[str, float]] = []  # of each finished epoch
+        self.logs: list[dict[str, float]] = []  # metrics of each finished epoch
 
     def files(self) -> list[Path]:
-        """The stored checkpoints, the last one first."""
+        """List the stored checkpoints, newest first."""
         return sorted(self.folder.glob("checkpoint_*.npz"), reverse=True)
 
     def restore(self, model: keras.Model) -> int:
-        """Sets a compiled model, with the variables of its optimizer, to the last checkpoint that can be read.
+        """Restore a compiled model and its optimizer from the newest readable checkpoint.
 
-        Those that cannot be read are deleted, with a message.
+        Checkpoints that cannot be read are deleted, with a message.
 
         Returns:
-            How many epochs are finished: 0 without a checkpoint, and then the model stays as it is.
+            The number of finished epochs; 0 without a checkpoint, in which case the model is unchanged.
         """
         damaged = []
         for path in self.files():
@@ -60,7 +60,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.logs.append({name: float(value) for name, value in logs.items()})
-        if not np.isfinite(logs["loss"]):  # the epoch before it is the last one worth resuming from
+        if not np.isfinite(logs["loss"]):  # resuming from diverged weights is useless
             return
         write_checkpoint(self.folder / f"checkpoint_{len(self.logs):06d}.npz", values_of(self.model), self.logs)
         for old in self.files()[KEPT:]:
@@ -68,29 +68,29 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def variables_of(model: keras.Model) -> list[keras.Variable]:
-    """All variables of a compiled model: weights, states of random generators, and those of the optimizer."""
+    """Return all variables of a compiled model: weights, states of random generators, optimizer variables."""
     return [*model.variables, *model.optimizer.variables]
 
 
 def values_of(model: keras.Model) -> list[np.ndarray]:
-    """Copies of the values of `variables_of`."""
+    """Return copies of the values of `variables_of` a model."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables_of(model)]
 
 
 def write_checkpoint(path: Path, values: list[np.ndarray], logs: Sequence[dict[str, float]] = ()) -> None:
-    """Writes `values_of` a model, and the logs of its epochs, atomically."""
+    """Write `values_of` a model and the metrics of its epochs atomically."""
     arrays = {NAME.format(k): value for k, value in enumerate(values)}
     write_npz(path, compressed=False, logs=np.array(json.dumps(list(logs))), **arrays)
 
 
 def read_checkpoint(path: Path, model: keras.Model) -> list[dict[str, float]]:
-    """Sets a model to what `write_checkpoint` wrote.
+    """Restore a model from a file of `write_checkpoint`.
 
     Returns:
-        The logs.
+        The metrics of the finished epochs.
 
     Raises:
-        InputError: the file is damaged, or its arrays are not the variables of such a model; the model stays as it is.
+        InputError: the file is damaged, or of another model; the model is unchanged.
     """
     stored, variables = read_npz(path), variables_of(model)
     shapes = {NAME.format(k): tuple(variable.shape) for k, variable in enumerate(variables)}

@@ -1,4 +1,7 @@
-"""What a pretrained encoder must be fed, and whose data it has seen; recordings to what it takes, without Keras."""
+"""Input specification of a pretrained encoder, and conversion of recordings to its inputs. Imports no Keras.
+
+Shapes: n windows, M samples of a recording, T samples of a window, C leads.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,38 +16,48 @@ from keras_ecg.signals.windows import cut_windows, window_starts, zscore
 
 @dataclass(frozen=True)
 class Contract:
-    """What an encoder takes: millivolts, z-scored lead by lead in each window, after resampling and filtering."""
+    """Input specification of an encoder: resampled, filtered windows in mV, each lead z-scored in each window."""
 
     window_seconds: float = 10.0
     sampling_rate_hz: float = 100.0
-    leads: tuple[str, ...] = ("MLII",)  # in this order; one alone may be any of the fallback leads
-    leads_at_once: int = 1  # L: contrasting leads makes an encoder of one lead out of windows of several
+    leads: tuple[str, ...] = ("MLII",)  # in this order; a single lead may be replaced by a fallback lead
+    leads_at_once: int = 1  # C of the input: 1 if the encoder takes each lead separately
     fallback_leads: tuple[str, ...] = ()
-    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # zero-phase Butterworth; empty for none
+    bandpass_hz: tuple[float, ...] = (0.5, 40.0)  # zero-phase Butterworth filter; empty for none
     units: str = "mV"
     normalization: str = "z-score of each lead of each window"
-    seen: dict = field(default_factory=dict)  # of each database: records, subjects, hours; named: which, if not all
-    run: str = ""  # the run folder that it comes from
+    seen: dict = field(
+        default_factory=dict
+    )  # pretraining set by database: records, subjects, hours; named: records, if not all
+    run: str = ""  # name of the run folder of the pretraining
 
     @property
     def model(self) -> str:
-        """The model that was pretrained, a key of `OBJECTIVES`; empty where the run folder's name does not tell."""
+        """Registered name of the pretraining objective; empty if the name of the run folder does not contain it."""
         study, _, rest = self.run.partition("_")
         return rest.rpartition("_")[0] if study == "pretrain" else ""
 
     @property
     def samples(self) -> int:
-        """T."""
+        """Samples T of a window."""
         return round(self.window_seconds * self.sampling_rate_hz)
 
     def clean(
         self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str], where: object = "signal"
     ) -> np.ndarray:
-        """A recording (M, L) in mV as the contract wants it, (M', leads_at_once): chosen leads, resampled, filtered.
+        """Select leads, resample and filter a recording as the encoder expects.
+
+        Args:
+            signal: (M, C) mV, finite.
+            sampling_rate_hz: sampling rate of the signal.
+            leads: names of the C leads.
+            where: name of the recording in error messages.
+
+        Returns:
+            (M', leads_at_once) float32 at the sampling rate of the encoder.
 
         Raises:
-            InputError: no lead of the contract, samples that are no number, units that are not mV, or too few samples;
-                `where` names the recording.
+            InputError: the recording lacks a lead, contains NaN or infinite samples, is not in mV, or is too short.
         """
         signal = np.asarray(signal, np.float32)
         if signal.ndim != 2 or signal.shape[1] != len(leads):
@@ -52,7 +65,7 @@ class Contract:
                 where, f"a signal of shape {signal.shape}", f"(M, {len(leads)}): samples, leads", "reshape it"
             )
         if not np.isfinite(signal).all():
-            raise InputError(where, "samples that are no number", "finite millivolts", "fill or cut the gaps")
+            raise InputError(where, "NaN or infinite samples", "finite samples in mV", "interpolate or remove them")
         if not sampling_rate_hz > 0:
             raise InputError(where, f"{sampling_rate_hz} Hz", "a positive sampling rate", "correct it")
         chosen = choose_leads(tuple(leads), self.leads[: self.leads_at_once], self.fallback_leads, where)
@@ -66,7 +79,13 @@ class Contract:
     def windows(
         self, signal: np.ndarray, sampling_rate_hz: float, leads: Sequence[str], where: object = "signal"
     ) -> np.ndarray:
-        """A recording's windows (n, T, L), end to end, as the model takes them.
+        """Cut a recording into consecutive z-scored windows (n, T, leads_at_once), the input of the encoder.
+
+        Args:
+            signal: (M, C) mV, finite.
+            sampling_rate_hz: sampling rate of the signal.
+            leads: names of the C leads.
+            where: name of the recording in error messages.
 
         Raises:
             InputError: as `clean`.

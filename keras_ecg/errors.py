@@ -1,4 +1,4 @@
-"""The one error that a user's input can cause, and how a script ends with it."""
+"""The error for invalid input, and how scripts exit with it."""
 
 import sys
 from collections.abc import Callable
@@ -7,26 +7,33 @@ from keras_ecg.quiet import import_quietly
 
 
 class InputError(Exception):
-    """Bad input, told in one line: where, what was found, what was expected, what to do."""
+    """Invalid input, described in one line.
+
+    Args:
+        where: file or option.
+        found: what was found.
+        expected: what was expected.
+        do: what the user can do.
+    """
 
     def __init__(self, where: object, found: str, expected: str, do: str):
         self.where, self.found, self.expected, self.do = str(where), found, expected, do
         super().__init__(f"{where}: found {found}; expected {expected}; {do}")
 
     def __reduce__(self):
-        # joblib workers hand errors back by pickling their constructor's arguments.
+        # joblib workers return errors by pickling; the default would call the constructor with the message alone.
         return type(self), (self.where, self.found, self.expected, self.do)
 
 
 def run_script(main: str | Callable[[], None]) -> None:
-    """Runs `main`, or that of a module by name: exit status 2 and one line for bad input, 130 after Ctrl-C."""
+    """Run `main`, or the `main` of a module given by name; exit with status 2 on invalid input, 130 after Ctrl-C."""
     try:
         (import_quietly(main).main if isinstance(main, str) else main)()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        # A full disk, a read-only folder: whatever was being written had a temporary name.
+        # For example a full disk or a read-only folder; incomplete files have temporary names.
         reason = " ".join(str(error.strerror or error).split())
         print(f"error: {error.filename or 'writing'}: {reason}; mend it and rerun", file=sys.stderr)
         sys.exit(2)

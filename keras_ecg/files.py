@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Atomic file writing: files are written under a temporary name, then renamed. JSON and YAML, hashes, clean-up."""
 
 import errno
 import hashlib
@@ -16,10 +16,10 @@ from keras_ecg.errors import InputError
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it on success and removes it on failure.
+    """Yield a temporary path in the folder of `path`; rename it on success and remove it on failure.
 
     Raises:
-        OSError: of the block, with `path` as its file where it names none.
+        OSError: raised in the block; with `path` as file name if it has none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,35 +37,35 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Writes `text` atomically, UTF-8."""
+    """Write text atomically in UTF-8."""
     with atomic(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: Any, compact: bool = False) -> None:
-    """Writes `value` atomically as JSON, in one line if `compact`; a NaN is an error, since JSON has none."""
+    """Write `value` atomically as JSON, on one line if `compact`; NaN raises ValueError, as JSON does not allow it."""
     write_text(path, json.dumps(value, indent=None if compact else 1, allow_nan=False) + "\n")
 
 
 def write_yaml(path: Path | str, value: dict) -> None:
-    """Writes a mapping atomically as YAML, in its own order."""
+    """Write a mapping atomically as YAML, preserving its order."""
     write_text(path, yaml.safe_dump(value, sort_keys=False))
 
 
 def read_json(path: Path | str) -> Any:
-    """A JSON file's value.
+    """Read a JSON file.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the file is damaged.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(path, f"damaged JSON ({error})", "a whole file", "delete it and rerun") from None
+        raise InputError(path, f"damaged JSON ({error})", "a complete file", "delete it and rerun") from None
 
 
 def write_sealed(path: Path | str, value: dict) -> None:
-    """Writes a mapping as one line of JSON, with a hash of its content as `fingerprint`, unless it is there already."""
+    """Write a mapping as one line of JSON with its hash as `fingerprint`; an identical file is not written again."""
     plain = json.loads(json.dumps(value, allow_nan=False))
     text = json.dumps({**plain, "fingerprint": fingerprint(plain)}) + "\n"
     if not Path(path).is_file() or Path(path).read_bytes() != text.encode():
@@ -73,14 +73,14 @@ def write_sealed(path: Path | str, value: dict) -> None:
 
 
 def read_sealed(path: Path | str, do: str) -> dict:
-    """Reads what `write_sealed` wrote.
+    """Read a file written by `write_sealed`.
 
     Args:
-        path: of the file.
-        do: what the user can do where it is not that.
+        path: path of the file.
+        do: advice for the error message.
 
     Raises:
-        InputError: it is damaged, or its content is not what was written: it was edited, or written by another version.
+        InputError: the file is damaged, edited, or written by another version.
     """
     value = read_json(path)
     if isinstance(value, dict) and "fingerprint" in value:
@@ -91,18 +91,18 @@ def read_sealed(path: Path | str, do: str) -> dict:
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(value: Any) -> str:
-    """Short hash of a JSON-like value: equal values, equal fingerprints."""
+    """Return a short hash of a JSON-like value; equal values have equal fingerprints."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def sweep(folder: Path | str) -> None:
-    """Removes the temporary files that killed processes left in `folder`."""
+    """Remove the temporary files of killed processes from a folder."""
     for path in Path(folder).glob(".*.partial*"):
         if not is_running(path.name.split(".partial")[0].rpartition(".")[2]):
             path.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ def sweep(folder: Path | str) -> None:
 
 @contextmanager
 def swept(folder: Path | str) -> Iterator[None]:
-    """Sweeps `folder` before the block and after it: workers that an error or Ctrl-C ends leave files behind, too."""
+    """Call `sweep` before and after the block, because workers stopped by an error or Ctrl-C leave temporary files."""
     sweep(folder)
     try:
         yield
@@ -119,7 +119,7 @@ def swept(folder: Path | str) -> Iterator[None]:
 
 
 def is_running(process: str) -> bool:
-    """Whether there is a process of this id; the system that cannot tell says yes."""
+    """Return whether a process with this id exists; True if the system cannot determine it."""
     if not process.isdigit() or not int(process):
         return False
     if os.name != "posix":
@@ -132,6 +132,6 @@ def is_running(process: str) -> bool:
         pass
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:  # not Linux, or just gone
+    except OSError:  # not Linux, or the process has just ended
         return True
-    return state != "Z"  # a killed worker that nobody has waited for: in a container it may stay for good
+    return state != "Z"  # zombie: a killed worker without a parent that waits for it stays one in a container

@@ -1,4 +1,4 @@
-"""Many records at once: progress, and a quiet end when an error or Ctrl-C stops them."""
+"""Parallel processing with a progress bar; workers stop without tracebacks after an error or Ctrl-C."""
 
 import signal
 import threading
@@ -15,17 +15,17 @@ from tqdm import tqdm
 def each(
     function: Callable, items: list, title: str, jobs: int | None = None, quiet: bool = False, unit: str = "record"
 ) -> Iterator[Iterator]:
-    """Results of `function(item)` in the order in which they are done; what still runs at the block's end is stopped.
+    """Yield the results of `function(item)` in order of completion; running tasks are stopped at the end of the block.
 
     Args:
-        function: picklable.
-        items: its arguments.
-        title: of the progress bar.
-        jobs: processes; None for one per core.
-        quiet: no progress bar.
-        unit: what the bar calls an item.
+        function: picklable function of one argument.
+        items: arguments of the calls.
+        title: label of the progress bar.
+        jobs: number of processes; None for one per core.
+        quiet: whether to hide the progress bar.
+        unit: name of an item in the progress bar.
     """
-    with _interrupts_held():
+    with _interrupts_deferred():
         run = joblib.Parallel(jobs or -1, return_as="generator_unordered")
         results = run(joblib.delayed(function)(item) for item in items)
     with tqdm(total=len(items), desc=title, unit=unit, disable=quiet or None) as bar:
@@ -33,7 +33,7 @@ def each(
             yield _counted(results, bar)
         finally:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joblib tells how many tasks an error has cancelled
+                warnings.simplefilter("ignore")  # joblib warns about the number of cancelled tasks
                 results.close()
             _await_feeders()
 
@@ -45,24 +45,24 @@ def _counted(results: Iterator, bar: tqdm) -> Iterator:
 
 
 def _await_feeders() -> None:
-    """Waits for the threads that fed workers which were stopped early; joblib does not.
+    """Wait for the feeder threads of stopped workers, which joblib does not.
 
-    They are the last to hold a lock, and a program that ends while they free it reports it as leaked.
+    These threads own a lock; a program that exits before they release it reports a leak.
     """
     threads = threading.enumerate()
-    if not any(thread.name == "ExecutorManagerThread" for thread in threads):  # workers at rest are fed still
+    if not any(thread.name == "ExecutorManagerThread" for thread in threads):  # idle workers keep their feeder threads
         for thread in threads:
             if thread.name == "QueueFeederThread":
                 thread.join(timeout=5)
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits for the block's end, and never reaches processes started in it: they would print tracebacks."""
+def _interrupts_deferred() -> Iterator[None]:
+    """Defer Ctrl-C to the end of the block, and block it in processes started there, which would print tracebacks."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # else it starts with the first worker, and unblocks the signal again
+    resource_tracker.ensure_running()  # otherwise it starts with the first worker and unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -33,7 +33,7 @@ def redrawn(labels, augment, intervals=None, seed=SEED):
     return new.numpy(), after.numpy(), (new.numpy() != intervals).any(1)
 
 
-def test_premature_beats_come_early_and_pauses_follow():
+def test_premature_beats_are_early_and_followed_by_pauses():
     intervals = regular()
     new, early = (v.numpy() for v in premature_rhythm(tf.constant(intervals), 0.3, SEED))
     ratio = new / intervals
@@ -47,7 +47,7 @@ def test_premature_beats_come_early_and_pauses_follow():
 
 
 @pytest.mark.parametrize(("mostly", "low", "high"), [(0.0, 0.03, 0.2), (1.0, 0.45, 0.8)])
-def test_premature_beats_are_the_exception_or_the_rule(mostly, low, high):
+def test_mostly_premature_sets_frequency_of_premature_beats(mostly, low, high):
     _, early = premature_rhythm(tf.constant(regular()), mostly, SEED)
     assert low < early.numpy().mean() < high
 
@@ -62,7 +62,7 @@ def test_fibrillation_is_irregular_and_not_slower():
     assert not is_regular(tf.constant(new)).numpy().mean() > 0.05
 
 
-def test_what_is_regular():
+def test_is_regular_accepts_only_regular_rhythms():
     assert is_regular(tf.constant(regular())).numpy().all()
     assert not is_regular(tf.constant(irregular())).numpy().any()
     one_early = regular(1)
@@ -70,7 +70,7 @@ def test_what_is_regular():
     assert is_regular(tf.constant(one_early)).numpy().all()
 
 
-def test_a_redrawn_normal_beat_is_s_where_it_comes_early():
+def test_normal_beat_made_premature_is_labelled_s():
     labels = np.full(ROWS, N)
     before = regular()
     new, after, touched = redrawn(labels, Augment(premature=0.5), before)
@@ -82,7 +82,7 @@ def test_a_redrawn_normal_beat_is_s_where_it_comes_early():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.8])
-def test_the_share_is_the_requested_one(share):
+def test_changed_fraction_is_requested_fraction(share):
     _, _, touched = redrawn(np.full(ROWS, N), Augment(premature=share, mostly_premature=1.0))
     assert abs(touched.mean() - share) < 4 * np.sqrt(share * (1 - share) / ROWS)
     _, after, touched = redrawn(np.full(ROWS, N), Augment(irregular=share))
@@ -90,7 +90,7 @@ def test_the_share_is_the_requested_one(share):
     assert (after == N).all()  # fibrillation makes no beat ectopic
 
 
-def test_only_regular_normal_sequences_are_redrawn():
+def test_only_regular_normal_sequences_are_changed():
     labels = np.tile(np.arange(5), ROWS // 5)
     both = Augment(premature=0.4, irregular=0.4)
     _, after, touched = redrawn(labels, both)
@@ -100,7 +100,7 @@ def test_only_regular_normal_sequences_are_redrawn():
     assert not touched.any() and (after == labels).all()
 
 
-def test_a_sequence_becomes_premature_or_fibrillation_never_both():
+def test_sequence_becomes_premature_or_fibrillation_but_not_both():
     """Shares that add up to more than one must not call fibrillation S."""
     before = regular()
     alone, s_alone, _ = redrawn(np.full(ROWS, N), Augment(premature=0.9, mostly_premature=1.0), before)
@@ -109,14 +109,14 @@ def test_a_sequence_becomes_premature_or_fibrillation_never_both():
     np.testing.assert_array_equal(both[s_both == S], alone[s_both == S])
 
 
-def test_rr_swapping_moves_only_v_beats_and_leaves_their_labels():
+def test_rr_swapping_changes_only_v_beats_and_keeps_labels():
     labels = np.where(np.arange(ROWS) % 4 == 0, V, N)
     _, after, touched = redrawn(labels, Augment(rr_swapping=0.6))
     assert (after == labels).all() and not touched[labels == N].any()
     assert abs(touched[labels == V].mean() - 0.6 * 0.75) < 0.07  # three of four partners are normal
 
 
-def test_tempo_stretches_whole_rows():
+def test_tempo_scales_all_intervals_of_sequence():
     before = regular()
     new, after, touched = redrawn(np.full(ROWS, V), Augment(tempo=0.2), before)
     factor = (new / before).mean(1)
@@ -136,7 +136,7 @@ def disturbed(augment, samples, median, seed=SEED):
     return tuple(v.numpy() for v in augment_waveform(tf.constant(samples), tf.constant(median), augment, seed))
 
 
-def test_fusion_blends_v_beats_with_the_median_beat():
+def test_fusion_averages_v_beats_with_median_beat():
     samples, median = waves()
     labels = np.tile(np.arange(5), 120)
     arrays = [tf.constant(v) for v in (samples, median, labels)]
@@ -152,7 +152,7 @@ def test_fusion_blends_v_beats_with_the_median_beat():
     assert 0.3 <= share[:, 0].min() + 0.02 and share[:, 0].max() - 0.02 <= 0.7
 
 
-def test_amplitude_scales_a_sequence_and_its_median_beat_alike():
+def test_amplitude_scales_sequence_and_median_beat_equally():
     samples, median = waves()
     new, medians = disturbed(Augment(amplitude=0.3), samples, median)
     gain = new[:, 0, 0] / samples[:, 0, 0]
@@ -161,7 +161,7 @@ def test_amplitude_scales_a_sequence_and_its_median_beat_alike():
     assert np.exp(-0.301) < gain.min() < 0.8 and 1.25 < gain.max() < np.exp(0.301)
 
 
-def test_a_shift_moves_whole_sequences_and_repeats_the_ends():
+def test_shift_moves_whole_sequences_and_repeats_ends():
     samples, median = waves()
     new, medians = disturbed(Augment(shift_samples=4), samples, median)
     seen = set()
@@ -177,7 +177,7 @@ def test_a_shift_moves_whole_sequences_and_repeats_the_ends():
     assert seen == set(range(-4, 5))
 
 
-def test_noise_has_the_size_asked_for_and_leaves_the_median_beat():
+def test_noise_has_requested_size_and_excludes_median_beat():
     samples, median = waves()
     new, medians = disturbed(Augment(noise_mv=0.1), samples, median)
     size = (new - samples).std((1, 2))
@@ -185,7 +185,7 @@ def test_noise_has_the_size_asked_for_and_leaves_the_median_beat():
     np.testing.assert_array_equal(medians, median[:, None].repeat(3, 1))
 
 
-def test_wander_is_slow_and_spares_the_peak():
+def test_baseline_wander_is_slow_and_zero_at_peak():
     samples, median = waves()
     new, _ = disturbed(Augment(wander_mv=0.2), samples, median)
     added = new - samples
@@ -194,7 +194,7 @@ def test_wander_is_slow_and_spares_the_peak():
     assert np.abs(np.diff(added)).max() < 0.1 * np.abs(added).max()
 
 
-def test_nothing_asked_for_changes_nothing():
+def test_zero_strengths_change_nothing():
     samples, median = waves()
     new, medians = disturbed(Augment(), samples, median)
     np.testing.assert_array_equal(new, samples)
@@ -204,7 +204,7 @@ def test_nothing_asked_for_changes_nothing():
     assert not touched.any() and (after == labels).all()
 
 
-def test_draws_depend_on_their_seed_alone():
+def test_augmentation_depends_only_on_seed():
     everything = Augment(amplitude=0.1, shift_samples=2, noise_mv=0.1, wander_mv=0.1)
     samples, median = waves()
     first = disturbed(everything, samples, median)

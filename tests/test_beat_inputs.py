@@ -17,7 +17,7 @@ EVERYTHING = {"rr_features": True, "waveforms": True, "difference_quantiles": Tr
     ids=["stored scalograms", "centred beats", "five beats, the last labelled"],
 )
 @pytest.mark.parametrize("record", ["208", "114"])
-def test_inputs_are_those_of_the_stream(packed_as, sequences, loader, record):
+def test_in_memory_inputs_equal_those_of_stream(packed_as, sequences, loader, record):
     config = with_sections(packed_as(**sequences), loader=loader)
     mean, scale = np.full((32, 1, 1), 0.1, np.float32), np.linspace(0.5, 2, 32, dtype=np.float32).reshape(32, 1, 1)
     expected, _ = batches(create_dataset([record], config, 64, False, mean, scale))

@@ -78,7 +78,7 @@ def one_variable_less(path):
 DAMAGES = (truncated, emptied, zeroed, flipped, text, other_arrays, one_variable_less)
 
 
-def test_a_resumed_training_has_everything_of_the_undisturbed_one(tmp_path):
+def test_resumed_training_equals_uninterrupted_training(tmp_path):
     """Weights, their averages, moments, and which units dropout leaves out."""
     fit(tmp_path / "killed", 2)
     finished, resumed, checkpoint = fit(tmp_path / "killed", 3)
@@ -90,7 +90,7 @@ def test_a_resumed_training_has_everything_of_the_undisturbed_one(tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_discarded_for_the_one_before(folder, capsys, damage):
+def test_damaged_checkpoint_is_replaced_by_previous_one(folder, capsys, damage):
     damage(folder / SECOND)
     finished, _, checkpoint = fit(folder, 2)
     assert finished == 1 and len(checkpoint.logs) == 2
@@ -100,7 +100,7 @@ def test_a_damaged_checkpoint_is_discarded_for_the_one_before(folder, capsys, da
     assert capsys.readouterr().out == ""
 
 
-def test_without_a_whole_checkpoint_training_starts_again(folder, capsys):
+def test_training_without_intact_checkpoint_restarts(folder, capsys):
     truncated(folder / FIRST)
     emptied(folder / SECOND)
     assert fit(folder, 1)[0] == 0
@@ -111,7 +111,7 @@ def test_without_a_whole_checkpoint_training_starts_again(folder, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_full_disk_leaves_the_checkpoints_as_they_were(folder, capsys, monkeypatch):
+def test_full_disk_keeps_previous_checkpoints(folder, capsys, monkeypatch):
     def full(path, **arrays):
         path.write_bytes(b"PK half of a file")
         raise OSError(28, "No space left on device")
@@ -124,13 +124,13 @@ def test_a_full_disk_leaves_the_checkpoints_as_they_were(folder, capsys, monkeyp
     assert fit(folder, 3)[0] == 2 and capsys.readouterr().out == ""
 
 
-def test_an_epoch_whose_loss_is_not_finite_is_no_checkpoint(folder):
+def test_epoch_with_non_finite_loss_writes_no_checkpoint(folder):
     finished, _, checkpoint = fit(folder, 3, targets=np.nan)
     assert finished == 2 and np.isnan(checkpoint.logs[2]["loss"])
     assert sorted(os.listdir(folder)) == [FIRST, SECOND]
 
 
-def test_the_history_is_that_of_the_checkpoint(tmp_path):
+def test_history_is_restored_from_checkpoint(tmp_path):
     """A kill between the two, or a damaged file, loses no row."""
     run = find_or_create(tmp_path, "pretrain", "mae", "", {}, "")
     fit(run.path / "parts", 2)

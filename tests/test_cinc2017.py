@@ -21,12 +21,12 @@ def cinc2017_dir() -> Path:
 
 
 @pytest.mark.parametrize("version", COUNTS)
-def test_each_version_of_the_labels_has_its_own_counts(cinc2017_dir, version):
+def test_each_version_of_labels_has_expected_counts(cinc2017_dir, version):
     labels = read_labels(cinc2017_dir, version)
     assert tuple(np.bincount(list(labels.values()))) == COUNTS[version]
 
 
-def test_the_duplicates_are_one_subject(cinc2017_dir):
+def test_duplicate_recordings_are_same_subject(cinc2017_dir):
     for pair in (("A00227", "A01176"), ("A02656", "A03123")):
         signals = [read_recording(cinc2017_dir, record, None).signals for record in pair]
         np.testing.assert_array_equal(*signals)
@@ -34,7 +34,7 @@ def test_the_duplicates_are_one_subject(cinc2017_dir):
     assert subject_of("A00001") != subject_of("A00002")
 
 
-def test_labels_are_read_by_version(tmp_path):
+def test_read_labels_selects_version(tmp_path):
     (tmp_path / "REFERENCE-v3.csv").write_text("A1,N\nA2,~\n")
     (tmp_path / "REFERENCE.csv").write_text("A1,A\nA2,O\n")
     assert read_labels(tmp_path, "v3") == {"A1": 0, "A2": CLASSES.index("~")}
@@ -44,7 +44,7 @@ def test_labels_are_read_by_version(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "found"), [("A1,N\nA2,X\n", "A2,X"), ("A1,N\nA1,N\n", "A1 twice"), ("A1\n", "A1")])
-def test_odd_labels_are_named_with_their_line(tmp_path, text, found):
+def test_invalid_label_error_names_line(tmp_path, text, found):
     (tmp_path / "REFERENCE-v3.csv").write_text(text)
     with pytest.raises(InputError, match=rf"REFERENCE-v3\.csv:{len(text.splitlines())}.*{found}"):
         read_labels(tmp_path, "v3")

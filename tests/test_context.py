@@ -53,7 +53,7 @@ def expected_windows(record: str, samples: np.ndarray) -> np.ndarray:
     return (windows - windows.mean(1, keepdims=True)) / windows.std(1, keepdims=True)
 
 
-def test_windows_are_those_of_the_recording(packed):
+def test_context_windows_equal_recording(packed):
     beats = get_all_beats(["213", "100"], packed)
     windows, labels = [], []
     for inputs, label in create_dataset(["213", "100"], packed, 50, is_training=False):
@@ -71,7 +71,7 @@ def test_windows_are_those_of_the_recording(packed):
     assert (height[:, 190:210].max(1) > 0.5 * height.max(1)).mean() > 0.9  # the R peak stands in the middle
 
 
-def test_training_yields_the_same_windows_in_another_order(packed):
+def test_training_yields_same_windows_in_other_order(packed):
     together = replace(packed, loader=replace(packed.loader, rr_features=True, waveforms=True, shuffle_chunks=3))
     plain = np.concatenate([x["context"].numpy() for x, _ in create_dataset(["213"], packed, 64, False)])
     mixed = [(x["context"].numpy(), x["rr"].numpy()) for x, _ in create_dataset(["213"], together, 64, True)]
@@ -81,7 +81,7 @@ def test_training_yields_the_same_windows_in_another_order(packed):
     np.testing.assert_array_equal(plain[order[0]], windows[order[1]])
 
 
-def test_a_recording_shorter_than_half_a_window_is_reflected_again_and_again():
+def test_recording_shorter_than_half_window_is_reflected_repeatedly():
     signal = np.random.default_rng(0).normal(size=360).astype(np.float32)
     context = from_dict(Config, {"beats": {"context": {"seconds": 10.0, "bandpass_hz": []}}}).beats.context
     found = clean_context(signal, 360.0, np.array([0, 180]), context)
@@ -89,7 +89,7 @@ def test_a_recording_shorter_than_half_a_window_is_reflected_again_and_again():
     assert np.isfinite(found["context"]).all()
 
 
-def test_what_was_not_kept_cannot_be_asked_for(packed, tmp_path):
+def test_context_input_without_stored_windows_is_rejected(packed, tmp_path):
     without = replace(packed, beats=replace(packed.beats, context=Config().beats.context))
     without = replace(
         without, database=replace(without.database, hdf5_dir=str(tmp_path / "h"), tfrecord_dir=str(tmp_path / "t"))

@@ -115,7 +115,7 @@ def fails(capsys, *arguments):
     return errors[0]
 
 
-def test_newest_version_top_level_and_a_rerun_that_asks_nothing(server, tmp_path):
+def test_newest_version_is_downloaded_and_rerun_sends_no_request(server, tmp_path):
     assert download("db", tmp_path / "out", server.url) == tmp_path / "out"
     assert contents(tmp_path / "out") == expected()
     server.asked.clear()
@@ -126,7 +126,7 @@ def test_newest_version_top_level_and_a_rerun_that_asks_nothing(server, tmp_path
     assert [name for name, _ in server.asked] == ["SHA256SUMS.txt", "100.xws", "a file.htm"]
 
 
-def test_subfolders_of_records_are_fetched(server, tmp_path):
+def test_subfolders_with_records_are_downloaded(server, tmp_path):
     server.pages["/files/db/0.10.0/RECORDS"] = b"notes/x\n"
     server.pages["/files/db/0.10.0/SHA256SUMS.txt"] = sums_of(FILES | {"RECORDS": b"notes/x\n"})
     download("db", tmp_path, server.url)
@@ -134,7 +134,7 @@ def test_subfolders_of_records_are_fetched(server, tmp_path):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_server_that_vanishes_and_the_rerun_that_resumes(server, tmp_path, capsys, ranges):
+def test_rerun_resumes_after_server_failure(server, tmp_path, capsys, ranges):
     server.cut, server.ranges, server.vanishes = 100_000, ranges, True
     arguments = ("--db-name", "db", "--save-directory", tmp_path, "--base-url", server.url)
     line = fails(capsys, *arguments)
@@ -148,7 +148,7 @@ def test_a_server_that_vanishes_and_the_rerun_that_resumes(server, tmp_path, cap
     assert contents(tmp_path) == expected()
 
 
-def test_a_broken_transfer_is_resumed_within_one_run(server, tmp_path):
+def test_broken_transfer_is_resumed(server, tmp_path):
     server.cut = 70_000  # more breaks than tries, but each try brings something
     download("db", tmp_path, server.url)
     asked = [extent for name, extent in server.asked if name == "100.dat"]
@@ -156,13 +156,13 @@ def test_a_broken_transfer_is_resumed_within_one_run(server, tmp_path):
     assert contents(tmp_path) == expected()
 
 
-def test_errors_that_pass_are_tried_again(server, tmp_path):
+def test_temporary_errors_are_retried(server, tmp_path):
     server.failures = [503, 500, 429]
     download("db", tmp_path, server.url)
     assert contents(tmp_path) == expected()
 
 
-def test_a_wrong_checksum_deletes_the_file(server, tmp_path, capsys):
+def test_file_with_wrong_checksum_is_deleted(server, tmp_path, capsys):
     server.pages["/files/db/0.10.0/101.dat"] = b"other" * 200
     line = fails(capsys, "--db-name", "db", "--save-directory", tmp_path, "--base-url", server.url)
     assert "101.dat: found SHA-256" in line and "deleted" in line
@@ -173,13 +173,13 @@ def test_a_wrong_checksum_deletes_the_file(server, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("stale", [b"not the beginning", BIG, BIG + b"and more"])
-def test_a_partial_file_from_elsewhere_is_fetched_again(server, tmp_path, stale):
+def test_partial_file_of_other_content_is_downloaded_again(server, tmp_path, stale):
     (tmp_path / "100.dat.partial").write_bytes(stale)
     download("db", tmp_path, server.url)
     assert contents(tmp_path) == expected()
 
 
-def test_a_damaged_file_is_replaced(server, tmp_path):
+def test_damaged_file_is_replaced(server, tmp_path):
     download("db", tmp_path, server.url)
     (tmp_path / "100.dat").write_bytes(BIG[:-1] + b"?")
     (tmp_path / "RECORDS").write_bytes(b"")
@@ -190,7 +190,7 @@ def test_a_damaged_file_is_replaced(server, tmp_path):
     assert not {"101.dat", "100.hea"} & {name for name, _ in server.asked}
 
 
-def test_kill_and_rerun_give_the_same_files(server, tmp_path):
+def test_killed_download_resumes_to_equal_files(server, tmp_path):
     server.cut = 200_000
     server.released.clear()  # the server falls silent in the middle of 100.dat
     arguments = ["--db-name", "db", "--save-directory", str(tmp_path / "out"), "--base-url", server.url]
@@ -210,7 +210,7 @@ def test_kill_and_rerun_give_the_same_files(server, tmp_path):
     assert contents(tmp_path / "out") == expected()
 
 
-def test_offline_unknown_and_forbidden_are_one_line(server, tmp_path, capsys):
+def test_offline_unknown_and_forbidden_errors_are_one_line(server, tmp_path, capsys):
     nowhere = "http://127.0.0.1:9/files"  # the discard port: nobody answers
     line = fails(capsys, "--save-directory", tmp_path / "a", "--base-url", nowhere)
     assert "rejected" in line and "--from" in line
@@ -226,7 +226,7 @@ def test_offline_unknown_and_forbidden_are_one_line(server, tmp_path, capsys):
     assert contents(tmp_path) == {}
 
 
-def test_a_list_cannot_write_outside_its_folder():
+def test_checksum_list_with_path_outside_folder_is_rejected():
     for name in ("../x", "/etc/x", "a/../../x"):
         with pytest.raises(InputError):
             parse_sums(f"{'0' * 64} {name}\n", "list")
@@ -242,7 +242,7 @@ def copy(tmp_path):
     return tmp_path / "copy"
 
 
-def test_copy_from_a_folder(copy, tmp_path):
+def test_copy_from_folder_verifies_files(copy, tmp_path):
     for _ in range(2):
         assert download("db", tmp_path / "out", source=copy) == tmp_path / "out"
         assert contents(tmp_path / "out") == expected()
@@ -252,7 +252,7 @@ def test_copy_from_a_folder(copy, tmp_path):
     assert contents(tmp_path / "out") == expected()
 
 
-def test_copy_of_a_damaged_or_incomplete_folder(copy, tmp_path, capsys):
+def test_copy_of_damaged_or_incomplete_folder_is_rejected(copy, tmp_path, capsys):
     def copying(source):
         return fails(capsys, "--from", source, "--save-directory", tmp_path / "out")
 
@@ -273,7 +273,7 @@ def test_copy_of_a_damaged_or_incomplete_folder(copy, tmp_path, capsys):
     assert "no record" in copying(copy)
 
 
-def test_is_complete(copy):
+def test_is_complete_checks_records_and_checksums(copy):
     assert is_complete(copy)
     (copy / "notes" / "a file.htm").unlink()
     assert is_complete(copy)  # no record needs it
@@ -283,13 +283,13 @@ def test_is_complete(copy):
     assert not is_complete(copy) and not is_complete(copy / "notes")
 
 
-def test_default_directories():
+def test_default_directory_depends_on_database():
     assert default_directory("mitdb") == "mit-bih-arrhythmia-database-1.0.0"
     assert default_directory("nstdb") == "nstdb" and default_directory("nstdb", "1.0.0") == "nstdb-1.0.0"
 
 
 @pytest.mark.skipif(not os.environ.get("MITDB_DIR"), reason="MITDB_DIR does not name the whole database")
-def test_the_whole_database_copies_and_verifies(tmp_path, capsys):
+def test_mitdb_is_copied_and_verified(tmp_path, capsys):
     download(save_directory=tmp_path, source=os.environ["MITDB_DIR"])
     assert len(list(tmp_path.glob("*.dat"))) == len(list(tmp_path.glob("*.atr"))) == 48
     assert "verified" in capsys.readouterr().out

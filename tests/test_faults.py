@@ -102,7 +102,7 @@ def ten_records(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
-def test_preprocessing_is_taken_up_again(ten_records, tmp_path, kind):
+def test_interrupted_preprocessing_resumes(ten_records, tmp_path, kind):
     config = config_for(tmp_path, database={"records": list(EVERY)})
     arguments = command(PREPROCESS, config, "--jobs", "1")
     check_ending(*hit(arguments, kind, exists(config.database.hdf5_dir, "*.h5")), kind)
@@ -116,7 +116,7 @@ def test_preprocessing_is_taken_up_again(ten_records, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
-def test_packing_is_taken_up_again(ten_records, tmp_path, kind):
+def test_interrupted_packing_resumes(ten_records, tmp_path, kind):
     paths = {"records": list(EVERY), "hdf5_dir": ten_records.database.hdf5_dir}
     config = config_for(tmp_path, database=paths)
     arguments = command(PACK, config, "--jobs", "1")
@@ -130,7 +130,7 @@ def test_packing_is_taken_up_again(ten_records, tmp_path, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("stage", [PREPROCESS, PACK])
-def test_data_stages_survive_anything_anywhere(ten_records, tmp_path, stage, kind):
+def test_data_stages_resume_after_interruption_at_any_time(ten_records, tmp_path, stage, kind):
     """Six times stopped at random, with worker processes; then once more to the end."""
     config = config_for(tmp_path, database={"records": list(EVERY)})
     if stage == PACK:
@@ -148,7 +148,7 @@ def test_data_stages_survive_anything_anywhere(ten_records, tmp_path, stage, kin
     assert hashes(getattr(config.database, name)) == hashes(getattr(ten_records.database, name))
 
 
-def test_a_kill_while_records_are_cut_anew_is_noticed_before_packing(ten_records, tmp_path):
+def test_killed_repreprocessing_is_detected_before_packing(ten_records, tmp_path):
     config = config_for(tmp_path, database={"records": list(EVERY[:3])})
     assert run(command(PREPROCESS, config, "--jobs", "1")).returncode == 0
     folder = Path(config.database.hdf5_dir)
@@ -190,7 +190,7 @@ def under(config, folder) -> Config:
     return with_sections(config, database={"runs_dir": str(folder / "runs")})
 
 
-def test_a_resumed_evaluation_trains_the_missing_seed_alone(small, tmp_path, capfd, monkeypatch):
+def test_resumed_evaluation_trains_only_missing_seed(small, tmp_path, capfd, monkeypatch):
     """Stopped between two seeds, and finished by processes of their own."""
     from keras_ecg.experiments import final
 
@@ -214,7 +214,7 @@ def test_a_resumed_evaluation_trains_the_missing_seed_alone(small, tmp_path, cap
 
 
 @pytest.mark.slow
-def test_an_evaluation_is_taken_up_again_seed_by_seed(small, tmp_path, capfd):
+def test_interrupted_evaluation_resumes_seed_by_seed(small, tmp_path, capfd):
     """Killed after the first seed, interrupted in the second, finished: the scores of an undisturbed run."""
     from keras_ecg.experiments.final import run_final
 
@@ -239,7 +239,7 @@ def test_an_evaluation_is_taken_up_again_seed_by_seed(small, tmp_path, capfd):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("study", [(FINAL,), (KFOLD,), (KFOLD, "--jobs", "2")])
-def test_evaluations_survive_anything_anywhere(small, tmp_path, study, kind):
+def test_evaluations_resume_after_interruption_at_any_time(small, tmp_path, study, kind):
     """Five times stopped at random; then once more to the end, which an undisturbed run reaches, a part at a time."""
     config, undisturbed = under(small, tmp_path / "disturbed"), under(small, tmp_path / "undisturbed")
     draw = random.Random(int(kind))
@@ -283,7 +283,7 @@ def check_same_pretraining(config, undisturbed):
 
 
 @pytest.mark.slow
-def test_a_killed_pretraining_ends_as_the_undisturbed_one(windows, tmp_path):
+def test_killed_pretraining_resumes_to_equal_result(windows, tmp_path):
     """Killed as soon as there is a checkpoint, twice: wherever it is then, it loses nothing."""
     config, undisturbed = under(windows, tmp_path / "disturbed"), under(windows, tmp_path / "undisturbed")
     for epoch in (1, 2):
@@ -293,7 +293,7 @@ def test_a_killed_pretraining_ends_as_the_undisturbed_one(windows, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_pretraining_on_a_full_disk(windows, tmp_path):
+def test_pretraining_on_full_disk_is_one_line_error_and_resumes(windows, tmp_path):
     config, undisturbed = under(windows, tmp_path / "full"), under(windows, tmp_path / "undisturbed")
     line = out_of_disk(PRETRAIN, config, 30_000)
     assert "checkpoint_000001.npz" in line and "rerun" in line
@@ -311,7 +311,7 @@ def out_of_disk(script, config, limit, *extra) -> str:
 
 
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_preprocessing_on_a_full_disk(preprocessed, tmp_path, jobs):
+def test_preprocessing_on_full_disk_is_one_line_error_and_resumes(preprocessed, tmp_path, jobs):
     config = config_for(tmp_path)
     line = out_of_disk(PREPROCESS, config, 5_000_000, "--jobs", jobs)  # the first of four records is smaller
     assert "rerun" in line
@@ -320,7 +320,7 @@ def test_preprocessing_on_a_full_disk(preprocessed, tmp_path, jobs):
     assert hashes(config.database.hdf5_dir) == hashes(preprocessed.database.hdf5_dir)
 
 
-def test_packing_on_a_full_disk(packed, tmp_path):
+def test_packing_on_full_disk_is_one_line_error_and_resumes(packed, tmp_path):
     config = config_for(tmp_path, database={"hdf5_dir": packed.database.hdf5_dir})
     line = out_of_disk(PACK, config, 500_000, "--jobs", "1")
     assert "rerun" in line
@@ -329,7 +329,7 @@ def test_packing_on_a_full_disk(packed, tmp_path):
     assert hashes(config.database.tfrecord_dir) == hashes(packed.database.tfrecord_dir)
 
 
-def test_an_evaluation_on_a_full_disk(small, tmp_path):
+def test_evaluation_on_full_disk_is_one_line_error_and_resumes(small, tmp_path):
     config = under(small, tmp_path / "full")
     line = out_of_disk(FINAL, config, 10_000)
     assert "rerun" in line
@@ -339,21 +339,21 @@ def test_an_evaluation_on_a_full_disk(small, tmp_path):
 
 
 @pytest.mark.parametrize("script", [PREPROCESS, FINAL])
-def test_a_misspelt_key_is_one_line(script):
+def test_misspelled_key_is_one_line_error(script):
     ended = run([sys.executable, script, "--set", "training.epoch=3"])
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert "unknown key 'epoch'" in line and "did you mean 'epochs'?" in line
 
 
-def test_a_missing_folder_is_one_line(tmp_path):
+def test_missing_folder_is_one_line_error(tmp_path):
     ended = run([sys.executable, PREPROCESS, "--data-dir", str(tmp_path / "nowhere")])
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert f"{tmp_path}/nowhere: found no such folder" in line and "download_data.py" in line
 
 
-def test_a_split_with_a_shared_subject_is_one_line(small, tmp_path, monkeypatch, capsys):
+def test_split_with_shared_subject_is_one_line_error(small, tmp_path, monkeypatch, capsys):
     config = under(small, tmp_path / "shared")
     _, *arguments = command(FINAL, config, "--train-records", "114", "208", "--test-records", "208")
     monkeypatch.setattr(sys, "argv", arguments)
@@ -365,7 +365,7 @@ def test_a_split_with_a_shared_subject_is_one_line(small, tmp_path, monkeypatch,
     assert not Path(config.database.runs_dir).exists()
 
 
-def test_a_truncated_recording_is_one_line(tmp_path):
+def test_truncated_recording_is_one_line_error(tmp_path):
     folder = copy_records(tmp_path / "raw", "114")
     os.truncate(folder / "114.dat", 1000)
     config = config_for(tmp_path, database={"data_dir": str(folder), "records": ["114"]})

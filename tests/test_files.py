@@ -10,7 +10,7 @@ from keras_ecg.files import sweep
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_files_of_a_process_that_nobody_has_waited_for_are_swept(tmp_path):
+def test_temporary_files_of_zombie_process_are_removed(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in the table
     dead, alive = (tmp_path / f".100.{pid}.partial.h5" for pid in (process.pid, os.getpid()))

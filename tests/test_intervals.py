@@ -49,7 +49,7 @@ def is_nan(found: dict[str, float]) -> set[str]:
 
 
 @pytest.mark.parametrize(("bpm", "pr", "qt"), [(50, 0.16, 0.44), (70, 0.12, 0.36), (70, 0.24, 0.42), (90, 0.14, 0.36)])
-def test_waves_are_found_where_they_are(bpm, pr, qt):
+def test_delineation_of_synthetic_waves_is_correct(bpm, pr, qt):
     found = measured(ecg(bpm=bpm, pr=pr, qt=qt))
     assert not is_nan(found)
     assert found["heart_rate_bpm"] == pytest.approx(bpm, rel=0.01)
@@ -63,7 +63,7 @@ def test_waves_are_found_where_they_are(bpm, pr, qt):
     assert found["V2_s_mv"] == pytest.approx(-1.0, abs=0.03)  # upside down
 
 
-def test_each_interval_follows_its_wave():
+def test_each_interval_depends_on_its_wave():
     base, later = measured(ecg()), measured(ecg(pr=0.2))
     assert later["pr_seconds"] - base["pr_seconds"] == pytest.approx(0.04, abs=0.005)
     later = measured(ecg(qt=0.45))
@@ -76,32 +76,32 @@ def test_each_interval_follows_its_wave():
     assert raised["II_st_mv"] - base["II_st_mv"] == pytest.approx(0.2, abs=0.02)
 
 
-def test_the_qrs_is_as_long_as_in_its_longest_lead():
+def test_qrs_duration_is_longest_over_leads():
     narrow, wide = ecg(), ecg(width=1.6)
     both = measured(np.column_stack([narrow[:, :2], wide[:, 2:]]))
     assert both["qrs_seconds"] == pytest.approx(measured(wide)["qrs_seconds"], abs=0.01)
 
 
-def test_p_and_t_are_those_of_lead_ii():
+def test_p_and_t_waves_are_measured_in_lead_ii():
     signal = ecg(pr=0.24, qt=0.45)
     signal[:, 1] = ecg()[:, 1]
     own, base = measured(signal), measured(ecg())
     assert (own["pr_seconds"], own["qt_seconds"]) == pytest.approx((base["pr_seconds"], base["qt_seconds"]), abs=0.005)
 
 
-def test_a_qrs_that_points_down_is_as_long():
+def test_inverted_qrs_has_same_duration():
     up, down = (measured(signal[:, 1:2], leads=("V1",)) for signal in (ecg(), -ecg()))
     assert down["qrs_seconds"] == pytest.approx(up["qrs_seconds"], abs=0.01)
 
 
-def test_a_wave_may_begin_at_the_first_sample():
+def test_wave_at_first_sample_is_measured():
     base = measured(ecg())
     for start in range(125, 151, 5):  # the first beat is at 250, its P wave begins 0.05 + 0.16 seconds before
         assert measured(ecg()[start:])["pr_seconds"] == pytest.approx(base["pr_seconds"], abs=0.005)
 
 
 @pytest.mark.parametrize("degrees", [-75, -30, 10, 45, 80, 150, -170])
-def test_the_axis_is_that_of_the_vector(degrees):
+def test_axis_is_angle_of_cardiac_vector(degrees):
     angle = np.radians(degrees)
     found = measured(
         ecg(qrs={"II": SHAPE, "aVF": np.sin(angle) * SHAPE, "I": np.cos(angle) * SHAPE}), leads=("II", "AVF", "i")
@@ -110,7 +110,7 @@ def test_the_axis_is_that_of_the_vector(degrees):
 
 
 @pytest.mark.parametrize("scale", [0.01, 3.0])
-def test_amplitudes_scale_and_intervals_do_not(scale):
+def test_scaling_changes_amplitudes_only(scale):
     base, scaled = interval_features(ecg(), 500, LEADS), interval_features(scale * ecg(), 500, LEADS)
     size = len(INTERVALS)
     np.testing.assert_allclose(scaled[:size], base[:size], rtol=1e-3, atol=1e-3)
@@ -118,21 +118,21 @@ def test_amplitudes_scale_and_intervals_do_not(scale):
 
 
 @pytest.mark.parametrize("rate", [250.0, 360.0, 1000.0])
-def test_the_sampling_rate_hardly_matters(rate):
+def test_features_are_nearly_independent_of_sampling_rate(rate):
     base, other = measured(ecg()), measured(ecg(rate), rate)
     assert other["heart_rate_bpm"] == pytest.approx(base["heart_rate_bpm"], rel=0.01)
     for name in set(names(LEADS)) - {"heart_rate_bpm"}:
         assert other[name] == pytest.approx(base[name], abs=0.015 if name.endswith("seconds") else 0.05), name
 
 
-def test_the_order_of_leads_does_not_matter():
+def test_features_are_independent_of_lead_order():
     order = [2, 0, 3, 1]
     base, other = measured(ecg()), measured(ecg()[:, order], leads=tuple(LEADS[k] for k in order))
     assert other == pytest.approx(base, rel=1e-5)
     assert list(other) != list(base)
 
 
-def test_some_invalid_samples_hardly_matter():
+def test_few_invalid_samples_hardly_change_features():
     signal = ecg()
     signal[1000:1300, 1] = np.nan
     base, holed = measured(ecg()), measured(signal)
@@ -140,7 +140,7 @@ def test_some_invalid_samples_hardly_matter():
     assert holed == pytest.approx(base, abs=0.03)
 
 
-def test_what_cannot_be_measured_is_nan():
+def test_unmeasurable_features_are_nan():
     everything, amplitudes = set(names(LEADS)), {lead: {f"{lead}_{name}" for name in AMPLITUDES} for lead in LEADS}
     signal = ecg()
     flat, gone = signal.copy(), signal.copy()
@@ -152,12 +152,12 @@ def test_what_cannot_be_measured_is_nan():
         assert is_nan(measured(none)) == everything
 
 
-def test_waves_that_keep_no_distance_are_no_p_waves():
+def test_waves_at_varying_distance_are_not_p_waves():
     assert not is_nan(measured(ecg(p_jitter=0.01)))
     assert is_nan(measured(ecg(p_jitter=0.1, pr=0.22))) == {"pr_seconds", *(f"{lead}_p_mv" for lead in LEADS)}
 
 
-def test_recordings_of_a_folder(tmp_path):
+def test_recording_intervals_keep_order_and_reject_bad_records(tmp_path):
     leads = ("V2", "aVF", "II", "I", "V6")
     for name, bpm in (("b", 60), ("a", 90)):
         signal = ecg(bpm=bpm)
@@ -172,7 +172,7 @@ def test_recordings_of_a_folder(tmp_path):
         recording_intervals(tmp_path, ("a",), ("V1",), jobs=1)
 
 
-def test_normal_recordings_have_normal_intervals():
+def test_intervals_of_normal_recordings_are_normal():
     if not os.environ.get("PTBXL_DIR"):
         pytest.skip("PTBXL_DIR does not name the database")
     known = ptbxl.read_diagnoses(os.environ["PTBXL_DIR"])

@@ -42,7 +42,7 @@ run_script(main)
 """
 
 
-def test_an_error_in_a_worker_is_all_that_is_printed():
+def test_error_in_worker_prints_only_its_message():
     command = [sys.executable, "-c", SLOW_FEEDER + ONE_BAD]
     ended = subprocess.run(command, cwd=SAMPLE.parent, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

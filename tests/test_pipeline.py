@@ -47,7 +47,7 @@ def places(stream, place_of) -> np.ndarray:
     return np.array([place_of[key] for x, _ in stream for key in keys(x.numpy())])
 
 
-def test_shapes_and_types(packed, plain):
+def test_batches_have_declared_shapes_and_dtypes(packed, plain):
     x, y = next(iter(create_dataset(["114"], plain, 16, is_training=False)))
     assert x.shape == (16, 3, 32, 187, 1) and x.dtype == "float32" and y.shape == (16,) and y.dtype == "int64"
     x, y = next(iter(create_dataset(["114"], packed, 16, is_training=True)))
@@ -61,7 +61,7 @@ def test_shapes_and_types(packed, plain):
         assert list(x) == ["scalograms", {"rr_features": "rr"}.get(extra, extra)]
 
 
-def test_labels_come_in_the_order_of_get_all_labels(plain, in_order):
+def test_unshuffled_labels_equal_get_all_labels(plain, in_order):
     beats = get_all_beats(list(RECORDS), plain)
     np.testing.assert_array_equal(in_order[1], get_all_labels(list(RECORDS), plain))
     np.testing.assert_array_equal(in_order[1], beats["label"])
@@ -72,7 +72,7 @@ def test_labels_come_in_the_order_of_get_all_labels(plain, in_order):
     np.testing.assert_array_equal(get_all_labels(["213", "114"], plain)[:10], beats["label"][-547:][:10])
 
 
-def test_the_stream_yields_the_stored_beats(plain, in_order):
+def test_stream_yields_stored_beats(plain, in_order):
     with h5py.File(hdf5_path(plain.database.hdf5_dir, "114")) as file:
         stored = file["scalograms"][:].astype(np.float32)
     found = in_order[0]["scalograms"][: len(stored), ..., 0]
@@ -81,7 +81,7 @@ def test_the_stream_yields_the_stored_beats(plain, in_order):
         np.testing.assert_array_equal(found[:, shift + 1], stored[own])
 
 
-def test_waveforms_are_the_beat_and_its_difference_to_the_median_beat(packed):
+def test_waveforms_are_beat_and_difference_from_median_beat(packed):
     config = with_sections(packed, loader={"difference_quantiles": True})
     inputs, _ = batches(create_dataset(["213"], config, 100, is_training=False))
     with h5py.File(hdf5_path(packed.database.hdf5_dir, "213")) as file:
@@ -95,7 +95,7 @@ def test_waveforms_are_the_beat_and_its_difference_to_the_median_beat(packed):
 
 
 @pytest.mark.parametrize("storage", ["scalogram", "samples"])
-def test_centred_beats_are_transformed_without_their_level(packed_as, storage):
+def test_centered_beats_are_transformed_without_median(packed_as, storage):
     config = with_sections(packed_as(storage=storage), loader={**PLAIN["loader"], "center": True, "normalize": "scale"})
     inputs, _ = batches(create_dataset(["208"], config, 64, is_training=False))
     with h5py.File(hdf5_path(config.database.hdf5_dir, "208")) as file:
@@ -109,7 +109,7 @@ def test_centred_beats_are_transformed_without_their_level(packed_as, storage):
 
 @pytest.mark.parametrize("batch_size", [7, 100, 600, 5000])
 @pytest.mark.parametrize("pool", [1, 3, 16])
-def test_an_epoch_has_every_sequence_once_in_another_order(plain, place_of, batch_size, pool):
+def test_epoch_contains_every_sequence_once_in_new_order(plain, place_of, batch_size, pool):
     config = with_sections(plain, loader={"shuffle_chunks": pool})
     stream = create_dataset(list(RECORDS), config, batch_size, is_training=True)
     found = places(stream, place_of)
@@ -119,13 +119,13 @@ def test_an_epoch_has_every_sequence_once_in_another_order(plain, place_of, batc
     assert [len(y) for _, y in stream] == [batch_size] * whole + [rest] * (rest > 0)
 
 
-def test_labels_stay_with_their_sequences_when_shuffled(plain, place_of, in_order):
+def test_shuffling_keeps_labels_with_sequences(plain, place_of, in_order):
     for x, y in create_dataset(list(RECORDS), plain, 64, is_training=True):
         at = [place_of[key] for key in keys(x.numpy())]
         np.testing.assert_array_equal(y.numpy(), in_order[1][at])
 
 
-def test_epochs_differ_and_streams_of_one_seed_do_not(plain, place_of):
+def test_order_differs_between_epochs_and_is_reproducible_by_seed(plain, place_of):
     stream = create_dataset(list(RECORDS), plain, 64, is_training=True)
     first, second = places(stream, place_of), places(stream, place_of)
     assert (first != second).mean() > 0.9
@@ -140,7 +140,7 @@ def shares_of_equal_neighbours(order, beats) -> dict[str, float]:
     return {k: float((beats[k][order[1:]] == beats[k][order[:-1]]).mean()) for k in ("record", "label")}
 
 
-def test_the_shuffle_mixes(plain, place_of):
+def test_shuffling_mixes_records(plain, place_of):
     """How often neighbours share their record, and their class: shuffled as by chance."""
     beats = get_all_beats(list(RECORDS), plain)
     chance = {}
@@ -156,7 +156,7 @@ def test_the_shuffle_mixes(plain, place_of):
 
 
 @pytest.mark.parametrize("extra", [{}, {"storage": "samples"}])
-def test_augmentation_is_reproducible_and_drawn_anew_each_epoch(packed_as, extra):
+def test_augmentation_is_reproducible_and_differs_between_epochs(packed_as, extra):
     config = with_sections(packed_as(**extra), **AUGMENTED)
 
     def epoch(stream):
@@ -182,7 +182,7 @@ def test_only_training_is_augmented(packed):
 
 
 @pytest.mark.parametrize("shape", [(), (32, 1, 1), (1, 3, 32, 1, 1), (32, 187, 1), (3, 1, 1, 1), (187, 1)])
-def test_any_mean_and_scale_that_broadcast(plain, in_order, shape):
+def test_mean_and_scale_broadcast(plain, in_order, shape):
     rng = np.random.default_rng(0)
     mean, scale = rng.normal(size=shape), rng.uniform(0.5, 2, shape)
     found, _ = batches(create_dataset(["114"], plain, 100, False, mean, scale))
@@ -191,7 +191,7 @@ def test_any_mean_and_scale_that_broadcast(plain, in_order, shape):
 
 
 @pytest.mark.parametrize("over", ["scale", "global"])
-def test_statistics_are_those_of_every_training_beat_once(packed_as, over):
+def test_statistics_count_every_training_beat_once(packed_as, over):
     config = with_sections(packed_as(length=4, label_beat="last"), loader={"normalize": over})
     mean, scale = training_statistics(list(TRAIN), config)
     parts = []
@@ -209,7 +209,7 @@ def test_statistics_are_those_of_every_training_beat_once(packed_as, over):
     np.testing.assert_allclose([labelled.mean(), labelled.std()], [0, 1], atol=1e-3)
 
 
-def test_statistics_see_neither_augmentation_nor_other_records(packed):
+def test_statistics_exclude_augmentation_and_other_records(packed):
     augmented = with_sections(packed, augment={**AUGMENTED["augment"], "normal_per_epoch": 10})
     for here, there in zip(training_statistics(TRAIN, packed), training_statistics(TRAIN, augmented), strict=True):
         np.testing.assert_array_equal(here, there)
@@ -217,7 +217,7 @@ def test_statistics_see_neither_augmentation_nor_other_records(packed):
     assert training_statistics(TRAIN, with_sections(packed, **PLAIN)) == (None, None)
 
 
-def test_drawing_fewer_normal_beats(plain, place_of):
+def test_normal_per_epoch_limits_normal_beats(plain, place_of):
     """Their number is as asked for, records have shares like the roots of their counts, and the rare all come."""
     config = with_sections(plain, augment={"normal_per_epoch": 400})
     beats = get_all_beats(list(RECORDS), plain)
@@ -240,7 +240,7 @@ def test_drawing_fewer_normal_beats(plain, place_of):
     assert keep_shares(["114"], with_sections(config, augment={"normal_per_epoch": 10**6}))["114"][0] == 1
 
 
-def test_drawing_fewer_fusion_beats(plain):
+def test_fusion_per_epoch_limits_fusion_beats(plain):
     """Those of the record that has most of them; where a record has fewer than its share, all of them come."""
     counts = {r: np.bincount(get_all_labels([r], plain), minlength=5)[3] for r in RECORDS}
     roots = sum(n**0.5 for n in counts.values())
@@ -253,7 +253,7 @@ def test_drawing_fewer_fusion_beats(plain):
     assert all((y != 3).sum() == (get_all_labels(list(RECORDS), plain) != 3).sum() for y in labels)
 
 
-def test_a_plain_dict_is_a_configuration(plain, in_order):
+def test_create_dataset_accepts_plain_dict(plain, in_order):
     found, labels = batches(DataLoader.create_dataset(["114"], to_dict(plain), 64, is_training=False))
     np.testing.assert_array_equal(found["scalograms"], in_order[0]["scalograms"][: len(labels)])
     np.testing.assert_array_equal(DataLoader.get_all_labels(["114"], to_dict(plain)), labels)
@@ -262,14 +262,14 @@ def test_a_plain_dict_is_a_configuration(plain, in_order):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_closing_a_stream_waits_for_no_search_of_thread_counts(plain, training):
+def test_stream_disables_autotune_thread_search(plain, training):
     stream = create_dataset(["114"], plain, 16, training)
     assert stream.options().autotune.enabled is False
     assert stream.map(lambda x, y: (x, y)).options().autotune.enabled is False  # and what Keras makes of it
 
 
 @pytest.mark.parametrize("of_nothing", [create_dataset, get_all_labels])
-def test_wrong_records_are_errors(plain, of_nothing):
+def test_unknown_and_missing_records_are_rejected(plain, of_nothing):
     rest = (8, False) if of_nothing is create_dataset else ()
     with pytest.raises(InputError, match="an empty list of records"):
         of_nothing([], plain, *rest)
@@ -279,7 +279,7 @@ def test_wrong_records_are_errors(plain, of_nothing):
         of_nothing(["114"], with_sections(plain, database={"tfrecord_dir": "nowhere"}), *rest)
 
 
-def test_quantiles_of_the_difference_without_the_difference_are_rejected(plain):
+def test_difference_quantiles_without_waveforms_is_rejected(plain):
     config = with_sections(plain, loader={"difference_quantiles": True})
     with pytest.raises(InputError, match=r"loader\.waveforms=true"):
         create_dataset(["114"], config, 16, is_training=False)

@@ -63,7 +63,7 @@ def excerpt(seconds=30, record="208"):
     return recording.signals[: seconds * 360, 0], recording.samples[near], recording.symbols[near]
 
 
-def test_hdf5_holds_the_beats_of_the_recording(preprocessed):
+def test_hdf5_contains_beats_of_recording(preprocessed):
     recording = read_recording(SAMPLE, "208")
     stored = contents(preprocessed, "208")
     known = {symbol: k for k, symbols in enumerate(AAMI_SYMBOLS.values()) for symbol in symbols}
@@ -85,7 +85,7 @@ def test_hdf5_holds_the_beats_of_the_recording(preprocessed):
     assert (stored["record"], stored["subject"], stored["lead"]) == ("208", "208", "MLII")
 
 
-def test_metadata_says_the_same_as_the_files(preprocessed):
+def test_metadata_equals_content_of_files(preprocessed):
     metadata = metadata_of(preprocessed)
     assert tuple(metadata["records"]) == RECORDS and metadata["skipped"] == {}
     assert metadata["parameters"]["half_window_samples"] == 93
@@ -100,7 +100,7 @@ def test_metadata_says_the_same_as_the_files(preprocessed):
         assert entry["inputs"][f"{record}.dat"] == sha256(SAMPLE / f"{record}.dat")
 
 
-def test_the_lead_is_taken_by_its_name(preprocessed):
+def test_lead_is_selected_by_name(preprocessed):
     """MLII is the second lead of 114."""
     recording = read_recording(SAMPLE, "114")
     assert recording.leads == ("V5", "MLII")
@@ -109,7 +109,7 @@ def test_the_lead_is_taken_by_its_name(preprocessed):
     np.testing.assert_array_equal(stored["samples"][5], recording.signals[at - 93 : at + 94, 1].astype(np.float16))
 
 
-def test_a_declared_fallback_lead_is_taken_and_named(tmp_path):
+def test_fallback_lead_is_used_and_recorded(tmp_path):
     signal, samples, symbols = excerpt()
     write_record(tmp_path / "raw", "r1", np.stack([signal, -signal], 1), samples, symbols, 360, ("V9", "V5"))
     config = one_record(tmp_path, "r1")
@@ -120,7 +120,7 @@ def test_a_declared_fallback_lead_is_taken_and_named(tmp_path):
     np.testing.assert_allclose(stored["samples"][3], -signal[at - 93 : at + 94], atol=2e-3)
 
 
-def test_annotations_that_are_no_beats_are_left_out(tmp_path):
+def test_annotations_other_than_beats_are_ignored(tmp_path):
     signal = excerpt()[0]
     symbols = ["+", "N", "~", "V", "|", "!", "F", '"', "[", "]", "x", "/"]
     stored = written(tmp_path, signal, np.arange(1, 13) * 300, symbols)
@@ -129,7 +129,7 @@ def test_annotations_that_are_no_beats_are_left_out(tmp_path):
     np.testing.assert_allclose(stored["rr_before"][1:] * 360, [600, 900, 1500])  # what lies between does not count
 
 
-def test_another_sampling_rate_is_resampled_and_peaks_move(tmp_path):
+def test_other_sampling_rate_is_resampled_with_peaks(tmp_path):
     from scipy.signal import resample_poly
 
     signal, samples, symbols = excerpt()
@@ -148,7 +148,7 @@ def test_another_sampling_rate_is_resampled_and_peaks_move(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_record_of_very_few_beats(tmp_path, count):
+def test_record_with_few_beats_is_preprocessed(tmp_path, count):
     signal, samples, _ = excerpt()
     stored = written(tmp_path, signal, samples[1 : count + 1], ["N", "V", "N"][:count])
     assert stored["label"].tolist() == [0, 2, 0][:count]
@@ -156,7 +156,7 @@ def test_a_record_of_very_few_beats(tmp_path, count):
     assert np.isfinite(stored["median_beat"]).all()
 
 
-def test_beats_at_the_ends_are_padded(tmp_path):
+def test_beats_at_ends_are_padded(tmp_path):
     signal = excerpt()[0]
     last = len(signal) - 1
     stored = written(tmp_path, signal, [0, 40, 500, last - 10, last], "NNNNN")
@@ -166,7 +166,7 @@ def test_beats_at_the_ends_are_padded(tmp_path):
     np.testing.assert_allclose(stored["samples"][-1, 93:], signal[-1], atol=2e-3)
 
 
-def test_beats_at_the_ends_are_counted_and_named_when_dropped(tmp_path, capsys):
+def test_dropped_beats_at_ends_are_counted_and_listed(tmp_path, capsys):
     signal = excerpt()[0]
     last = len(signal) - 1
     write_record(tmp_path / "raw", "r1", signal, [0, 92, 93, 500, last - 93, last - 92], "NVNNNV")
@@ -178,11 +178,11 @@ def test_beats_at_the_ends_are_counted_and_named_when_dropped(tmp_path, capsys):
     assert "dropped at the ends: 3 beats (r1 3)" in capsys.readouterr().out
     np.testing.assert_allclose(stored["rr_before"][0], 1 / 360)  # to the beat that was dropped
     write_record(tmp_path / "raw", "r1", signal, [0, last], "NN")
-    with pytest.raises(InputError, match="r1: found no beat with a whole window"):
+    with pytest.raises(InputError, match="r1: found no beat with a complete window"):
         preprocess(config, jobs=1)
 
 
-def test_cleaning_is_done_when_asked_for(tmp_path):
+def test_bandpass_filter_is_applied_if_configured(tmp_path):
     from keras_ecg.signals.filters import bandpass
 
     signal, samples, symbols = excerpt()
@@ -234,7 +234,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("spoil, found", BAD.values(), ids=BAD)
-def test_a_bad_record_is_an_error_that_names_it_and_leaves_nothing(tmp_path, spoil, found):
+def test_bad_record_error_names_record_and_leaves_no_file(tmp_path, spoil, found):
     spoil(copy_records(tmp_path / "raw", "208"))
     config = one_record(tmp_path, "208")
     with pytest.raises(InputError) as caught:
@@ -243,7 +243,7 @@ def test_a_bad_record_is_an_error_that_names_it_and_leaves_nothing(tmp_path, spo
     assert files_of(config) == []
 
 
-def test_a_bad_record_ends_the_script_with_one_line_and_status_2(tmp_path):
+def test_bad_record_ends_script_with_one_line_and_status_2(tmp_path):
     _flat(copy_records(tmp_path / "raw", "200", "208"))
     settings = {"data_dir": tmp_path / "raw", "hdf5_dir": tmp_path / "hdf5", "records": "['208', '200']"}
     command = [sys.executable, "preprocess_data.py", *(f"--set=database.{k}={v}" for k, v in settings.items())]
@@ -251,12 +251,12 @@ def test_a_bad_record_ends_the_script_with_one_line_and_status_2(tmp_path):
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
         f"error: {tmp_path}/raw/208: found lead MLII flat; expected a signal that varies; "
-        "choose another lead (beats.lead) or leave the record out"
+        "choose another lead (beats.lead) or exclude the record"
     ]
     assert not {"208.h5", "metadata.json"} & set(os.listdir(tmp_path / "hdf5"))
 
 
-def test_bad_records_are_skipped_on_request_and_listed(tmp_path, capsys):
+def test_skipped_records_are_listed(tmp_path, capsys):
     from keras_ecg.data.tfrecords import pack
 
     _flat(copy_records(tmp_path / "raw", "114", "208"))
@@ -269,13 +269,13 @@ def test_bad_records_are_skipped_on_request_and_listed(tmp_path, capsys):
     assert pack(config, jobs=1)["skipped"] == metadata["skipped"]
 
 
-def test_nothing_left_after_skipping_is_an_error(tmp_path):
+def test_skipping_all_records_is_rejected(tmp_path):
     _flat(copy_records(tmp_path / "raw", "208"))
-    with pytest.raises(InputError, match="no record that can be read.*see the first: .*lead MLII flat"):
+    with pytest.raises(InputError, match="no record that can be read.*first error: .*lead MLII flat"):
         preprocess(one_record(tmp_path, "208"), skip_bad_records=True, jobs=1)
 
 
-def test_parameters_that_no_filter_or_transform_takes(tmp_path):
+def test_invalid_band_or_wavelet_is_rejected(tmp_path):
     for beats, found in (
         ({"bandpass_hz": [0.5]}, r"found \[0.5\]"),
         ({"bandpass_hz": [0.5, 200]}, "within 0 and 180 Hz"),
@@ -299,7 +299,7 @@ def two_records(tmp_path):
     return config, tmp_path
 
 
-def test_a_rerun_touches_nothing(two_records, capsys):
+def test_rerun_keeps_current_files(two_records, capsys):
     config, _ = two_records
     before = stamps(config)
     preprocess(config, jobs=1)
@@ -315,14 +315,14 @@ def changed(config) -> set[str]:
     return {name for name in after if after[name] != before.get(name)}
 
 
-def test_what_depends_on_a_changed_recording_is_redone(two_records):
+def test_changed_recording_is_preprocessed_again(two_records):
     config, tmp_path = two_records
     wfdb.wrann("208", "atr", np.array([500, 900]), ["N", "V"], write_dir=str(tmp_path / "raw"))
     assert changed(config) == {"208.h5", "metadata.json"}
     assert metadata_of(config)["records"]["208"]["symbol"] == ["N", "V"]
 
 
-def test_a_changed_parameter_redoes_all(two_records):
+def test_changed_parameter_preprocesses_all_again(two_records):
     _, tmp_path = two_records
     database = {"data_dir": str(tmp_path / "raw"), "records": ["114", "208"]}
     other = config_for(tmp_path, database=database, beats={"half_window_samples": 50})
@@ -330,7 +330,7 @@ def test_a_changed_parameter_redoes_all(two_records):
     assert contents(other, "208")["samples"].shape == (478, 101)
 
 
-def test_a_changed_subject_is_noticed(two_records):
+def test_changed_subject_preprocesses_record_again(two_records):
     _, tmp_path = two_records
     (tmp_path / "raw" / "subjects.csv").write_text("record,subject\n114,x\n208,y\n")
     paths = {"name": "own", "data_dir": str(tmp_path / "raw"), "records": ["114", "208"]}
@@ -342,7 +342,7 @@ def test_a_changed_subject_is_noticed(two_records):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "overwritten", "missing", "metadata"])
-def test_a_damaged_file_is_redone(two_records, damage):
+def test_damaged_file_is_written_again(two_records, damage):
     config, tmp_path = two_records
     path = hdf5_path(config.database.hdf5_dir, "208")
     good, listed = contents(config, "208"), metadata_of(config)
@@ -361,14 +361,14 @@ def test_a_damaged_file_is_redone(two_records, damage):
         np.testing.assert_array_equal(values, good[name])
 
 
-def test_leftovers_of_a_killed_run_are_swept(two_records):
+def test_temporary_files_of_killed_run_are_removed(two_records):
     config, tmp_path = two_records
     (tmp_path / "hdf5" / ".208.99999999.partial.h5").write_bytes(b"half")
     preprocess(config, jobs=1)
     assert files_of(config) == ["114.h5", "208.h5", "metadata.json"]
 
 
-def test_parallel_and_serial_runs_write_the_same(preprocessed, tmp_path):
+def test_parallel_and_serial_runs_write_equal_files(preprocessed, tmp_path):
     config = config_for(tmp_path)
     preprocess(config, jobs=2)
     assert metadata_of(config) == metadata_of(preprocessed)
@@ -379,12 +379,12 @@ def test_parallel_and_serial_runs_write_the_same(preprocessed, tmp_path):
             np.testing.assert_array_equal(here[name], there[name])
 
 
-def test_metadata_is_plain_json(preprocessed):
+def test_metadata_is_valid_json(preprocessed):
     text = Path(preprocessed.database.hdf5_dir, "metadata.json").read_text(encoding="utf-8")
     assert "NaN" not in text and json.loads(text)["records"]["213"]["original_rate_hz"] == 360.0
 
 
-def test_the_whole_database_has_its_pinned_counts(mitdb_dir, tmp_path):
+def test_mitdb_has_expected_counts(mitdb_dir, tmp_path):
     records = ["100", "104", "207", "232"]
     config = config_for(tmp_path, database={"data_dir": str(mitdb_dir), "records": records})
     metadata = preprocess(config, jobs=1)
@@ -394,7 +394,7 @@ def test_the_whole_database_has_its_pinned_counts(mitdb_dir, tmp_path):
     assert counts["232"] == [398, 1382, 0, 0, 0]  # 397 R and a j; 1382 A
 
 
-def test_corrected_annotations_and_assumed_subjects_are_listed(tmp_path, capsys):
+def test_corrected_annotations_and_assumed_subjects_are_reported(tmp_path, capsys):
     signal, samples, symbols = excerpt(20)
     doubled = np.repeat(samples, 2)  # every annotation twice
     write_record(tmp_path / "raw", "r1", signal, doubled, np.repeat(symbols, 2))
@@ -408,7 +408,7 @@ def test_corrected_annotations_and_assumed_subjects_are_listed(tmp_path, capsys)
     assert notes[1] in capsys.readouterr().out and metadata_of(config)["notes"] == notes
 
 
-def test_a_segment_beside_its_record_is_an_error(tmp_path):
+def test_segment_together_with_its_record_is_rejected(tmp_path):
     signal, samples, symbols = excerpt(20)
     folder = write_record(tmp_path / "raw", "r1", signal, samples, symbols)
     (folder / "long.hea").write_text(f"long/2 1 360 {2 * len(signal)}\nr1 {len(signal)}\nr1 {len(signal)}\n")

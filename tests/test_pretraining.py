@@ -416,7 +416,7 @@ def test_an_encoder_takes_recordings_as_they_are(run, packed):
     [
         ({"leads": ["aVR"]}, "MLII or one of"),
         ({"leads": ["MLII", "V1"]}, "the names of its C leads"),
-        ({"signal": np.full((3600, 1), np.nan)}, "no number"),
+        ({"signal": np.full((3600, 1), np.nan)}, "NaN or infinite samples"),
         ({"signal": 1000 * np.random.default_rng(0).normal(size=(3600, 1))}, "mV"),
         ({"signal": np.zeros((360, 1))}, "at least 10 s"),
         ({"rate": 0.0}, "positive sampling rate"),

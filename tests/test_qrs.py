@@ -35,14 +35,14 @@ def compared(folder) -> np.ndarray:
     return total
 
 
-def test_the_comparator_counts_by_hand():
+def test_comparison_of_detections_matches_hand_count():
     assert compare_peaks(np.array([100, 200, 300]), np.array([104, 260, 420]), 100) == (1, 2, 2)
     assert compare_peaks(np.array([100, 200]), np.array([100, 106, 200]), 100) == (2, 1, 0)
     assert compare_peaks(np.array([]), np.array([5]), 100) == (0, 1, 0)
     assert compare_peaks(np.array([5]), np.array([]), 100) == (0, 0, 1)
 
 
-def test_beats_of_the_excerpt():
+def test_beats_of_excerpt_are_detected():
     total = compared(SAMPLE)
     assert sensitivity(total) >= 0.995 and predictivity(total) >= 0.999
 
@@ -50,14 +50,14 @@ def test_beats_of_the_excerpt():
 @pytest.mark.parametrize(
     ("variable", "least"), [("MITDB_DIR", (0.997, 0.997)), ("SVDB_DIR", (0.995, 0.985))], ids=["mitdb", "svdb"]
 )
-def test_beats_of_whole_databases(variable, least):
+def test_sensitivity_and_predictivity_on_databases(variable, least):
     if not os.environ.get(variable):
         pytest.skip(f"{variable} does not name the whole database")
     total = compared(os.environ[variable])
     assert sensitivity(total) >= least[0] and predictivity(total) >= least[1]
 
 
-def test_beats_of_ten_second_strips_at_500_hz():
+def test_beats_of_ten_second_recordings_at_500_hz_are_detected():
     if not os.environ.get("LUDB_DIR"):
         pytest.skip("LUDB_DIR does not name the whole database")
     total, folder = np.zeros(3, int), Path(os.environ["LUDB_DIR"])
@@ -76,7 +76,7 @@ def test_beats_of_ten_second_strips_at_500_hz():
     [("s0010_re", "ii", 52), ("mixedsignals", "II", 392), ("mixedsignals", "III", 392)],
     ids=["1000 Hz", "four samples a frame", "another lead of it"],
 )
-def test_beats_of_clinical_recordings(record, lead, beats):
+def test_beats_of_clinical_recordings_are_detected(record, lead, beats):
     if not os.environ.get("FORMATS_DIR"):
         pytest.skip("FORMATS_DIR does not name the recordings of other projects")
     found = read_recording(Path(os.environ["FORMATS_DIR"]) / "wfdb-python", record, None)
@@ -85,7 +85,7 @@ def test_beats_of_clinical_recordings(record, lead, beats):
 
 
 @pytest.mark.parametrize("record", ["223", "100", "119"])
-def test_the_sampling_rate_does_not_matter(record):
+def test_detection_is_independent_of_sampling_rate(record):
     signal, _, rate = annotated_lead(SAMPLE, record)
     expected = detect_qrs(signal, rate) / rate
     for other in (128, 250, 500, 1000, 2000):
@@ -98,7 +98,7 @@ def test_the_sampling_rate_does_not_matter(record):
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e3, -1.0], ids=str)
-def test_amplitude_and_polarity_do_not_matter(factor):
+def test_detection_is_independent_of_amplitude_and_polarity(factor):
     signal, _, rate = annotated_lead(SAMPLE, "208")
     expected = detect_qrs(signal.astype(np.float64), rate)
     np.testing.assert_array_equal(detect_qrs(signal.astype(np.float64) * factor, rate), expected)
@@ -110,7 +110,7 @@ def an_hour() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_an_artefact_costs_no_beat_outside_it(an_hour, artefact):
+def test_artefact_affects_no_beat_outside_it(an_hour, artefact):
     signal, out = with_artefact(an_hour[0], artefact)
     beats, found = an_hour[1], detect_qrs(signal, 128.0)
     total = compare_peaks(beats[~out[beats]], found[~out[found]], 128.0)
@@ -118,7 +118,7 @@ def test_an_artefact_costs_no_beat_outside_it(an_hour, artefact):
     assert np.count_nonzero(out[found]) <= 6
 
 
-def test_blocks_make_no_difference(an_hour, monkeypatch):
+def test_detection_is_independent_of_blocks(an_hour, monkeypatch):
     signal = an_hour[0][: 600 * 128]
     whole = detect_qrs(signal, 128.0)
     monkeypatch.setattr(qrs, "BLOCK_SECONDS", 70)
@@ -130,7 +130,7 @@ def test_blocks_make_no_difference(an_hour, monkeypatch):
 
 @pytest.mark.parametrize("exponent", [0, 0.5, 1], ids=["white", "pink", "brown"])
 @pytest.mark.parametrize("rate", [128.0, 250.0, 360.0, 1000.0])
-def test_noise_has_no_beats(exponent, rate):
+def test_noise_has_no_detections(exponent, rate):
     rng = np.random.default_rng(0)
     for _ in range(3):
         spectrum = np.fft.rfft(rng.normal(size=int(60 * rate)))
@@ -138,7 +138,7 @@ def test_noise_has_no_beats(exponent, rate):
         assert len(detect_qrs(np.fft.irfft(spectrum), rate)) <= 2
 
 
-def test_ventricular_flutter_has_no_beats():
+def test_ventricular_flutter_has_no_detections():
     at = np.arange(60 * 250) / 250
     wave = np.sin(2 * np.pi * 4.5 * at + np.sin(at)) * (1 + 0.3 * np.sin(0.7 * at))
     assert len(detect_qrs(wave + np.random.default_rng(0).normal(0, 0.02, len(at)), 250.0)) <= 2
@@ -146,7 +146,7 @@ def test_ventricular_flutter_has_no_beats():
 
 @pytest.mark.parametrize("rate", [250.0, 500.0, 1000.0])
 @pytest.mark.parametrize("seconds_apart", [0.6, 1.5])
-def test_tall_p_and_t_waves_are_no_beats(rate, seconds_apart):
+def test_tall_p_and_t_waves_are_not_detected(rate, seconds_apart):
     at, beats = np.arange(int(20 * rate)) / rate, np.arange(0.7, 19, seconds_apart)
 
     def waves(late: float, width: float) -> np.ndarray:
@@ -160,13 +160,13 @@ def test_tall_p_and_t_waves_are_no_beats(rate, seconds_apart):
 
 
 @pytest.mark.parametrize("kind", "NAO")
-def test_beats_of_synthetic_recordings(kind):
+def test_beats_of_synthetic_recordings_are_detected(kind):
     signal, beats = recording(kind, 20)
     found = detect_qrs(signal, RATE) / RATE
     assert len(found) == len(beats) and np.abs(found - beats).max() < 0.02
 
 
-def test_peaks_are_the_largest_deflections_nearby():
+def test_refine_peaks_moves_to_largest_deflection():
     signal, beats, _ = annotated_lead(SAMPLE, "208")
     signal, beats = signal[:20000], beats[beats < 20000]
     expected = []
@@ -181,9 +181,9 @@ def test_peaks_are_the_largest_deflections_nearby():
 @pytest.mark.parametrize(
     "signal", [np.zeros(3000), np.full(3000, 7.0), np.arange(100.0), np.zeros(0), np.zeros(301)], ids=len
 )
-def test_a_flat_or_short_signal_has_no_beats(signal):
+def test_flat_or_short_signal_has_no_detections(signal):
     assert detect_qrs(signal, RATE).dtype == np.int64 and not len(detect_qrs(signal, RATE))
 
 
-def test_a_rate_too_low_for_a_qrs_complex_has_no_beats():
+def test_too_low_sampling_rate_has_no_detections():
     assert not len(detect_qrs(np.random.default_rng(0).normal(size=1000), 1.0))

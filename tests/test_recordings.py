@@ -39,7 +39,7 @@ def folder(tmp_path):
     return tmp_path, values
 
 
-def test_reads_every_signal_file_and_every_annotation(folder):
+def test_read_recording_reads_all_signal_files_and_annotations(folder):
     path, values = folder
     recording = read_recording(path, "r1")
     assert recording.record == "r1" and recording.leads == ("MLII", "V1") and recording.sampling_rate_hz == 250
@@ -91,7 +91,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_one_line_that_names_the_file(folder, fault):
+def test_damaged_file_error_is_one_line_with_file_name(folder, fault):
     break_it, name, found = FAULTS[fault]
     break_it(folder[0])
     with pytest.raises(InputError) as error:
@@ -100,7 +100,7 @@ def test_a_fault_is_one_line_that_names_the_file(folder, fault):
     assert "\n" not in str(error.value)
 
 
-def test_the_fault_survives_a_process_boundary(folder):
+def test_error_is_returned_from_worker_process(folder):
     import pickle
 
     (folder[0] / "r1_2.dat").unlink()
@@ -109,7 +109,7 @@ def test_the_fault_survives_a_process_boundary(folder):
     assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
-def test_list_records(folder, tmp_path):
+def test_list_records_uses_records_file_or_headers(folder, tmp_path):
     path, _ = folder
     (path / "layout.hea").write_text("layout 0 250 1000\n")
     assert list_records(path) == ["r1"]
@@ -123,14 +123,14 @@ def test_list_records(folder, tmp_path):
             list_records(bad)
 
 
-def test_choose_lead():
+def test_choose_lead_prefers_lead_then_fallbacks():
     assert choose_lead(("V5", "MLII"), "MLII", ("V5",)) == 1
     assert choose_lead(("V5", "V2"), "MLII", ("II", "V2", "V5")) == 1
     with pytest.raises(InputError, match="r1: found leads V5, V2; expected MLII or one of II, I"):
         choose_lead(("V5", "V2"), "MLII", ("II", "I"), where="r1")
 
 
-def test_check_lead():
+def test_flat_lead_and_nan_are_rejected():
     signal = np.random.default_rng(0).normal(size=100).astype(np.float32)
     check_lead(signal, "r1.dat", "MLII")
     with pytest.raises(InputError, match="lead MLII flat"):
@@ -140,7 +140,7 @@ def test_check_lead():
         check_lead(signal, "r1.dat", "MLII")
 
 
-def test_an_invalid_sample_is_a_nan(tmp_path):
+def test_invalid_sample_is_nan(tmp_path):
     values = np.arange(10)[:, None]
     values[4] = -2048  # format 212 has no other way to say "no value"
     wfdb.wrsamp("r", 250, ["mV"], ["MLII"], d_signal=values, fmt=["212"], adc_gain=[200.0], baseline=[0],
@@ -149,7 +149,7 @@ def test_an_invalid_sample_is_a_nan(tmp_path):
     assert np.isnan(signals[:, 0]).tolist() == [k == 4 for k in range(10)]
 
 
-def test_subjects(tmp_path):
+def test_subjects_are_read_from_table(tmp_path):
     known = subjects(tmp_path, "mitdb", mitdb.RECORDS)
     assert known["201"] == known["202"] and len(set(known.values())) == 47
     assert subjects(tmp_path, "own", ["a", "b"]) == {"a": "a", "b": "b"}
@@ -162,7 +162,7 @@ def test_subjects(tmp_path):
         subjects(tmp_path, "own", ["a"])
 
 
-def test_a_record_with_two_subjects_is_an_error(tmp_path):
+def test_record_with_two_subjects_is_rejected(tmp_path):
     (tmp_path / "subjects.csv").write_text("record,subject\na,p1\nb,p2\na, p1\n")
     assert subjects(tmp_path, "own", ["a", "b"]) == {"a": "p1", "b": "p2"}  # the same one twice is none
     (tmp_path / "subjects.csv").write_text("record,subject\na,p1\nb,p2\na,p2\n")
@@ -171,26 +171,26 @@ def test_a_record_with_two_subjects_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_table_of_subjects_from_a_spreadsheet_is_read(tmp_path, encoding):
+def test_subject_table_in_spreadsheet_encoding_is_read(tmp_path, encoding):
     (tmp_path / "subjects.csv").write_bytes("record,subject\r\na,Jörg\r\n".encode(encoding))
     assert subjects(tmp_path, "own", ["a"]) == {"a": "Jörg"}
 
 
 @pytest.mark.parametrize("data", ["record,subject\na,J\xf6rg\n".encode("latin-1"), b"record,subject\na,p\0\n"])
-def test_a_table_of_subjects_that_is_not_text_is_one_line(tmp_path, data):
+def test_subject_table_that_is_not_text_is_rejected(tmp_path, data):
     (tmp_path / "subjects.csv").write_bytes(data)
     with pytest.raises(InputError, match="save it as UTF-8"):
         subjects(tmp_path, "own", ["a"])
 
 
-def test_missing_subjects_are_noted(tmp_path):
-    assert "each record is taken as a subject of its own" in subjects_note(tmp_path, "own")
+def test_assumed_subjects_are_noted(tmp_path):
+    assert "each record is assumed to be of another subject" in subjects_note(tmp_path, "own")
     assert not subjects_note(tmp_path, "mitdb")
     (tmp_path / "subjects.csv").write_text("record,subject\na,p1\n")
     assert not subjects_note(tmp_path, "own")
 
 
-def test_splits_are_disjoint_and_complete():
+def test_published_splits_are_disjoint_and_complete():
     everything = set(mitdb.RECORDS)
     assert len(mitdb.RECORDS) == len(everything) == 48 and mitdb.PACED == ("102", "104", "107", "217")
     assert len(mitdb.DS1) == len(mitdb.DS2) == 22 and not set(mitdb.DS1) & set(mitdb.DS2)
@@ -204,7 +204,7 @@ def test_splits_are_disjoint_and_complete():
 
 
 @WHOLE
-def test_counts_of_the_whole_database():
+def test_mitdb_has_expected_annotation_counts():
     folder = os.environ["MITDB_DIR"]
     assert tuple(list_records(folder)) == mitdb.RECORDS
     counts, leads = {}, {}
@@ -226,7 +226,7 @@ def test_counts_of_the_whole_database():
     assert [record for record in mitdb.RECORDS if "MLII" not in leads[record]] == ["102", "104"]
 
 
-def test_a_record_of_several_segments_is_read_as_one(folder):
+def test_multi_segment_record_is_read_as_one(folder):
     path, _ = folder
     (path / "long.hea").write_text("long/2 2 250 2000\nr1 1000\nr1 1000\n")
     signals = read_recording(path, "long", annotations=None).signals
@@ -234,7 +234,7 @@ def test_a_record_of_several_segments_is_read_as_one(folder):
     assert [p.name for p in record_files(path, "long")] == ["long.hea", "r1.hea", "r1_1.dat", "r1_2.dat"]
 
 
-def test_segments_of_a_multi_segment_record_are_no_further_records(folder):
+def test_segments_of_multi_segment_record_are_not_listed(folder):
     path, _ = folder
     for name in ("r2", "r3"):
         write_signals(path, name, np.zeros((1000, 1)), 250)
@@ -248,7 +248,7 @@ def test_segments_of_a_multi_segment_record_are_no_further_records(folder):
         check_no_segments(path, ["r1", "long"])
 
 
-def test_a_layout_with_a_gap_is_read_with_its_gap(tmp_path):
+def test_gap_of_layout_is_read_as_nan(tmp_path):
     values = np.random.default_rng(0).normal(size=1000)
     write_signals(tmp_path, "a", values, 250, ("II",))
     (tmp_path / "layout.hea").write_text("layout 1 250 0\n~ 0 1000/mV 16 0 0 0 0 II\n")
@@ -271,7 +271,7 @@ def frames(folder: Path, name: str, ecg: np.ndarray, frame_rate: float, in_frame
 
 
 @pytest.mark.parametrize(("frame_rate", "in_frame"), [(62.5, 4), (15, 24)])  # MIMIC-IV, drivedb
-def test_a_lead_of_several_samples_a_frame_keeps_its_own_rate(tmp_path, frame_rate, in_frame):
+def test_lead_with_several_samples_per_frame_keeps_its_rate(tmp_path, frame_rate, in_frame):
     source = read_recording(SAMPLE, "114")
     ecg = source.signals[:21600, source.leads.index("MLII")]
     frames(tmp_path, "r", ecg, frame_rate, in_frame)
@@ -290,14 +290,14 @@ def test_a_lead_of_several_samples_a_frame_keeps_its_own_rate(tmp_path, frame_ra
     check_rates(found, [0], tmp_path / "r")
 
 
-def test_a_damaged_sample_of_several_a_frame_fails_the_checksum(tmp_path):
+def test_damaged_sample_of_multi_sample_frame_fails_checksum(tmp_path):
     frames(tmp_path, "r", np.random.default_rng(0).normal(size=400), 62.5, 4)
     _flip(tmp_path / "r.dat", 101)
     with pytest.raises(InputError, match="checksum"):
         read_recording(tmp_path, "r", None)
 
 
-def test_a_record_with_skew_is_read(tmp_path):
+def test_record_with_skew_is_read(tmp_path):
     values = np.random.default_rng(0).integers(-500, 500, (1000, 2))
     wfdb.wrsamp("r", 250, ["mV", "mV"], ["MLII", "V1"], d_signal=values, fmt=["16", "16"], adc_gain=[200.0] * 2,
                 baseline=[0, 0], write_dir=str(tmp_path))  # fmt: skip
@@ -319,7 +319,7 @@ def raw_annotations(path: Path, samples: list[int], symbols: str) -> None:
     path.write_bytes(out + b"\0\0")
 
 
-def test_annotations_are_sorted_and_duplicates_dropped_and_counted(folder):
+def test_unordered_and_duplicate_annotations_are_corrected_and_counted(folder):
     path, _ = folder
     raw_annotations(path / "r1.atr", [5, 100, 100, 100, 700, 300, 900], "N+NVNVN")
     found = read_recording(path, "r1")
@@ -341,7 +341,7 @@ def test_annotations_at_another_rate_are_resampled(folder):
 
 
 @pytest.mark.skipif(not os.environ.get("SVDB_DIR"), reason="SVDB_DIR does not name the whole database")
-def test_svdb_is_read_with_its_one_annotation_past_the_end():
+def test_svdb_annotation_past_end_is_dropped():
     folder = os.environ["SVDB_DIR"]
     counts, corrected = np.zeros(5, int), {}
     for record in list_records(folder):

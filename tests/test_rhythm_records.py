@@ -41,7 +41,7 @@ def everything(stream) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return {k: np.concatenate([x[k] for x, _ in parts]) for k in parts[0][0]}, np.concatenate([y for _, y in parts])
 
 
-def test_the_manifest_says_what_there_is(packed):
+def test_manifest_describes_packed_recordings(packed):
     manifest = rhythm_manifest(packed)
     assert manifest["class_counts"] == COUNTS and manifest["parameters"]["labels"] == "v3"
     known = get_all_recordings(packed)
@@ -53,7 +53,7 @@ def test_the_manifest_says_what_there_is(packed):
         assert abs(entries[k]["beats"] - len(recording("N", seconds, k + 1)[1])) <= 1
 
 
-def test_what_is_stored_is_the_cleaned_recording(packed):
+def test_stored_signal_is_preprocessed_recording(packed):
     signal, beats = recording("N", 20, 2)
     raw, rate = lead_of(packed.database.data_dir, "A00002", packed.rhythm)
     assert rate == RATE and np.abs(raw - signal).max() < 2e-3
@@ -73,7 +73,7 @@ def test_what_is_stored_is_the_cleaned_recording(packed):
     assert all(np.array_equal(own[name], inputs[name]) for name in own)
 
 
-def test_scored_crops_leave_nothing_out_and_average_back(packed):
+def test_scored_crops_cover_recording(packed):
     assert crops_of(np.array([10, 100, 101, 250]), 100, 2).tolist() == [1, 1, 2, 3]
     assert crops_of(np.array([10, 250]), 100, 1).tolist() == [1, 1]
     assert crop_starts(250, 100, 2) == [0, 75, 150] and crop_starts(90, 100, 3) == [0]
@@ -89,7 +89,7 @@ def test_scored_crops_leave_nothing_out_and_average_back(packed):
         assert (inputs["beats"][k, len(expected) :] == -1).all()
 
 
-def test_training_crops_are_random_stretches_of_every_recording(packed):
+def test_training_crops_are_random_segments_of_every_recording(packed):
     plain = changed(packed, rhythm={"augment": dict.fromkeys(("invert", "noise"), 0.0)})
     stream = create_rhythm_dataset(plain, 5, True)
     epochs = [everything(stream) for _ in range(2)]
@@ -120,7 +120,7 @@ def test_training_crops_are_random_stretches_of_every_recording(packed):
 @pytest.mark.parametrize(
     "augment", [{"invert": 1.0}, {"amplitude": 0.5}, {"noise": 0.5}, {"wander": 0.5}, {"erase_seconds": 4.0}]
 )
-def test_augmentations_change_what_they_say(packed, augment):
+def test_each_augmentation_changes_its_property(packed, augment):
     off = {"invert": 0.0, "amplitude": 0.0, "noise": 0.0, "wander": 0.0, "erase_seconds": 0.0}
     before, labels = everything(create_rhythm_dataset(changed(packed, rhythm={"augment": off}), 4, True))
     after, same = everything(create_rhythm_dataset(changed(packed, rhythm={"augment": {**off, **augment}}), 4, True))
@@ -150,7 +150,7 @@ def test_augmentations_change_what_they_say(packed, augment):
         assert set(np.round(expected, 4)) <= set(np.round(kept, 4)) and len(kept) - len(expected) <= 1
 
 
-def test_packing_resumes_and_repeats_what_has_changed(packed, tmp_path):
+def test_packing_resumes_and_repeats_changed_recordings(packed, tmp_path):
     folder = tmp_path / "own"
     shutil.copytree(packed.database.data_dir, folder / "raw")
     config = config_of(folder)
@@ -168,7 +168,7 @@ def test_packing_resumes_and_repeats_what_has_changed(packed, tmp_path):
     assert get_all_recordings(config)["label"][0] == 2
 
 
-def test_other_settings_are_rejected_until_packed_anew(packed):
+def test_recordings_packed_with_other_options_are_rejected(packed):
     with pytest.raises(InputError, match=r"other labels.*create_rhythm_tfrecords\.py"):
         create_rhythm_dataset(changed(packed, rhythm={"labels": "v2"}), 4, False)
     with pytest.raises(InputError, match="no recording A9"):
@@ -183,7 +183,7 @@ def test_other_settings_are_rejected_until_packed_anew(packed):
         (lambda raw: (raw / "A00002.dat").write_bytes(b"short"), r"A00002\.dat.*truncated"),
     ],
 )
-def test_faults_are_named(packed, tmp_path, spoil, message):
+def test_faults_are_reported_with_file_name(packed, tmp_path, spoil, message):
     shutil.copytree(packed.database.data_dir, tmp_path / "raw")
     spoil(tmp_path / "raw")
     with pytest.raises(InputError, match=message):
@@ -191,6 +191,6 @@ def test_faults_are_named(packed, tmp_path, spoil, message):
     assert not (tmp_path / "packed" / "manifest.json").exists()
 
 
-def test_only_a_database_with_labels_is_packed(packed):
+def test_database_without_labels_is_rejected(packed):
     with pytest.raises(InputError, match=r"database\.name.*cinc2017"):
         pack_rhythm(changed(packed, database={"name": "mitdb"}), jobs=1, quiet=True)

@@ -24,7 +24,7 @@ def _beats(recording):
     return np.array([classes.count(k) for k in range(5)])
 
 
-def test_every_class_on_both_sides_of_a_patient_wise_split(recordings):
+def test_inter_patient_split_of_excerpt_has_every_class_on_both_sides(recordings):
     subjects = [mitdb.subject_of(record) for record in recordings]
     assert len(set(subjects)) == len(recordings) >= 14
     assert not {"201", "202"} <= set(recordings)
@@ -35,7 +35,7 @@ def test_every_class_on_both_sides_of_a_patient_wise_split(recordings):
     assert all(record in mitdb.DS1 + mitdb.DS2 for record in recordings)
 
 
-def test_every_record_has_a_usable_lead(recordings):
+def test_every_record_has_usable_lead(recordings):
     for record, recording in recordings.items():
         lead = choose_lead(recording.leads, "MLII")
         check_lead(recording.signals[:, lead], SAMPLE / record, "MLII")
@@ -43,7 +43,7 @@ def test_every_record_has_a_usable_lead(recordings):
     assert recordings["114"].leads == ("V5", "MLII")  # a lead is chosen by its name, not by its place
 
 
-def test_size_licence_and_list():
+def test_excerpt_has_limited_size_licence_and_checksums():
     files = [path for path in SAMPLE.iterdir() if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 8_000_000
     assert "opendatacommons.org/licenses/by/1-0" in (SAMPLE / "LICENSE-ODC-By-1.0.txt").read_text()
@@ -62,7 +62,7 @@ def _table():
     return {row[1]: (row[0], *map(int, row[2:])) for row in rows}
 
 
-def test_the_readme_counts_what_is_there(recordings):
+def test_readme_states_actual_counts(recordings):
     table = _table()
     assert set(table) == set(recordings)
     for record, (side, _, seconds, *beats) in table.items():
@@ -71,7 +71,7 @@ def test_the_readme_counts_what_is_there(recordings):
 
 
 @pytest.mark.skipif(not os.environ.get("MITDB_DIR"), reason="MITDB_DIR does not name the whole database")
-def test_values_are_those_of_the_whole_database(recordings):
+def test_values_equal_those_of_mitdb(recordings):
     for record, (_, second, seconds, *_) in _table().items():
         start, stop = second * 360, (second + seconds) * 360
         whole, part = read_recording(os.environ["MITDB_DIR"], record), recordings[record]

@@ -13,7 +13,7 @@ def resolved(split="records", train=(), test=(), subjects=EVERY):
     return resolve_split(Config(evaluation=Evaluation(split=split, train_records=train, test_records=test)), subjects)
 
 
-def test_a_split_of_ones_own():
+def test_split_of_listed_records_is_resolved():
     split = resolved(train=("101", "106"), test=("100",))
     assert (split.name, split.train, split.test) == ("records", ("101", "106"), ("100",))
 
@@ -30,12 +30,12 @@ def test_a_split_of_ones_own():
         (("101",), ("100", "100"), "100 twice"),
     ],
 )
-def test_a_split_that_nobody_should_believe_is_rejected(train, test, found):
+def test_split_with_shared_subject_or_bad_records_is_rejected(train, test, found):
     with pytest.raises(InputError, match=found):
         resolved(train=train, test=test)
 
 
-def test_ds1_ds2_is_de_chazals_with_its_one_exception():
+def test_ds1_ds2_allows_only_its_declared_shared_subject():
     split = resolved("ds1_ds2")
     assert (split.train, split.test) == (mitdb.DS1, mitdb.DS2) and len(mitdb.DS1) == len(mitdb.DS2) == 22
     assert "201" in split.train and "202" in split.test
@@ -44,20 +44,20 @@ def test_ds1_ds2_is_de_chazals_with_its_one_exception():
         resolved("ds1_ds2", subjects=moved)
 
 
-def test_the_exception_holds_for_ds1_ds2_only():
+def test_shared_subject_is_rejected_in_other_splits():
     with pytest.raises(InputError, match=r"201\+202"):
         resolved(train=mitdb.DS1, test=mitdb.DS2)
     with pytest.raises(InputError, match="both sides"):
         reject_shared_subjects("any", {"201": "a"}, {"201": "a"}, allowed=("a",))  # never the same record
 
 
-def test_the_seed_split_shares_nobody():
+def test_seed_split_has_no_shared_subject():
     split = resolved("seed")
     assert split.test == mitdb.SEED_TEST and len(split.train) == 38
     assert not {EVERY[r] for r in split.train} & {EVERY[r] for r in split.test}
 
 
-def test_named_splits_take_what_there_is():
+def test_named_splits_are_restricted_to_packed_records():
     few = {r: EVERY[r] for r in ("101", "106", "100")}
     assert resolved("ds1_ds2", subjects=few).train == ("101", "106")
     with pytest.raises(InputError, match="2 training and 0 test records"):
@@ -75,7 +75,7 @@ def beats():
 
 
 @pytest.mark.parametrize("folds", [2, 5, 11])
-def test_folds_part_the_subjects(beats, folds):
+def test_folds_are_disjoint_by_subject(beats, folds):
     record, subject, label = beats
     out = patient_folds(record, subject, label, folds, seed=0)
     assert len(out) == folds
@@ -86,7 +86,7 @@ def test_folds_part_the_subjects(beats, folds):
         assert ("201" in test) == ("202" in test)
 
 
-def test_folds_of_one_seed_are_the_same(beats):
+def test_folds_are_reproducible_by_seed(beats):
     assert patient_folds(*beats, 5, seed=3) == patient_folds(*beats, 5, seed=3)
 
 
@@ -98,6 +98,6 @@ def test_folds_are_balanced_by_class(beats):
 
 
 @pytest.mark.parametrize(("folds", "found"), [(12, "12 folds of 11 subjects"), (1, "1 folds"), (0, "0 folds")])
-def test_more_folds_than_subjects_are_rejected(beats, folds, found):
+def test_more_folds_than_subjects_is_rejected(beats, folds, found):
     with pytest.raises(InputError, match=found):
         patient_folds(*beats, folds, seed=0)

@@ -43,7 +43,7 @@ def bits(values):
     return np.ascontiguousarray(values).view(np.uint16)
 
 
-def test_chunks_hold_exactly_what_hdf5_holds(packed):
+def test_chunks_equal_hdf5_content(packed):
     chunks, stored = parsed(packed, "208"), hdf5(packed, "208")
     count, size = len(stored["label"]), packed.sequences.chunk_size
     assert [c["sequences"] for c in chunks] == [size] * (count // size) + [count % size]
@@ -62,7 +62,7 @@ def test_chunks_hold_exactly_what_hdf5_holds(packed):
         assert not chunk["scalograms"][n + 2 :].any() and not chunk["label"][n:].any()  # padding
 
 
-def test_a_chunk_describes_itself(packed):
+def test_chunk_stores_its_shape_and_version(packed):
     text = next(iter(tf.data.TFRecordDataset(chunk_paths(packed, "208")[-1]))).numpy()
     feature = tf.train.Example.FromString(text).features.feature
     last = 478 % 64
@@ -71,7 +71,7 @@ def test_a_chunk_describes_itself(packed):
 
 
 @pytest.mark.parametrize(("storage", "beat_bytes"), [("scalogram", 2 * 187 * 33), ("samples", 2 * 187)])
-def test_a_beat_is_not_stored_once_per_sequence(packed_as, storage, beat_bytes):
+def test_each_beat_is_stored_once(packed_as, storage, beat_bytes):
     """Eight beats a sequence, yet little more than one beat's bytes."""
     config = packed_as(storage=storage, length=8, chunk_size=256)
     size = sum(os.path.getsize(path) for record in RECORDS for path in chunk_paths(config, record))
@@ -81,7 +81,7 @@ def test_a_beat_is_not_stored_once_per_sequence(packed_as, storage, beat_bytes):
 
 @pytest.mark.parametrize("label_beat", ["middle", "last"])
 @pytest.mark.parametrize("length", [1, 3, 4, 8])
-def test_every_beat_is_labelled_once_by_the_sequence_around_it(packed_as, length, label_beat):
+def test_every_beat_is_labelled_beat_of_one_sequence(packed_as, length, label_beat):
     config = with_sections(packed_as(length=length, label_beat=label_beat, storage="samples"), loader=PLAIN)
     position = label_position(config.sequences)
     assert position == (length // 2 if label_beat == "middle" else length - 1)
@@ -100,7 +100,7 @@ def test_every_beat_is_labelled_once_by_the_sequence_around_it(packed_as, length
 
 
 @pytest.mark.parametrize(("length", "label_beat"), [(1, "middle"), (4, "middle"), (3, "last")])
-def test_every_beat_of_a_sequence_has_its_own_rhythm(packed_as, length, label_beat):
+def test_each_beat_of_sequence_has_its_rr_features(packed_as, length, label_beat):
     config = packed_as(length=length, label_beat=label_beat, storage="samples")
     inputs, labels = batches(create_dataset(["200"], config, 100, is_training=False))
     stored, position = hdf5(config, "200"), label_position(config.sequences)
@@ -113,7 +113,7 @@ def test_every_beat_of_a_sequence_has_its_own_rhythm(packed_as, length, label_be
         np.testing.assert_allclose(inputs["rr"][:, s], expected[first : first + len(labels)], atol=1e-5)
 
 
-def test_stored_samples_give_the_scalograms_that_would_have_been_stored(packed_as):
+def test_scalograms_from_samples_equal_stored_scalograms(packed_as):
     """Half precision rounds a sample by 2**-11 of itself at most, once on each path; the transform is linear.
 
     So no coefficient differs by more than the absolute sum of its row times that, and its own rounding.
@@ -132,7 +132,7 @@ def test_stored_samples_give_the_scalograms_that_would_have_been_stored(packed_a
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_record_of_fewer_beats_than_a_sequence(tmp_path, count):
+def test_record_with_fewer_beats_than_sequence_is_packed(tmp_path, count):
     import wfdb
 
     copy_records(tmp_path / "raw", "208")
@@ -177,21 +177,21 @@ def redone(config) -> set[str]:
     return {name.split(".")[0] for name in after if name.endswith("tfrecord") and after[name] != before.get(name)}
 
 
-def test_a_rerun_touches_nothing(copied, capsys):
+def test_rerun_keeps_current_files(copied, capsys):
     before = stamps(copied)
     pack(copied, jobs=1)
     assert stamps(copied) == before
     assert "0 written, 4 current" in capsys.readouterr().out
 
 
-def test_parallel_and_serial_packing_write_the_same(packed, tmp_path):
+def test_parallel_and_serial_packing_write_equal_files(packed, tmp_path):
     other = with_sections(packed, database={"tfrecord_dir": str(tmp_path)})
     pack(other, jobs=2)
     assert hashes(other) == hashes(packed)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "missing"])
-def test_only_the_record_of_a_damaged_file_is_redone(packed, copied, damage):
+def test_only_record_of_damaged_file_is_packed_again(packed, copied, damage):
     path = chunk_paths(copied, "213")[1]
     spoil(path, damage)
     assert redone(copied) == {os.path.basename(p).split(".")[0] for p in chunk_paths(copied, "213")}
@@ -213,7 +213,7 @@ def spoil(path, damage):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "missing"])
-def test_training_on_a_damaged_file_is_an_error_that_names_it(copied, damage):
+def test_training_on_damaged_file_error_names_file(copied, damage):
     path = chunk_paths(copied, "208")[3]
     spoil(path, damage)
     with pytest.raises(InputError) as caught:
@@ -221,7 +221,7 @@ def test_training_on_a_damaged_file_is_an_error_that_names_it(copied, damage):
     assert path in str(caught.value) and "create_batched_tfrecords.py" in str(caught.value)
 
 
-def test_predicting_a_damaged_file_is_an_error_that_names_it(copied):
+def test_prediction_on_damaged_file_error_names_file(copied):
     stream = labelled_stream(TEST, copied, False, None, None)
     classifier = Classifier(build_for(stream, copied), None, None, [])
     path = chunk_paths(copied, "213")[0]
@@ -233,7 +233,7 @@ def test_predicting_a_damaged_file_is_an_error_that_names_it(copied):
 @pytest.mark.parametrize(
     ("first", "second"), [(("208", 0), ("213", 0)), (("208", 1), ("200", 1)), (("208", 0), ("208", 1))]
 )
-def test_exchanged_chunks_are_noticed_and_written_again(copied, packed, first, second):
+def test_swapped_chunks_are_detected_and_written_again(copied, packed, first, second):
     one, other = (chunk_paths(copied, record)[part] for record, part in (first, second))
     aside = one + ".aside"
     for source, target in ((one, aside), (other, one), (aside, other)):
@@ -263,7 +263,7 @@ def edit_hash(manifest):
 
 
 @pytest.mark.parametrize("edit", [edit_label, edit_subject, edit_hash, dict.clear])
-def test_an_edited_manifest_is_noticed_and_written_again(copied, packed, edit):
+def test_edited_manifest_is_detected_and_written_again(copied, packed, edit):
     path = os.path.join(copied.database.tfrecord_dir, "manifest.json")
     manifest = read_json(path)
     edit(manifest)
@@ -274,14 +274,14 @@ def test_an_edited_manifest_is_noticed_and_written_again(copied, packed, edit):
     assert read_manifest(copied.database.tfrecord_dir) == read_manifest(packed.database.tfrecord_dir)
 
 
-def test_other_parameters_redo_all_and_nothing_old_stays(copied):
+def test_changed_parameters_replace_all_files(copied):
     other = with_sections(copied, sequences={"chunk_size": 200})
     assert redone(other) == {f"{r}-000{k}" for r in RECORDS for k in range(3)} - {"114-0002"}
     assert len([n for n in stamps(other) if n.endswith("tfrecord")]) == 2 + 3 * 3
     assert read_manifest(other.database.tfrecord_dir)["parameters"]["chunk_size"] == 200
 
 
-def test_a_record_that_is_gone_is_removed(preprocessed, copied, tmp_path):
+def test_files_of_removed_record_are_deleted(preprocessed, copied, tmp_path):
     folder = shutil.copytree(preprocessed.database.hdf5_dir, tmp_path / "hdf5")
     fewer = with_sections(copied, database={"hdf5_dir": str(folder), "records": ["114", "200", "213"]})
     preprocess(fewer, jobs=1)
@@ -291,7 +291,7 @@ def test_a_record_that_is_gone_is_removed(preprocessed, copied, tmp_path):
         get_all_labels(["208"], fewer)
 
 
-def test_a_stream_of_other_parameters_is_rejected(packed):
+def test_stream_with_other_parameters_is_rejected(packed):
     for sections, found in (
         ({"sequences": {"length": 4}}, "other length"),
         ({"sequences": {"storage": "samples"}}, "other storage"),
@@ -301,12 +301,12 @@ def test_a_stream_of_other_parameters_is_rejected(packed):
             create_dataset(["114"], with_sections(packed, **sections), 8, is_training=False)
 
 
-def test_packing_what_was_cut_otherwise_is_rejected(packed):
-    with pytest.raises(InputError, match="metadata.json: found records cut with other parameters"):
+def test_packing_beats_of_other_configuration_is_rejected(packed):
+    with pytest.raises(InputError, match="metadata.json: found records preprocessed with other options"):
         pack(with_sections(packed, beats={"edge": "drop"}), jobs=1)
 
 
-def test_nothing_to_pack_is_an_error(tmp_path):
+def test_packing_without_preprocessed_records_is_rejected(tmp_path):
     with pytest.raises(InputError, match="metadata.json: found no such file.*preprocess_data.py"):
         pack(config_for(tmp_path), jobs=1)
 
@@ -319,8 +319,8 @@ def own_hdf5(preprocessed, tmp_path):
     return with_sections(preprocessed, database=paths)
 
 
-def test_files_cut_by_an_unfinished_run_are_not_packed(own_hdf5):
-    """As if preprocessing with other parameters had been killed after one record."""
+def test_files_of_unfinished_preprocessing_are_rejected(own_hdf5):
+    """HDF5 files after preprocessing with other options was killed after one record."""
     from keras_ecg.data.preprocess import preprocess_record
 
     config = own_hdf5
@@ -332,13 +332,13 @@ def test_files_cut_by_an_unfinished_run_are_not_packed(own_hdf5):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
-def test_a_damaged_source_is_an_error_that_names_it(own_hdf5, damage):
+def test_damaged_hdf5_error_names_file(own_hdf5, damage):
     spoil(hdf5_path(own_hdf5.database.hdf5_dir, "200"), damage)
     with pytest.raises(InputError, match="200.h5: found .*preprocess_data.py"):
         pack(own_hdf5, jobs=1)
 
 
-def test_nothing_can_be_read_while_packing_is_unfinished_and_a_rerun_completes_it(copied, packed, monkeypatch):
+def test_unfinished_folder_cannot_be_read_and_rerun_completes_it(copied, packed, monkeypatch):
     """Half the records are of one kind, half of another: as after a kill in the middle of a repacking."""
     from keras_ecg.data import tfrecords
 
@@ -360,12 +360,12 @@ def test_nothing_can_be_read_while_packing_is_unfinished_and_a_rerun_completes_i
     assert hashes(copied) == hashes(packed)
 
 
-def test_position_of_the_label():
+def test_label_position_is_middle_or_last():
     assert [label_position(Sequences(length=n)) for n in (1, 2, 3, 4, 8)] == [0, 1, 1, 2, 4]
     assert [label_position(Sequences(length=n, label_beat="last")) for n in (1, 3, 4)] == [0, 2, 3]
 
 
-def test_what_is_written_is_what_tensorflow_writes(tmp_path):
+def test_written_file_equals_that_of_tensorflow(tmp_path):
     arrays = {"rr": np.linspace(0, 1, 300, dtype=np.float32), "none": np.empty((5, 0)), "half": np.ones((3, 7), "f2")}
     numbers = (0, 1, 127, 128, 300, 2**40)
     digest = write_example(tmp_path / "ours", {**arrays, "record": b"100", "shape": numbers})

@@ -24,14 +24,14 @@ def ramp(size=6, samples=203, leads=2):
     return np.broadcast_to(np.arange(samples, dtype=np.float32)[None, :, None], (size, samples, leads)).copy()
 
 
-def test_every_augmentation_has_its_strength():
+def test_every_augmentation_has_strength_option():
     names = [f.name for f in dataclasses.fields(WindowAugment)]
     assert [name for name in names if name not in ("probability", "zero_stretches")] == list(AUGMENTATIONS)
     assert set(STRENGTH) == set(AUGMENTATIONS)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_windows_change_each_in_its_own_way_and_by_the_seed(name):
+def test_changes_differ_between_windows_and_are_reproducible_by_seed(name):
     x = np.repeat(windows(1), 6, 0)
     out = changed(name, x)
     assert out.shape == x.shape and out.dtype == x.dtype and np.isfinite(out).all()
@@ -42,7 +42,7 @@ def test_windows_change_each_in_its_own_way_and_by_the_seed(name):
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_no_strength_is_the_identity(name):
+def test_zero_strength_is_identity(name):
     x = windows()
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(augment_windows(x, 5, OFF)), x)
     if name == "permutation":
@@ -53,7 +53,7 @@ def test_no_strength_is_the_identity(name):
     assert (keras.ops.convert_to_numpy(augment_windows(x, 5, alone)) != x).any((1, 2)).sum() >= 5
 
 
-def test_a_time_warp_is_monotone_and_keeps_the_ends():
+def test_time_warp_is_monotonic_and_keeps_ends():
     out = changed("time_warp", ramp())  # the positions themselves
     steps = np.diff(out, axis=1)
     assert steps.min() > 0 and steps.max() > 1.1 and steps.min() < 0.9
@@ -69,7 +69,7 @@ def test_a_time_warp_is_monotone_and_keeps_the_ends():
 
 
 @pytest.mark.parametrize("segments", [2, 5, 7])
-def test_a_permutation_keeps_samples_and_cuts_only_between_segments(segments):
+def test_permutation_reorders_whole_segments(segments):
     out = changed("permutation", ramp(32), strength=segments)[..., 0]
     np.testing.assert_array_equal(np.sort(out, 1), ramp(32)[..., 0])
     starts = {round(s) for s in -(-np.arange(segments) * 203 // segments)}
@@ -84,7 +84,7 @@ def test_a_permutation_keeps_samples_and_cuts_only_between_segments(segments):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
-def test_a_zero_mask_is_one_stretch_in_all_leads(share):
+def test_zero_mask_is_one_segment_in_all_leads(share):
     x = windows(64)
     out = changed("zero_mask", x, strength=share)
     zero = out == 0
@@ -97,7 +97,7 @@ def test_a_zero_mask_is_one_stretch_in_all_leads(share):
         assert starts.min() < 0.2 * (1 - share) * 203 and starts.max() > 0.8 * (1 - share) * 203
 
 
-def test_a_zero_mask_of_several_stretches():
+def test_zero_mask_of_several_segments_has_total_length():
     x = windows(64)
     out = keras.ops.convert_to_numpy(AUGMENTATIONS["zero_mask"](x, 3, 0.4, 8))
     zero = out == 0
@@ -109,7 +109,7 @@ def test_a_zero_mask_of_several_stretches():
     np.testing.assert_array_equal(out[~zero], x[~zero])
 
 
-def test_a_dropout_mask_takes_a_tenth_of_each_lead():
+def test_dropout_mask_zeroes_fraction_of_each_lead():
     x = windows(8, 4000)
     out = changed("dropout_mask", x)
     zero = out == 0
@@ -119,7 +119,7 @@ def test_a_dropout_mask_takes_a_tenth_of_each_lead():
     assert np.abs(np.corrcoef(zero[0, 1:, 0], zero[0, :-1, 0])[0, 1]) < 0.1  # scattered
 
 
-def test_noise_is_relative_to_each_leads_spread():
+def test_noise_is_relative_to_standard_deviation_of_lead():
     x = windows(8, 4000) * np.array([0.1, 1, 10], np.float32)
     added = changed("noise", x) - x
     np.testing.assert_allclose(added.std(1) / x.std(1), 0.25, rtol=0.06)
@@ -127,7 +127,7 @@ def test_noise_is_relative_to_each_leads_spread():
     assert np.abs(np.corrcoef(added[0].T) - np.eye(3)).max() < 0.1
 
 
-def test_each_augmentation_happens_by_chance():
+def test_augmentations_are_applied_with_probability():
     x = windows(400, 50, 1)
     config = dataclasses.replace(OFF, probability=0.25, noise=0.1)
     hit = (keras.ops.convert_to_numpy(augment_windows(x, 1, config)) != x).any((1, 2))
@@ -138,7 +138,7 @@ def test_each_augmentation_happens_by_chance():
     assert 0.18 < (masked & scattered).mean() < 0.32  # one's dice are not the other's
 
 
-def test_a_generator_moves_on_and_a_key_does_not():
+def test_seed_generator_advances_and_key_does_not():
     x = windows()
     generator = keras.random.SeedGenerator(3)
     first, second = (keras.ops.convert_to_numpy(augment_windows(x, generator)) for _ in range(2))
@@ -150,7 +150,7 @@ def test_a_generator_moves_on_and_a_key_does_not():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(augment_windows(x, key)), first)
 
 
-def test_in_a_tf_data_map_with_a_seed_per_step():
+def test_augmentation_in_tf_data_map_uses_seed_of_step():
     x = windows(8)
     stream = tf.data.Dataset.from_tensor_slices(x).batch(4)  # the batch axis is not static
 
@@ -192,6 +192,6 @@ assert (np.asarray(augment_windows(x, 6)) != np.asarray(eager)).any()
 
 
 @pytest.mark.slow
-def test_on_jax_without_tensorflow():
+def test_augmentation_runs_on_jax_without_tensorflow():
     pytest.importorskip("jax")
     run_on_jax(ON_JAX, repr(STRENGTH))

@@ -127,7 +127,7 @@ def found_by(config) -> str:
         (38, 0.0, 4, 38),
     ],
 )
-def test_windows_are_counted_by_hand(tmp_path, seconds, overlap, count, covered):
+def test_number_of_windows_matches_hand_count(tmp_path, seconds, overlap, count, covered):
     write(tmp_path / "raw", "r1", noise(seconds))
     entry = only(pack(config_of(tmp_path, overlap=overlap)))
     assert entry["windows"] == count and entry["dropped"] == {"nan": 0, "flat": 0, "saturated": 0}
@@ -135,7 +135,7 @@ def test_windows_are_counted_by_hand(tmp_path, seconds, overlap, count, covered)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
-def test_windows_hold_what_scipy_makes_of_the_recording(tmp_path, overlap):
+def test_windows_equal_filtering_by_scipy(tmp_path, overlap):
     config = config_of(tmp_path, {"database": "sample", "folder": str(SAMPLE), "records": ["208"]}, overlap=overlap)
     pack(config)
     raw = read_recording(SAMPLE, "208").signals[:, 0].astype(np.float64)
@@ -156,7 +156,7 @@ def test_windows_hold_what_scipy_makes_of_the_recording(tmp_path, overlap):
     np.testing.assert_allclose(signals, standard(values), atol=1e-4)
 
 
-def test_each_sample_is_stored_once(tmp_path):
+def test_overlapping_windows_store_each_sample_once(tmp_path):
     write(tmp_path / "raw", "r1", noise(60))
     sizes = []
     for overlap in (0.0, 0.75):
@@ -167,7 +167,7 @@ def test_each_sample_is_stored_once(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [75, 100, 250, 360, 1000])
-def test_another_rate_gives_the_same_windows(tmp_path, rate):
+def test_other_sampling_rate_gives_same_windows(tmp_path, rate):
     write(tmp_path / "raw", "r1", np.sin(2 * np.pi * 1.2 * np.arange(30 * rate) / rate), rate)
     config = config_of(tmp_path, bandpass_hz=[])
     assert only(pack(config))["windows"] == 5
@@ -177,15 +177,15 @@ def test_another_rate_gives_the_same_windows(tmp_path, rate):
         np.testing.assert_allclose(window[inner, 0], expected[inner], atol=0.02)
 
 
-def test_leads_are_taken_by_name_in_order_and_a_fallback_once():
+def test_leads_are_chosen_by_name_and_fallback_is_used_once():
     assert choose_leads(("V5", "MLII"), ("MLII", "V5")) == [1, 0]
     assert choose_leads(("ECG",), ("MLII",), ("II", "ECG")) == [0]
-    assert choose_leads(("V5", "V1"), ("MLII", "V1"), ("V1", "V5")) == [0, 1]  # V1 is wanted itself
+    assert choose_leads(("V5", "V1"), ("MLII", "V1"), ("V1", "V5")) == [0, 1]  # V1 is itself requested
     with pytest.raises(InputError, match="r1: found leads V5, V2; expected MLII or one of II; .*windows.leads"):
         choose_leads(("V5", "V2"), ("MLII",), ("II",), "r1")
 
 
-def test_two_leads_are_stored_in_the_wanted_order(tmp_path):
+def test_leads_are_stored_in_configured_order(tmp_path):
     write(tmp_path / "raw", "r1", noise(20, leads=2), leads=("V1", "MLII"))
     config = config_of(tmp_path, leads=["MLII", "V1"], bandpass_hz=[])
     assert only(pack(config))["leads"] == ["MLII", "V1"]
@@ -200,7 +200,7 @@ def test_two_leads_are_stored_in_the_wanted_order(tmp_path):
 # -- what is left out -------------------------------------------------------------------------------------------------
 
 
-def test_a_flat_stretch_drops_the_windows_that_touch_it(tmp_path):
+def test_flat_segment_drops_windows_that_contain_it(tmp_path):
     values = noise(60)
     values[2500:2620] = 0.25  # 1.2 s from second 25 on
     write(tmp_path / "raw", "r1", values)
@@ -211,14 +211,14 @@ def test_a_flat_stretch_drops_the_windows_that_touch_it(tmp_path):
     assert entry["unique_seconds"] == 55  # 0 to 25 and 30 to 60
 
 
-def test_a_short_rest_is_no_flat_line(tmp_path):
+def test_short_constant_segment_is_not_flat(tmp_path):
     values = noise(30)
     values[1000:1090] = 0.25
     write(tmp_path / "raw", "r1", values)
     assert only(pack(config_of(tmp_path)))["dropped"]["flat"] == 0
 
 
-def test_noise_without_a_heart_is_flat(tmp_path):
+def test_noise_without_ecg_is_flat(tmp_path):
     values = noise(40)
     values[2000:] = np.random.default_rng(0).normal(0, 0.003, (2000, 1))
     write(tmp_path / "raw", "r1", values)
@@ -227,7 +227,7 @@ def test_noise_without_a_heart_is_flat(tmp_path):
     assert [sample for _, sample, _ in stored(config)] == [0, 1000, 2000]
 
 
-def test_saturation_drops_the_windows_that_touch_it(tmp_path):
+def test_saturation_drops_windows_that_contain_it(tmp_path):
     values = noise(40)
     values[1200:1212] = 5.0  # 120 ms at the top
     values[3300:3312] = -5.0
@@ -238,14 +238,14 @@ def test_saturation_drops_the_windows_that_touch_it(tmp_path):
     assert [sample for _, sample, _ in stored(config)] == [0, 2000]
 
 
-def test_a_short_rest_at_the_extreme_is_no_saturation(tmp_path):
+def test_short_constant_segment_at_extreme_is_not_saturation(tmp_path):
     values = noise(20)
     values[700:708] = 5.0
     write(tmp_path / "raw", "r1", values)
     assert only(pack(config_of(tmp_path)))["windows"] == 3
 
 
-def test_missing_samples_drop_their_windows_and_no_others(tmp_path):
+def test_missing_samples_drop_only_windows_that_contain_them(tmp_path):
     values = noise(60, leads=2)
     values[3100:3110, 1] = np.nan
     write(tmp_path / "raw", "r1", values, leads=("MLII", "V1"))
@@ -256,7 +256,7 @@ def test_missing_samples_drop_their_windows_and_no_others(tmp_path):
     assert all(np.isfinite(window).all() for _, _, window in stored(config))
 
 
-def test_a_window_is_dropped_for_one_reason(tmp_path):
+def test_dropped_window_is_counted_for_one_reason(tmp_path):
     values = noise(20)
     values[100:110] = np.nan
     values[300:500] = 5.0
@@ -266,7 +266,7 @@ def test_a_window_is_dropped_for_one_reason(tmp_path):
     assert records["own/r1"]["dropped"] == {"nan": 1, "flat": 0, "saturated": 0}
 
 
-def test_a_record_too_short_is_counted_and_named(tmp_path, capsys):
+def test_too_short_record_is_counted_and_listed(tmp_path, capsys):
     write(tmp_path / "raw", "r1", noise(9.99))
     write(tmp_path / "raw", "r2", noise(10))
     write(tmp_path / "raw", "r3", noise(0.1))
@@ -279,7 +279,7 @@ def test_a_record_too_short_is_counted_and_named(tmp_path, capsys):
     assert window_subjects(manifest) == ["own/r2"]
 
 
-def test_runs_and_masks_by_hand():
+def test_constant_runs_and_masks_match_hand_computation():
     values = np.array([1, 1, 1, 2, 3, 3, 3, 3, np.nan, np.nan, 0.0])[:, np.newaxis]
     assert np.flatnonzero(cutting.constant_runs(values, 3)).tolist() == [0, 1, 2, 4, 5, 6, 7]
     assert np.flatnonzero(cutting.constant_runs(values, 4)).tolist() == [4, 5, 6, 7]
@@ -295,7 +295,7 @@ def test_runs_and_masks_by_hand():
 # -- sources and subjects ---------------------------------------------------------------------------------------------
 
 
-def test_short_records_share_a_file_and_long_ones_have_several(tmp_path):
+def test_short_records_share_file_and_long_records_are_divided(tmp_path):
     for k in range(7):
         write(tmp_path / "raw", f"a{k}", noise(20, seed=k))  # 3 windows each
     write(tmp_path / "raw", "b", noise(100))  # 19 windows
@@ -315,7 +315,7 @@ def test_short_records_share_a_file_and_long_ones_have_several(tmp_path):
             np.testing.assert_array_equal(own[sample], clean[start : start + 1000].astype(np.float16))
 
 
-def test_totals_add_up_by_database(tmp_path):
+def test_totals_are_sums_by_database(tmp_path):
     write(tmp_path / "a", "r1", noise(30))
     write(tmp_path / "a", "r2", noise(30), leads=("ECG",))
     write(tmp_path / "b", "r1", noise(36))
@@ -331,7 +331,7 @@ def sample_source(**more):
     return {"database": "sample", "folder": str(SAMPLE), **more}
 
 
-def test_the_bundled_excerpt_is_a_source(tmp_path):
+def test_bundled_excerpt_is_usable_source(tmp_path):
     manifest = pack(config_of(tmp_path, sample_source()))
     count = len(list_records(SAMPLE))
     assert manifest["totals"]["all"]["records"] == count
@@ -340,7 +340,7 @@ def test_the_bundled_excerpt_is_a_source(tmp_path):
     assert "mitdb/208" in window_subjects(manifest)
 
 
-def test_excluded_subjects_leave_no_window_and_are_listed(tmp_path):
+def test_excluded_subjects_have_no_windows_and_are_listed(tmp_path):
     config = config_of(tmp_path, sample_source(records=["100", "114", "208"], exclude=["100"]))
     manifest = pack(config)
     assert manifest["excluded"] == {"sample": {"100": "100"}}
@@ -352,11 +352,11 @@ def test_excluded_subjects_leave_no_window_and_are_listed(tmp_path):
     assert {record for record, _, _ in stored(config)} == {"sample/114", "sample/208"}
 
 
-def test_an_excluded_name_that_is_not_there_is_an_error(tmp_path):
+def test_unknown_excluded_name_is_rejected(tmp_path):
     assert "no record or subject 2100 to exclude" in found_by(config_of(tmp_path, sample_source(exclude=["2100"])))
 
 
-def test_a_test_subject_is_rejected_by_name(tmp_path):
+def test_windows_of_test_subject_are_rejected(tmp_path):
     folder = tmp_path / "raw"
     for name in ("201", "101", "100"):
         write(folder, name, noise(20))
@@ -365,18 +365,20 @@ def test_a_test_subject_is_rejected_by_name(tmp_path):
     with pytest.raises(InputError) as caught:
         reject_subjects(pack(config_of(tmp_path, source)), test)
     said = str(caught.value)
-    assert "mitdb/201+202 (records mitdb/201)" in said and "excluded are 100" in said  # he is 202, a man of DS2
+    assert (
+        "mitdb/201+202 (records mitdb/201)" in said and "excluded so far: mitdb/100" in said
+    )  # 201 is of the same subject as 202 of DS2
     reject_subjects(pack(config_of(tmp_path, {**source, "exclude": ["100", "201"]})), test)
     reject_subjects(pack(config_of(tmp_path, {**source, "exclude": ["100", "201+202"]})), test)
 
 
-def test_the_excerpt_has_the_subjects_of_the_database(tmp_path):
+def test_excerpt_has_subjects_of_mitdb(tmp_path):
     manifest = pack(config_of(tmp_path, sample_source(records=["200"])))
     with pytest.raises(InputError, match="mitdb/200"):
         reject_subjects(manifest, {"mitdb/200"})
 
 
-def test_subjects_of_other_databases(tmp_path):
+def test_subjects_of_cinc2017_and_ptbxl_are_known(tmp_path):
     assert subjects(tmp_path, "cinc2017", ["A01176", "A00227", "A00001"]) == {
         "A01176": "A00227", "A00227": "A00227", "A00001": "A00001",
     }  # fmt: skip
@@ -414,7 +416,7 @@ def test_subjects_of_other_databases(tmp_path):
         ({"length_seconds": 60}, "no window in 1 records"),
     ],
 )
-def test_settings_that_cut_nothing_are_one_line(tmp_path, windows, found):
+def test_invalid_window_options_are_one_line_errors(tmp_path, windows, found):
     write(tmp_path / "raw", "r1", noise(20))
     assert found in found_by(config_of(tmp_path, **windows))
     assert not (tmp_path / "packed" / "manifest.json").exists()
@@ -433,7 +435,7 @@ def test_settings_that_cut_nothing_are_one_line(tmp_path, windows, found):
         ),
     ],
 )
-def test_a_bad_record_is_one_line_and_leaves_no_manifest(tmp_path, spoil, found):
+def test_bad_record_is_one_line_error_and_leaves_no_manifest(tmp_path, spoil, found):
     for name in ("r1", "r2"):
         write(tmp_path / "raw", name, noise(20))
     spoil(tmp_path / "raw")
@@ -442,14 +444,14 @@ def test_a_bad_record_is_one_line_and_leaves_no_manifest(tmp_path, spoil, found)
     assert not (packed / "manifest.json").exists() and not list(packed.glob(".*"))
 
 
-def test_packed_otherwise_is_rejected(tmp_path):
+def test_windows_packed_with_other_options_are_rejected(tmp_path):
     write(tmp_path / "raw", "r1", noise(20))
     config = config_of(tmp_path)
     with pytest.raises(InputError, match="manifest.json: found no such file.*create_window_tfrecords.py"):
         window_manifest(config)
     pack(config)
     for changes, odd in (({"length_seconds": 5.0}, "length_seconds"), ({"overlap": 0.75}, "sources")):
-        with pytest.raises(InputError, match=f"windows of other {odd}"):
+        with pytest.raises(InputError, match=f"windows packed with other {odd}"):
             create_window_dataset(with_windows(config, **changes), 4, is_training=False)
 
 
@@ -471,7 +473,7 @@ def several(tmp_path) -> Config:
     return config_of(tmp_path, chunk_size=10)  # two records a file
 
 
-def test_a_rerun_touches_nothing_and_jobs_change_nothing(several, tmp_path):
+def test_rerun_keeps_files_and_jobs_do_not_change_them(several, tmp_path):
     pack(several)
     before = stamps(several)
     pack(several)
@@ -482,7 +484,7 @@ def test_a_rerun_touches_nothing_and_jobs_change_nothing(several, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["missing", "flipped"])
-def test_only_the_damaged_file_is_redone(several, damage):
+def test_only_damaged_file_is_written_again(several, damage):
     pack(several)
     whole, before = contents(several), stamps(several)
     path = Path(several.windows.tfrecord_dir) / "own-r2-0000.tfrecord"
@@ -499,7 +501,7 @@ def test_only_the_damaged_file_is_redone(several, damage):
     assert [n for n in after if after[n] != before[n] and n != "manifest.json"] == [path.name]
 
 
-def test_a_changed_recording_is_cut_anew(several, tmp_path):
+def test_changed_recording_is_packed_again(several, tmp_path):
     pack(several)
     before = stamps(several)
     write(tmp_path / "raw", "r5", noise(30, seed=99))
@@ -508,7 +510,7 @@ def test_a_changed_recording_is_cut_anew(several, tmp_path):
     assert {n for n in after if after[n] != before[n]} == {"own-r4-0000.tfrecord", "manifest.json"}
 
 
-def test_a_killed_run_is_resumed(tmp_path):
+def test_killed_run_resumes(tmp_path):
     for k in range(40):
         write(tmp_path / "raw", f"r{k:02d}", noise(60, rate=360, seed=k), rate=360)
     config = config_of(tmp_path, chunk_size=11)
@@ -532,7 +534,7 @@ def test_a_killed_run_is_resumed(tmp_path):
     assert contents(fresh) == contents(config)
 
 
-def test_a_full_disk_leaves_no_manifest(several, monkeypatch):
+def test_full_disk_leaves_no_manifest(several, monkeypatch):
     from keras_ecg.data import windows
 
     def full(path, *args):
@@ -562,7 +564,7 @@ def many(tmp_path_factory) -> Config:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
-def test_every_window_comes_once_an_epoch_with_its_subject(many, batch_size):
+def test_epoch_contains_every_window_once_with_its_subject(many, batch_size):
     everyone = window_subjects(window_manifest(many))
     got = stored(many)
     expected = standard([window for _, _, window in got])
@@ -580,7 +582,7 @@ def test_every_window_comes_once_an_epoch_with_its_subject(many, batch_size):
             assert order == list(range(len(got)))
 
 
-def test_the_stream_is_deterministic_and_anew_each_epoch(many):
+def test_order_is_reproducible_and_differs_between_epochs(many):
     def two(seed):
         dataset = create_window_dataset(replace(many, loader=replace(many.loader, seed=seed)), 16, is_training=True)
         return [epoch(dataset)[0] for _ in range(2)]
@@ -592,7 +594,7 @@ def test_the_stream_is_deterministic_and_anew_each_epoch(many):
     assert keys(a) == keys(b) == keys(other)
 
 
-def test_the_order_of_an_epoch_depends_on_its_number(many):
+def test_order_of_epoch_depends_on_its_number(many):
     """A stream that begins with a later epoch has the batches of one that began earlier."""
     steps = count_windows(window_manifest(many), window_subjects(window_manifest(many))) // 16
 
@@ -613,12 +615,12 @@ def test_the_order_of_an_epoch_depends_on_its_number(many):
         np.testing.assert_array_equal(epoch(fixed)[0][: 16 * steps], whole[1])
 
 
-def test_a_pool_mixes_files(many):
+def test_shuffling_mixes_files(many):
     _, subject = epoch(create_window_dataset(many, 16, is_training=True))
     assert np.count_nonzero(np.diff(subject)) > len(subject) / 2
 
 
-def test_held_out_subjects_share_nothing_with_the_training_ones(many):
+def test_held_out_subjects_are_disjoint_from_training_subjects(many):
     training, held_out = split_subjects(with_windows(many, validation_fraction=0.25))
     everyone = window_subjects(window_manifest(many))
     assert sorted(training + held_out) == everyone and not set(training) & set(held_out)
@@ -636,7 +638,7 @@ def test_held_out_subjects_share_nothing_with_the_training_ones(many):
             split_subjects(with_windows(many, validation_fraction=fraction))
 
 
-def test_a_single_subject_cannot_be_split(tmp_path):
+def test_splitting_single_subject_is_rejected(tmp_path):
     write(tmp_path / "raw", "r1", noise(20))
     config = config_of(tmp_path)
     pack(config)
@@ -650,7 +652,7 @@ def test_unknown_subjects_are_rejected(many):
             create_window_dataset(many, 4, False, subjects_)
 
 
-def test_fifty_real_records_of_a_single_lead_called_ecg(tmp_path):
+def test_fifty_records_of_cinc2017_are_packed(tmp_path):
     """Of about 30 s each: grouped into few files, each window what the recording holds."""
     if not os.environ.get("CINC2017_DIR"):
         pytest.skip("CINC2017_DIR does not name the training set of the CinC 2017 challenge")

@@ -1,1 +1,1 @@
-"""From recordings to a stream of examples: HDF5, TFRecord, tf.data, statistics, splits."""
+"""Data pipeline from recordings to batches: HDF5, TFRecord, tf.data, statistics, splits."""

@@ -1,8 +1,10 @@
-"""Random changes of training batches, vectorised in the graph and reproducible: every draw is stateless.
+"""Augmentation of training batches in the TensorFlow graph: vectorised, with stateless random numbers.
 
-The rhythm changes give the rare classes more patients than have them. A normal beat whose intervals are redrawn so that
-it comes too early is what a supraventricular ectopic beat looks like to anything but its P wave; fibrillation makes
-every interval odd without making a beat ectopic.
+The changes of RR intervals synthesize rare classes for more subjects than have them. Except for its P wave, a normal
+beat whose RR intervals are replaced so that it becomes premature looks like a supraventricular ectopic beat (S). In
+atrial fibrillation all intervals are irregular although no beat is ectopic.
+
+Shapes: B batch, S beats in a sequence, T samples, K RR intervals.
 """
 
 import itertools
@@ -18,7 +20,11 @@ N, S, V, F = (CLASSES.index(c) for c in "NSVF")
 
 
 def draws(seed) -> tuple[Callable, Callable]:
-    """Two functions of a shape, uniform(shape, low, high) and normal(shape); every call is an independent draw."""
+    """Return the random functions uniform(shape, low, high) and normal(shape), whose calls are independent draws.
+
+    Args:
+        seed: (2,) int.
+    """
     count = itertools.count()
 
     def uniform(shape, low=0.0, high=1.0):
@@ -32,15 +38,15 @@ def draws(seed) -> tuple[Callable, Callable]:
 
 
 def premature_rhythm(intervals, mostly: float, seed):
-    """Redraws regular intervals with premature beats, alone or in runs, with pauses after them.
+    """Replace regular RR intervals by a rhythm with premature beats, single or in runs, each followed by a pause.
 
     Args:
         intervals: (B, K) seconds.
-        mostly: share of the sequences in which premature beats are the rule rather than the exception.
+        mostly: fraction of the sequences in which premature beats are frequent instead of occasional.
         seed: (2,) int.
 
     Returns:
-        The new intervals (B, K), and which of them ends in a premature beat (B, K) bool.
+        The new intervals (B, K), and whether each ends with a premature beat (B, K) bool.
     """
     uniform, normal = draws(seed)
     rows, width = tf.shape(intervals)[0], intervals.shape[1]
@@ -62,7 +68,7 @@ def premature_rhythm(intervals, mostly: float, seed):
 
 
 def fibrillation(intervals, seed):
-    """Intervals (B, K) of atrial fibrillation at the median rate of the given ones or faster."""
+    """Draw RR intervals (B, K) of atrial fibrillation, with the median rate of the given ones or a higher one."""
     uniform, normal = draws(seed)
     rows, width = tf.shape(intervals)[0], intervals.shape[1]
     usual = tf.sort(intervals, 1)[:, width // 2][:, None] * uniform([rows, 1], 0.65, 1.0)
@@ -70,20 +76,20 @@ def fibrillation(intervals, seed):
 
 
 def is_regular(intervals):
-    """Which rows (B, K) of intervals spread by less than a quarter between their tenth and ninetieth percentile."""
+    """Return which rows of RR intervals (B, K) are regular, (B,) bool: 10th to 90th percentile within about 25 %."""
     ordered = tf.sort(tf.math.log(tf.clip_by_value(intervals, 0.15, 4.0)), 1)
     last = intervals.shape[1] - 1
     return ordered[:, round(0.9 * last)] - ordered[:, round(0.1 * last)] < 0.25
 
 
 def augment_rhythm(intervals, labels, center: int, augment: Augment, seed):
-    """Redraws the rhythm of some regular N sequences and of some V sequences, and the tempo of all.
+    """Replace the RR intervals of some regular N sequences and of some V sequences, and change the tempo of all.
 
     Args:
-        intervals: (B, K) seconds; column `center` ends in the labelled beat.
+        intervals: (B, K) seconds; column `center` ends at the labelled beat.
         labels: (B,) int.
-        center: see above.
-        augment: the shares.
+        center: see `intervals`.
+        augment: fractions of sequences to change.
         seed: (2,) int.
 
     Returns:
@@ -94,7 +100,7 @@ def augment_rhythm(intervals, labels, center: int, augment: Augment, seed):
     dice, eligible = uniform([rows]), (labels == N) & is_regular(intervals)
     if augment.premature or augment.rr_swapping:
         drawn, early = premature_rhythm(intervals, augment.mostly_premature, tf.random.fold_in(seed, 101))
-        # A V beat is V by its shape: some get the rhythm drawn for another sequence of the batch.
+        # V beats are defined by their shape, so they can take the rhythm drawn for another sequence of the batch.
         other = tf.random.experimental.stateless_shuffle(tf.range(rows), tf.random.fold_in(seed, 103))
         moved = (labels == V) & (dice < augment.rr_swapping) & tf.gather(eligible, other)
         intervals = tf.where(moved[:, None], tf.gather(drawn, other), intervals)
@@ -111,14 +117,14 @@ def augment_rhythm(intervals, labels, center: int, augment: Augment, seed):
 
 
 def fuse(samples, median_beat, labels, position: int, augment: Augment, seed):
-    """Blends some V beats with their record's median beat, which makes them F.
+    """Average some V beats with their record's median beat, which makes them fusion beats (F).
 
     Args:
-        samples: (B, S, T) mV around their level.
+        samples: (B, S, T) mV, each beat minus its median.
         median_beat: (B, T) mV.
         labels: (B,) int.
-        position: of the labelled beat.
-        augment: the share.
+        position: index of the labelled beat in its sequence.
+        augment: fraction of the V beats.
         seed: (2,) int.
 
     Returns:
@@ -135,12 +141,12 @@ def fuse(samples, median_beat, labels, position: int, augment: Augment, seed):
 
 
 def augment_waveform(samples, median_beat, augment: Augment, seed):
-    """Scales, shifts and disturbs beats; the median beat follows the scale.
+    """Scale beats, shift them, and add noise and baseline wander; scale and shift the median beat alike.
 
     Args:
-        samples: (B, S, T) mV around their level.
+        samples: (B, S, T) mV, each beat minus its median.
         median_beat: (B, T) mV.
-        augment: the sizes.
+        augment: strengths.
         seed: (2,) int.
 
     Returns:
@@ -160,7 +166,7 @@ def augment_waveform(samples, median_beat, augment: Augment, seed):
     if augment.noise_mv:
         samples += uniform([rows, 1, 1], 0.0, augment.noise_mv) * normal([rows, beats, width])
     if augment.shift_samples:
-        # One shift per sequence, as a detector's bias; the ends repeat.
+        # One shift per sequence, like the bias of a detector; the end samples are repeated.
         most = augment.shift_samples
         shift = tf.cast(tf.floor(uniform([rows, 1], -most, most + 1)), tf.int32)
         index = tf.clip_by_value(tf.range(width)[None] - shift, 0, width - 1)

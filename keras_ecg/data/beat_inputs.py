@@ -1,6 +1,6 @@
-"""The inputs of a beat classifier for one recording, in memory: what the TFRecord stream yields, without files.
+"""Inputs of a beat classifier from one recording in memory, equal to those of the TFRecord stream.
 
-Shapes: n beats, B beats of a batch, S beats of a sequence, F scales, T samples, R rhythm features.
+Shapes: n beats, B batch, S beats in a sequence, F scales, T samples, R RR features.
 """
 
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ from keras_ecg.signals.windows import zscore
 
 
 class BeatInputs:
-    """The beats of a recording, cut and normalized as those that a classifier was trained on.
+    """Beats of a recording, segmented and normalized like the training data of a classifier.
 
-    Values are rounded to the precision in which HDF5 and TFRecord files store them.
+    Values are rounded to float16, as in the HDF5 and TFRecord files.
 
     Args:
-        recording: signals, and the positions of the beats as its annotations.
-        config: `beats`, `sequences` and `loader` say how beats are cut and what a model takes.
-        mean: of the scalograms of the training split, broadcasting against (F, T, 1); None for none.
-        scale: by which they are divided; the same.
-        where: names the recording in errors.
+        recording: signals, and the beats as annotations.
+        config: `beats` and `sequences` define the segmentation, `loader` the inputs.
+        mean: subtracted from the scalograms; broadcasts to (F, T, 1); None subtracts nothing.
+        scale: divisor of the scalograms; broadcasts to (F, T, 1); None means 1.
+        where: name of the recording in error messages.
 
     Raises:
         InputError: as `extract_beats`.
@@ -45,7 +45,7 @@ class BeatInputs:
         self.config = config
         self.mean, self.scale = np.float32(0 if mean is None else mean), np.float32(1 if scale is None else scale)
         arrays = extract_beats(recording, config.beats, where)
-        self.sample = arrays["sample"]  # (n,) in the recording's own rate
+        self.sample = arrays["sample"]  # (n,) at the sampling rate of the recording
         self._cut = arrays["samples"]
         self._stored = self._cut.astype(np.float16).astype(np.float32)
         self._level = np.median(self._stored, axis=1)
@@ -58,19 +58,19 @@ class BeatInputs:
         return len(self.sample)
 
     def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        """Inputs of B = `size` beats at a time, in order; the last beat is repeated to fill the last batch."""
+        """Yield the inputs of B = `size` consecutive beats; the last batch is filled by repeating the last beat."""
         for start in range(0, len(self), size):
             yield self.batch(np.minimum(np.arange(start, start + size), len(self) - 1))
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The inputs of some beats.
+        """Compute the inputs of selected beats.
 
         Args:
             rows: (B,) indices of beats.
 
         Returns:
-            Those of `scalograms` (B, S, F, T, 1), `context` (B, T, 1), `waveforms` (B, S, T, 2),
-            `difference_quantiles` (B, 4) and `rr` (B, S, R) that `loader` asks for, float32.
+            The inputs selected by `loader` among `scalograms` (B, S, F, T, 1), `context` (B, T, 1), `waveforms`
+            (B, S, T, 2), `difference_quantiles` (B, 4) and `rr` (B, S, R), float32.
         """
         loader, length = self.config.loader, self.config.sequences.length
         position = label_position(self.config.sequences)
@@ -86,27 +86,27 @@ class BeatInputs:
         if loader.difference_quantiles:
             inputs["difference_quantiles"] = np.repeat(self._quantiles[None], len(rows), 0)
         if loader.rr_features:
-            inputs["rr"] = self._rhythm(rows, position, length)
+            inputs["rr"] = self._rr_features(rows, position, length)
         return inputs
 
     def _scalograms(self, beats: np.ndarray) -> np.ndarray:
-        """Normalized scalograms (B, S, F, T, 1) of sequences of beats, each beat transformed once."""
-        kept, place = np.unique(beats, return_inverse=True)
+        """Compute normalized scalograms (B, S, F, T, 1) of sequences (B, S) of beats, each beat once."""
+        unique, place = np.unique(beats, return_inverse=True)
         settings = self.config.beats.scales, self.config.beats.wavelet
         if self.config.loader.center:
-            found = scalograms(self._stored[kept] - self._level[kept][:, None], *settings)
+            values = scalograms(self._stored[unique] - self._level[unique][:, None], *settings)
         elif self.config.sequences.storage == "samples":
-            found = scalograms(self._stored[kept], *settings)
+            values = scalograms(self._stored[unique], *settings)
         else:
-            found = scalograms(self._cut[kept], *settings, np.float16).astype(np.float32)
-        found = ((found[..., None] - self.mean) / self.scale).astype(np.float32)
-        return found[place.reshape(beats.shape)]
+            values = scalograms(self._cut[unique], *settings, np.float16).astype(np.float32)
+        values = ((values[..., None] - self.mean) / self.scale).astype(np.float32)
+        return values[place.reshape(beats.shape)]
 
     def _windows(self, rows: np.ndarray) -> np.ndarray:
         index = self._context_start[rows][:, None] + np.arange(self.config.beats.context.samples)
         return zscore(self._context[index][..., None].astype(np.float32))
 
-    def _rhythm(self, rows: np.ndarray, position: int, length: int) -> np.ndarray:
+    def _rr_features(self, rows: np.ndarray, position: int, length: int) -> np.ndarray:
         first = rows[:, None] + rr_context(self.config.sequences) - CONTEXT - position + np.arange(length)  # (B, S)
         intervals = self._rr[first[..., None] + np.arange(2 * CONTEXT + 1)]  # (B, S, 2 CONTEXT + 1)
         features = rr_features(intervals.reshape(-1, 2 * CONTEXT + 1))

@@ -1,4 +1,7 @@
-"""Recordings under every disturbance that a rhythm model is tried on, without Keras: worker processes make them."""
+"""Disturbed copies of a recording, for the robustness evaluation of rhythm classifiers.
+
+Imports no Keras, because worker processes compute them.
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -13,15 +16,15 @@ from keras_ecg.signals.filters import resample
 
 
 def source_of_noise(config: Config) -> str:
-    """Where the noises come from."""
+    """Return the name of the source of the noise, for the report."""
     return "MIT-BIH Noise Stress Test Database" if config.rhythm.robustness.noise_dir else "synthetic"
 
 
 def noises_of(config: Config, rate: float) -> dict:
-    """Functions that draw noise at a rate, by name.
+    """Return functions that draw noise at a sampling rate (Hz), by name of the noise.
 
     Raises:
-        InputError: the folder that is named does not hold the noises of nstdb.
+        InputError: `rhythm.robustness.noise_dir` does not contain the noise records of nstdb.
     """
     folder = config.rhythm.robustness.noise_dir
     return recorded_noises(folder, rate) if folder else synthetic_noises(rate)
@@ -29,7 +32,7 @@ def noises_of(config: Config, rate: float) -> dict:
 
 @cache
 def recorded_noises(folder: str, rate: float) -> dict:
-    """Functions that draw stretches of nstdb's noises, brought to a rate."""
+    """Return functions that draw segments of the noise records of nstdb, resampled to `rate` Hz, by name."""
     found = {}
     for name, record in (("muscle noise", "ma"), ("baseline wander", "bw")):
         noise = recordings.read_recording(folder, record, annotations=None)
@@ -38,21 +41,21 @@ def recorded_noises(folder: str, rate: float) -> dict:
 
 
 def disturbances(signal: np.ndarray, rate: float, config: Config, seed: int) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Name, strength and signal (T,) of every disturbance of a recording, the undisturbed one first."""
-    wanted = config.rhythm.robustness
+    """Yield name, strength and signal (T,) of every disturbance of a signal (T,), first the undisturbed signal."""
+    options = config.rhythm.robustness
     rng = np.random.default_rng(seed)
     yield "none", 0.0, signal
     for name, draw in noises_of(config, rate).items():
-        noise = draw(len(signal), rng)  # the same for all strengths
-        for snr in wanted.snr_db:
+        noise = draw(len(signal), rng)  # the same noise for all strengths
+        for snr in options.snr_db:
             yield name, snr, add_noise(signal, noise, snr, rate)
-    for slow in wanted.rates_hz:
+    for slow in options.rates_hz:
         yield "sampling rate", slow, slowly_recorded(signal, rate, slow)
     yield "inverted", 0.0, -signal
 
 
 def disturbed_recording(record: str, config: Config, seed: int) -> list[tuple[str, float, np.ndarray, np.ndarray]]:
-    """Name and strength of every disturbance of a recording, with its cleaned signal (T,) and its beats (n,) seconds.
+    """Return name, strength, preprocessed signal (T,) and beats (n,) in seconds of every disturbance of a recording.
 
     Raises:
         InputError: the recording or a noise cannot be read.

@@ -1,7 +1,9 @@
-"""One `tf.train.Example` to one TFRecord file: no TensorFlow in the processes that pack, and no copy of the arrays.
+"""Writer of TFRecord files with one `tf.train.Example` each.
 
-Protocol Buffers on the wire: https://protobuf.dev/programming-guides/encoding/; the messages are those of TensorFlow's
-example.proto and feature.proto, the frame around them and its masked CRC-32C those of its TFRecord documentation.
+Without TensorFlow, which would slow the start of worker processes, and without copies of the arrays.
+
+Encoding: https://protobuf.dev/programming-guides/encoding/. Messages: example.proto and feature.proto of TensorFlow.
+Framing and masked CRC-32C: TensorFlow's documentation of TFRecord.
 """
 
 import hashlib
@@ -14,13 +16,13 @@ import numpy as np
 
 from keras_ecg.files import atomic
 
-Parts = list[bytes | np.ndarray]  # a message in pieces, to be written one after the other
-BYTES_LIST, INT64_LIST = 1, 3  # numbers of the fields of Feature
+Parts = list[bytes | np.ndarray]  # consecutive parts of a message
+BYTES_LIST, INT64_LIST = 1, 3  # field numbers of Feature
 DELIMITED = 2  # the wire type of strings, bytes and messages
 
 
 def varint(value: int) -> bytes:
-    """A number that is not negative, seven bits a byte, the lowest first."""
+    """Encode a non-negative integer as a varint: seven bits per byte, least significant first."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -29,20 +31,21 @@ def varint(value: int) -> bytes:
 
 
 def size(parts: Parts) -> int:
-    """Bytes of a message in pieces."""
+    """Return the number of bytes of a message."""
     return sum(len(part) for part in parts)
 
 
 def field(number: int, parts: Parts) -> Parts:
-    """A field whose value is what the parts hold: a message, text or bytes."""
+    """Encode a length-delimited field: a message, a string or bytes."""
     return [varint(number << 3 | DELIMITED) + varint(size(parts)), *parts]
 
 
 def encode(features: dict[str, bytes | np.ndarray | Sequence[int]]) -> Parts:
-    """A serialized `tf.train.Example` of features that hold one byte string each, or integers that are not negative.
+    """Encode a `tf.train.Example`.
 
     Args:
-        features: arrays go as the bytes they consist of; sequences of int as an Int64List.
+        features: byte strings; arrays, which are encoded as their bytes; sequences of non-negative integers, which are
+            encoded as an Int64List.
     """
     out: Parts = []
     for name, value in sorted(features.items()):
@@ -52,12 +55,12 @@ def encode(features: dict[str, bytes | np.ndarray | Sequence[int]]) -> Parts:
             feature = field(BYTES_LIST, field(1, [value]))
         else:
             feature = field(INT64_LIST, field(1, [b"".join(varint(v) for v in value)]))
-        out += field(1, field(1, [name.encode()]) + field(2, feature))  # an entry of the map
+        out += field(1, field(1, [name.encode()]) + field(2, feature))  # an entry of the map Features.feature
     return field(1, out)
 
 
 def masked_crc(parts: Parts) -> bytes:
-    """The checksum as TFRecord stores it."""
+    """Compute the masked CRC-32C of TFRecord files."""
     crc = 0
     for part in parts:
         crc = google_crc32c.extend(crc, part)
@@ -65,7 +68,7 @@ def masked_crc(parts: Parts) -> bytes:
 
 
 def write_example(path: Path | str, features: dict[str, bytes | np.ndarray | Sequence[int]]) -> str:
-    """Writes a TFRecord file that holds one example (see `encode`), atomically, and returns the file's SHA-256."""
+    """Write a TFRecord file with one example (see `encode`) atomically, and return the SHA-256 of the file."""
     parts = encode(features)
     length = [struct.pack("<Q", size(parts))]
     framed = [*length, masked_crc(length), *parts, masked_crc(parts)]

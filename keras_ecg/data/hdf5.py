@@ -1,16 +1,16 @@
-"""The beats of one record in one HDF5 file: its layout, and reading it.
+"""HDF5 files of preprocessed records: layout and reader.
 
-Each file holds, for the n beats of its record:
+The file of a record with n beats contains:
 
-    samples     (n, T) float16, mV: the beat itself
-    scalograms  (n, F, T) float16: magnitudes of its wavelet coefficients
-    sample      (n,) int64: the annotation's own index in the original recording
+    samples     (n, T) float16, mV: the beats
+    scalograms  (n, F, T) float16: magnitudes of their wavelet coefficients
+    sample      (n,) int64: sample index of the annotation in the original recording
     label       (n,) int8: 0 to 4 for N S V F Q
-    symbol      (n,) bytes: the annotation's symbol
-    rr_before, rr_after  (n,) float32, seconds; NaN at the ends
-    median_beat (T,) float32, mV: the record's median beat, from all its beats and no label
-    context     (K,) float16, mV: the cleaned recording with half a context window added at each end; empty if none
-    context_start  (n,) int32: first sample in it of each beat's window
+    symbol      (n,) bytes: symbol of the annotation
+    rr_before, rr_after  (n,) float32: RR intervals in seconds; NaN at the ends
+    median_beat (T,) float32, mV: median of all beats of the record; uses no labels
+    context     (K,) float16, mV: filtered recording, padded by half a context window at each end; may be empty
+    context_start  (n,) int32: first sample of each beat's context window in `context`
 """
 
 import errno
@@ -24,35 +24,36 @@ import numpy as np
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 
-VERSION = 3  # raised when the same parameters would give another file
+VERSION = 3  # to be increased when equal parameters give a different file
 COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
 
 
 def hdf5_path(folder: Path | str, record: str) -> Path:
+    """Return the path of a record's HDF5 file."""
     return Path(folder) / f"{record.replace('/', '_')}.h5"
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:
-    """Yields a record's HDF5 file.
+    """Open a record's HDF5 file for reading.
 
     Raises:
-        InputError: no such file, or a damaged one.
+        InputError: the file is missing or damaged.
     """
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, KeyError, ValueError, RuntimeError):  # what h5py raises on damage is not one kind of exception
+    except (OSError, KeyError, ValueError, RuntimeError):  # h5py raises various exceptions on damaged files
         found = "a damaged file" if path.is_file() else "no such file"
         raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
 
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[h5py.File]:
-    """Yields a new HDF5 file.
+    """Create an HDF5 file.
 
     Raises:
-        OSError: a full disk, also where HDF5 finds it only as it closes the file, and calls it something else.
+        OSError: writing failed, for example on a full disk; HDF5 reports some failures on closing, as RuntimeError.
     """
     try:
         with h5py.File(path, "w") as file:
@@ -64,37 +65,37 @@ def writing(path: Path | str) -> Iterator[h5py.File]:
 
 
 def stored_fingerprint(path: Path) -> str | None:
-    """The fingerprint inside an HDF5 file; None where it is missing or damaged."""
+    """Read the fingerprint of an HDF5 file; None if the file is missing or damaged."""
     try:
         with h5py.File(path, "r") as file:
-            whole = len(file["scalograms"]) == len(file["samples"]) == len(file["label"])
-        return describe(path)["fingerprint"] if whole else None
+            complete = len(file["scalograms"]) == len(file["samples"]) == len(file["label"])
+        return describe(path)["fingerprint"] if complete else None
     except (OSError, KeyError, ValueError, RuntimeError):  # as above
         return None
 
 
 def read_columns(folder: Path | str, record: str) -> dict[str, np.ndarray]:
-    """The per-beat columns of a record: sample, symbol, label, rr_before, rr_after (n,).
+    """Read the per-beat metadata of a record: sample, symbol, label, rr_before, rr_after, each (n,).
 
     Raises:
-        InputError: no HDF5 file, or a damaged one.
+        InputError: the file is missing or damaged.
     """
     with reading(hdf5_path(folder, record)) as file:
         return {name: file[name][:] for name in COLUMNS}
 
 
 def original_rate_hz(folder: Path | str, record: str) -> float:
-    """The sampling rate of a record's files, on which `sample` counts.
+    """Read the sampling rate (Hz) of the original recording, to which `sample` refers.
 
     Raises:
-        InputError: no HDF5 file, or a damaged one.
+        InputError: the file is missing or damaged.
     """
     with reading(hdf5_path(folder, record)) as file:
         return float(file.attrs["original_rate_hz"])
 
 
 def describe(path: Path) -> dict:
-    """One record's entry in metadata.json, read back from its HDF5 file."""
+    """Read the entry of metadata.json for a record from its HDF5 file."""
     with h5py.File(path, "r") as file:
         columns = {name: file[name][:] for name in COLUMNS}
         attrs = dict(file.attrs)
@@ -118,5 +119,5 @@ def describe(path: Path) -> dict:
 def _without_nan(values: np.ndarray) -> list[float | None]:
     out = values.tolist()
     for k in np.flatnonzero(np.isnan(values)):
-        out[k] = None  # JSON has no NaN
+        out[k] = None  # JSON does not allow NaN
     return out

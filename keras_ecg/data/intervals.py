@@ -1,4 +1,4 @@
-"""Intervals and amplitudes of many recordings, without Keras: worker processes measure them."""
+"""Intervals and amplitudes of many recordings, measured in worker processes, which therefore import no Keras."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ from keras_ecg.signals.intervals import interval_features
 def recording_intervals(
     folder: Path | str, records: tuple[str, ...], leads: tuple[str, ...], jobs: int | None = None
 ) -> np.ndarray:
-    """What `interval_features` measures on each recording.
+    """Compute `interval_features` of each recording.
 
     Args:
-        folder: of the database.
-        records: n of them.
-        leads: those that are measured; every recording has them.
-        jobs: processes; None for one per core.
+        folder: folder of the database.
+        records: names of n records.
+        leads: leads to measure.
+        jobs: number of processes; None for one per core.
 
     Returns:
-        (n, K) float32, in the order of the records; NaN where something cannot be measured.
+        (n, K) float32, in the order of the records; NaN for features that cannot be measured.
 
     Raises:
         InputError: a recording cannot be read, or lacks a lead.
@@ -29,8 +29,8 @@ def recording_intervals(
 
     def measure(record: str) -> tuple[str, np.ndarray]:
         recording = recordings.read_recording(folder, record, None)
-        own = recording.signals[:, recordings.choose_leads(recording.leads, leads, (), Path(folder) / record, "leads")]
-        return record, interval_features(own, recording.sampling_rate_hz, leads)
+        chosen = recordings.choose_leads(recording.leads, leads, (), Path(folder) / record, "leads")
+        return record, interval_features(recording.signals[:, chosen], recording.sampling_rate_hz, leads)
 
     with each(measure, list(records), "measured", jobs) as results:
         features = dict(results)

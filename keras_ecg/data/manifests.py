@@ -1,7 +1,8 @@
-"""A folder of TFRecords and the manifest.json that says what it holds: resumed after a kill, whole or not there at all.
+"""Folders of TFRecord files with a manifest.json: an interrupted run resumes, an incomplete folder cannot be read.
 
-An entry of the manifest is what one piece of work wrote: its fingerprint (parameters and inputs) and its files with
-their SHA-256. While anything is missing there is `unfinished.json` instead: nothing can be trained on half of it.
+An entry of the manifest describes the result of one task: its fingerprint (of parameters and inputs), and its files
+with their SHA-256. Until all entries are complete, the folder contains `unfinished.json` instead of manifest.json, so
+that no training uses an incomplete folder.
 """
 
 import time
@@ -19,14 +20,15 @@ MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
 
 
 def manifest_path(folder: Path | str) -> Path:
+    """Return the path of a folder's manifest."""
     return Path(folder) / MANIFEST
 
 
 def load_manifest(folder: Path | str, script: str) -> dict:
-    """The manifest of a folder of TFRecords, which `script` writes.
+    """Read the manifest of a folder of TFRecord files, written by `script`.
 
     Raises:
-        InputError: there is none, or its labels, subjects or files are not those that the script wrote.
+        InputError: the manifest is missing, or was edited after the script wrote it.
     """
     path = manifest_path(folder)
     if not path.is_file():
@@ -41,7 +43,7 @@ def _load(path: Path, do: str, changed: int, size: int) -> dict:
 
 
 def damaged_files(folder: Path | str, entry: dict) -> list[Path]:
-    """Those files of a manifest's entry that are missing or fail their SHA-256."""
+    """Return the files of a manifest entry that are missing or do not match their SHA-256."""
     paths = {Path(folder) / name: digest for name, digest in entry["files"].items()}
     return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
@@ -52,25 +54,25 @@ def _digest(path: Path, changed: int, size: int) -> str:
 
 
 def check_files(folder: Path | str, files: dict[str, str], script: str) -> list[Path]:
-    """Checks that files are those that the manifest lists: neither missing, damaged nor exchanged with one another.
+    """Check that files match the manifest: none is missing, damaged or swapped with another.
 
-    A file is read once in a process as long as it does not change.
+    The SHA-256 of an unchanged file is computed once per process.
 
     Args:
-        folder: of the TFRecords.
-        files: SHA-256 by name, as the manifest lists them.
-        script: what writes them.
+        folder: folder of the TFRecord files.
+        files: SHA-256 by file name, from the manifest.
+        script: name of the script that writes them, for the message.
 
     Returns:
-        Their paths.
+        The paths of the files.
 
     Raises:
-        InputError: names the first file that is missing or has another content.
+        InputError: a file is missing or differs; names the first one.
     """
     paths = [Path(folder) / name for name in files]
     for path in paths:
         if not path.is_file():
-            raise InputError(path, "no such file", "a chunk that manifest.json names", f"run {script}")
+            raise InputError(path, "no such file", "a file listed in manifest.json", f"run {script}")
     states = [path.stat() for path in paths]
     with ThreadPoolExecutor() as pool:
         digests = pool.map(_digest, paths, [s.st_mtime_ns for s in states], [s.st_size for s in states])
@@ -82,7 +84,7 @@ def check_files(folder: Path | str, files: dict[str, str], script: str) -> list[
 
 
 def current_entries(folder: Path, entries: dict[str, dict], fingerprints: dict[str, str]) -> dict[str, dict]:
-    """The entries that have these fingerprints, and whose files are whole."""
+    """Return the entries with the given fingerprints whose files are intact."""
     kept = {name: entry for name, entry in entries.items() if entry["fingerprint"] == fingerprints.get(name)}
     with ThreadPoolExecutor() as pool:
         damaged = pool.map(lambda entry: damaged_files(folder, entry), kept.values())
@@ -90,7 +92,7 @@ def current_entries(folder: Path, entries: dict[str, dict], fingerprints: dict[s
 
 
 def _stored(path: Path) -> dict | None:
-    """The content of a manifest; None where it is missing, damaged or edited: what it lists is written again."""
+    """Read a manifest; None if it is missing, damaged or edited, so that its entries are written again."""
     try:
         return read_sealed(path, "") if path.is_file() else None
     except InputError:
@@ -109,22 +111,22 @@ def pack_entries(
     jobs: int | None = None,
     quiet: bool = False,
 ) -> tuple[dict, int]:
-    """Writes the entries that are missing, damaged or not current, and then the manifest.
+    """Write the entries that are missing, damaged or outdated, and then the manifest.
 
     Args:
-        target: the folder.
-        key: what the manifest calls its entries, such as "records".
-        parameters: of the whole folder; under others no entry is current.
-        fingerprints: of every entry, by name.
-        tasks: what each of them is made from, picklable.
-        work: picklable; from a task to the entry's name and the entry, having written its files.
-        complete: from all entries to what the manifest says besides its parameters and them.
-        title: of the progress bar.
-        jobs: processes; None for one per core.
-        quiet: no progress bar.
+        target: folder of the TFRecord files.
+        key: name of the entries in the manifest, such as "records".
+        parameters: parameters of the folder; if they differ from the stored ones, all entries are outdated.
+        fingerprints: fingerprint of each entry, by its name.
+        tasks: argument of `work` for each entry, by its name; picklable.
+        work: picklable function that writes the files of a task and returns the name and content of its entry.
+        complete: function from all entries to further content of the manifest.
+        title: label of the progress bar.
+        jobs: number of processes; None for one per core.
+        quiet: whether to hide the progress bar.
 
     Returns:
-        The manifest, and how many entries were written.
+        The manifest, and the number of entries written.
     """
     target.mkdir(parents=True, exist_ok=True)
     path, unfinished = manifest_path(target), target / UNFINISHED
@@ -149,8 +151,8 @@ def pack_entries(
     manifest = {"parameters": parameters, **complete(entries), key: entries}
     write_sealed(path, manifest)
     unfinished.unlink(missing_ok=True)
-    known = {name for entry in entries.values() for name in entry["files"]}
+    listed = {name for entry in entries.values() for name in entry["files"]}
     for file in target.glob("*.tfrecord"):
-        if file.name not in known:
+        if file.name not in listed:
             file.unlink()
     return manifest, len(stale)

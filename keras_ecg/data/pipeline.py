@@ -1,4 +1,7 @@
-"""TFRecord to batches of beat sequences: `streams` shuffles and mixes, here is what a batch holds, normalized."""
+"""TFRecord files to batches of beat sequences: selection, augmentation and normalization of the inputs.
+
+Shuffling is in `keras_ecg.data.streams`. Shapes: B batch, S beats in a sequence, F scales, T samples, R RR features.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,31 +33,33 @@ TENSORFLOW = SimpleNamespace(
 
 
 def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
-    """The files that hold the records' chunks, in order of record and time.
+    """Return the TFRecord files of records, in order of record and time.
 
     Raises:
-        InputError: an empty list, a record that is not packed, chunks of another configuration, or as `check_files`.
+        InputError: the list is empty, a record is not packed, the files were packed with another configuration, or as
+            `check_files`.
     """
     config = as_config(config)
     folder = Path(config.database.tfrecord_dir)
     manifest = read_manifest(folder)
     if not record_names:
-        raise InputError(folder, "an empty list of records", "at least one", "name the records")
+        raise InputError(folder, "an empty list of records", "at least one record", "list the records")
     stored = manifest["parameters"]
-    wanted = {"version": VERSION, "beats": to_dict(config.beats), **to_dict(config.sequences)}
-    if stored != wanted:
-        odd = [k for k in wanted if stored.get(k) != wanted[k]]
-        raise InputError(folder, f"other {', '.join(odd)}", "those of this config", "run create_batched_tfrecords.py")
+    expected = {"version": VERSION, "beats": to_dict(config.beats), **to_dict(config.sequences)}
+    if stored != expected:
+        different = ", ".join(k for k in expected if stored.get(k) != expected[k])
+        do = "run create_batched_tfrecords.py"
+        raise InputError(folder, f"other {different}", "the values of this configuration", do)
     files: dict[str, str] = {}
     for record in record_names:
         if record not in manifest["records"]:
-            raise InputError(folder, f"no record {record}", "one that was packed", "pack it, or correct the list")
+            raise InputError(folder, f"no record {record}", "packed records", "pack it, or correct the list")
         files |= manifest["records"][record]["files"]
     return [str(path) for path in check_files(folder, files, SCRIPT)]
 
 
 def get_all_beats(record_names: list[str], config: Config | dict) -> dict[str, np.ndarray]:
-    """What identifies each sequence, in the order in which the unshuffled stream yields them.
+    """Return the metadata of all sequences, in the order of the unshuffled stream.
 
     Returns:
         record (n,) str, subject (n,) str, sample (n,) int64, label (n,) int64.
@@ -71,21 +76,25 @@ def get_all_beats(record_names: list[str], config: Config | dict) -> dict[str, n
 
 
 def get_all_labels(record_names: list[str], config: Config | dict) -> np.ndarray:
-    """The labels (n,) int64 of the records' sequences, in the order of the unshuffled stream."""
+    """Return the labels (n,) int64 of all sequences, in the order of the unshuffled stream."""
     return get_all_beats(record_names, config)["label"]
 
 
 def keep_shares(record_names: list[str], config: Config) -> dict[str, np.ndarray]:
-    """The probability (5,) with which a record's beats of each class are drawn in an epoch.
+    """Return the probability (5,) of each class that a beat of a record is drawn in an epoch, by record.
 
-    Where a class is to be drawn so many times an epoch, a record's share of it goes with sqrt(its count).
+    If `augment` limits the beats of a class in an epoch, each record contributes in proportion to the square root of
+    its number of beats of that class; otherwise the probability is 1.
     """
     counts = {r: np.bincount(get_all_labels([r], config), minlength=len(CLASSES)) for r in record_names}
-    wanted = np.zeros(len(CLASSES))
-    wanted[[CLASSES.index("N"), CLASSES.index("F")]] = config.augment.normal_per_epoch, config.augment.fusion_per_epoch
+    per_epoch = np.zeros(len(CLASSES))
+    per_epoch[[CLASSES.index("N"), CLASSES.index("F")]] = (
+        config.augment.normal_per_epoch,
+        config.augment.fusion_per_epoch,
+    )
     total = np.maximum(sum(n**0.5 for n in counts.values()), 1.0)
     return {
-        r: np.where(wanted > 0, np.minimum(1.0, wanted / total / np.maximum(n, 1) ** 0.5), 1.0)
+        r: np.where(per_epoch > 0, np.minimum(1.0, per_epoch / total / np.maximum(n, 1) ** 0.5), 1.0)
         for r, n in counts.items()
     }
 
@@ -93,17 +102,17 @@ def keep_shares(record_names: list[str], config: Config) -> dict[str, np.ndarray
 def read_chunks(
     record_names: list[str], config: Config, is_training: bool, scalograms: bool, pool: int
 ) -> tf.data.Dataset:
-    """Pools of `pool` parsed chunks; in training from shuffled, interleaved files.
+    """Read and parse the chunks of records, and group `pool` of them.
 
     Args:
         record_names: records to read.
-        config: of the stream.
-        is_training: see above.
-        scalograms: whether stored ones are wanted.
-        pool: chunks.
+        config: configuration of the stream.
+        is_training: whether to shuffle and interleave the files.
+        scalograms: whether to parse stored scalograms.
+        pool: number of chunks in a group.
     """
     files = [(f, r) for r in record_names for f in chunk_files([r], config)]
-    # Only training draws; elsewhere there is nothing to count.
+    # Only training draws a part of the beats.
     keep = keep_shares(record_names, config) if is_training else dict.fromkeys(record_names, np.ones(len(CLASSES)))
     shares = np.array([keep[r] for _, r in files], np.float32)
     paths = read_files([f for f, _ in files], shares, config.loader, is_training)
@@ -120,7 +129,7 @@ def read_chunks(
 
 
 def to_scalograms(samples, config: Config):
-    """Samples (B, S, T) float32 to their scalograms (B, S, F, T), in the graph."""
+    """Compute scalograms (B, S, F, T) of samples (B, S, T) float32 in the graph."""
     beats, width = samples.shape[1:]
     matrix = cwt_matrix(width, config.beats.scales, config.beats.wavelet)
     values = tf.abs(tf.reshape(samples, (-1, width)) @ matrix)
@@ -128,7 +137,7 @@ def to_scalograms(samples, config: Config):
 
 
 def chunk_scalograms(chunks: dict, config: Config):
-    """The scalograms (P, M, F, T) of parsed chunks: stored ones, or from their samples."""
+    """Return the scalograms (P, M, F, T) of P parsed chunks of M beats: the stored ones, or computed from samples."""
     if "scalograms" in chunks:
         return chunks["scalograms"]
     samples = tf.cast(chunks["samples"], tf.float32)
@@ -137,12 +146,17 @@ def chunk_scalograms(chunks: dict, config: Config):
 
 @tf.function(jit_compile=True, autograph=False)
 def normalize(scalograms, mean, scale):
-    """Scalograms (B, S, F, T) to (scalograms (B, S, F, T, 1) - mean) / scale in float32, in one pass over memory."""
+    """Standardize scalograms (B, S, F, T) to (B, S, F, T, 1) float32, compiled to one pass over memory."""
     return (tf.cast(scalograms, tf.float32)[..., tf.newaxis] - mean) / scale
 
 
-def sequence_rhythm(intervals, config: Config):
-    """Intervals (B, 2 C + 1) around the labelled beats to features (B, S, R) of every beat of their sequences."""
+def sequence_rr_features(intervals, config: Config):
+    """Compute the RR features (B, S, R) of all beats of sequences.
+
+    Args:
+        intervals: (B, 2 C + 1) RR intervals in seconds around the labelled beats.
+        config: `sequences` defines C.
+    """
     position = label_position(config.sequences)
     first = rr_context(config.sequences) - CONTEXT - position
     windows = [intervals[:, first + s : first + s + 2 * CONTEXT + 1] for s in range(config.sequences.length)]
@@ -150,22 +164,22 @@ def sequence_rhythm(intervals, config: Config):
 
 
 def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
-    """Gathered beats of a batch to what a model takes: inputs and labels.
+    """Convert the beats of a batch to the inputs of a model, and their labels.
 
     Args:
         beats: samples (B, S, T) float16, level (B, S), median_beat (B, T) float16, difference_quantiles (B, 4),
-            rr (B, 2 C + 1), and scalograms (B, S, F, T) where they are read.
+            rr (B, 2 C + 1), and stored scalograms (B, S, F, T) if they are used.
         labels: (B,) int64.
-        config: says which inputs are wanted, and how they are augmented.
-        mean: of the scalograms; broadcasts against (B, S, F, T, 1).
-        scale: the same.
-        seed: (2,) int of the augmentation; None for none.
+        config: `loader` selects the inputs, `augment` the augmentation.
+        mean: subtracted from the scalograms; broadcasts to (B, S, F, T, 1).
+        scale: divisor of the scalograms; broadcasts to the same shape.
+        seed: (2,) int, seed of the augmentation; None disables it.
     """
     augment, position = config.augment, label_position(config.sequences)
-    rhythm, inputs = beats["rr"], {}
+    intervals, inputs = beats["rr"], {}
     if seed is not None:
         center = rr_context(config.sequences)
-        rhythm, labels = augment_rhythm(rhythm, labels, center, augment, tf.random.fold_in(seed, 1))
+        intervals, labels = augment_rhythm(intervals, labels, center, augment, tf.random.fold_in(seed, 1))
     if "samples" in beats:
         level = beats["level"][..., tf.newaxis]
         samples = tf.cast(beats["samples"], tf.float32) - level
@@ -188,12 +202,12 @@ def to_example(beats: dict, labels, config: Config, mean, scale, seed=None):
     if config.loader.difference_quantiles:
         inputs["difference_quantiles"] = beats["difference_quantiles"]
     if config.loader.rr_features:
-        inputs["rr"] = sequence_rhythm(rhythm, config)
+        inputs["rr"] = sequence_rr_features(intervals, config)
     return (inputs["scalograms"] if list(inputs) == ["scalograms"] else inputs), labels
 
 
 def changes_waveform(augment: Augment) -> bool:
-    """Whether training beats differ from the stored ones, so that their scalograms must be computed anew."""
+    """Return whether the augmentation changes samples, so that stored scalograms cannot be used."""
     return any((augment.fusion, augment.amplitude, augment.shift_samples, augment.noise_mv, augment.wander_mv))
 
 
@@ -205,27 +219,27 @@ def create_dataset(
     mean: np.ndarray | None = None,
     scale: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """A stream of batches of sequences.
+    """Create a `tf.data` stream of batches of beat sequences.
 
     Args:
         record_names: records to stream.
-        config: a Config or a plain dict of what differs from the defaults.
-        batch_size: B.
-        is_training: shuffled anew each epoch, deterministic under `loader.seed`; else in order of record and time.
-        mean: subtracted from the scalograms; broadcasts against (B, S, F, T, 1). None subtracts nothing.
-        scale: divides them after that; the same shapes.
+        config: a `Config`, or a dict of the options that differ from the defaults.
+        batch_size: B; the last batch of an epoch may be smaller.
+        is_training: whether to augment, and to shuffle in a new order each epoch, reproducible by `loader.seed`;
+            otherwise the order is that of record and time.
+        mean: subtracted from the scalograms; broadcasts to (B, S, F, T, 1); None subtracts nothing.
+        scale: divisor of the scalograms after that; broadcasts to the same shape; None means 1.
 
     Returns:
-        A dataset of `(scalograms (B, S, F, T, 1) float32, labels (B,) int64)`. Where the configuration asks for more,
-        the inputs are a dict: `loader.rr_features` adds `rr` (B, S, R), `loader.waveforms` adds `waveforms`
-        (B, S, T, 2), `loader.difference_quantiles` adds `difference_quantiles` (B, 4), `loader.context` adds
-        `context` (B, T, 1), the z-scored window in whose middle the labelled beat stands; `loader.scalograms` takes
-        scalograms away. Every sequence comes once an epoch, unless `augment.normal_per_epoch` or
-        `augment.fusion_per_epoch` draws fewer.
+        A dataset of `(scalograms (B, S, F, T, 1) float32, labels (B,) int64)`. If the configuration selects other
+        inputs, they are a dict: `loader.scalograms` selects `scalograms`, `loader.rr_features` `rr` (B, S, R),
+        `loader.waveforms` `waveforms` (B, S, T, 2), `loader.difference_quantiles` `difference_quantiles` (B, 4), and
+        `loader.context` `context` (B, T, 1), the z-scored window centred on the labelled beat. An epoch contains every
+        sequence once, unless `augment.normal_per_epoch` or `augment.fusion_per_epoch` limits it.
 
     Raises:
-        InputError: as `chunk_files`; `difference_quantiles` without `waveforms`; `context` where none was kept; or a
-            configuration that asks for no input at all.
+        InputError: as `chunk_files`; `difference_quantiles` without `waveforms`; `context` although no context windows
+            are stored; or no input is selected.
     """
     config = as_config(config)
     record_names = list(record_names)
@@ -235,17 +249,20 @@ def create_dataset(
     window = config.beats.context.samples
     if config.loader.context and not window:
         raise InputError(
-            "loader.context", "no window in the chunks", "beats.context.seconds", "set it, preprocess, pack"
+            "loader.context",
+            "no stored context windows",
+            "beats.context.seconds above 0",
+            "set it, preprocess and pack again",
         )
     if not any((config.loader.scalograms, config.loader.context, config.loader.waveforms, config.loader.rr_features)):
-        raise InputError("loader", "no input", "scalograms, context, waveforms or rr_features", "ask for one")
+        raise InputError("loader", "no input", "scalograms, context, waveforms or rr_features", "select one")
     length = config.sequences.length
     beats_per_chunk, context = config.sequences.chunk_size + length - 1, rr_context(config.sequences)
     augmented = is_training and config.augment != Augment()
     redrawn = config.loader.center or (augmented and changes_waveform(config.augment))
     stored = config.loader.scalograms and config.sequences.storage == "scalogram" and not redrawn
     computed = config.loader.scalograms and not stored
-    wanted = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or computed)
+    beat_arrays = ["scalograms"] * stored + ["samples", "level"] * (config.loader.waveforms or computed)
 
     @plain
     def draw(chunks: dict, seed):
@@ -260,20 +277,20 @@ def create_dataset(
 
     @plain
     def gathering(chunks: dict):
-        flat = {name: tf.reshape(chunks[name], (-1, *chunks[name].shape[2:])) for name in (*wanted, "rr")}
+        flat = {name: tf.reshape(chunks[name], (-1, *chunks[name].shape[2:])) for name in (*beat_arrays, "rr")}
 
         @plain
         def gather(where):
             chunk, sequence = where[:, :1], where[:, 1:]
             beat = chunk * beats_per_chunk + sequence + tf.range(length, dtype=tf.int64)  # (B, S)
             interval = chunk * chunks["rr"].shape[1] + sequence + tf.range(2 * context + 1, dtype=tf.int64)
-            out = {name: tf.gather(flat[name], beat) for name in wanted}
+            out = {name: tf.gather(flat[name], beat) for name in beat_arrays}
             out["rr"] = tf.gather(flat["rr"], interval)
             for name in ("median_beat", "difference_quantiles"):
                 out[name] = tf.gather(chunks[name], chunk[:, 0])
             if config.loader.context:
-                held = tf.shape(chunks["context"], tf.int64)[1]
-                first = chunk[:, 0] * held + tf.cast(tf.gather_nd(chunks["context_start"], where), tf.int64)
+                samples = tf.shape(chunks["context"], tf.int64)[1]
+                first = chunk[:, 0] * samples + tf.cast(tf.gather_nd(chunks["context_start"], where), tf.int64)
                 index = first[:, tf.newaxis] + tf.range(window, dtype=tf.int64)
                 out["context"] = tf.gather(tf.reshape(chunks["context"], (-1, 1)), index)  # (B, T, 1)
             return out, tf.cast(tf.gather_nd(chunks["label"], where), tf.int64)

@@ -1,4 +1,4 @@
-"""Recordings to HDF5: one file per record with its beats and their scalograms, unnormalized, and metadata.json."""
+"""Preprocess recordings to HDF5: one file per record with unnormalized beats and scalograms, and metadata.json."""
 
 from pathlib import Path
 
@@ -15,19 +15,19 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, fingerprint, sha256, swept, write_sealed
 from keras_ecg.parallel import each
 from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
-from keras_ecg.signals.filters import check_band, clean, moved_peaks
+from keras_ecg.signals.filters import check_band, clean, resample_peaks
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
 
-AT_ONCE = 256  # beats, in memory that is used again: new memory costs as much as the transform
+BLOCK_SIZE = 256  # beats transformed into one reused buffer: allocating new memory takes as long as the transform
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
 
 
 def check_parameters(beats: Beats) -> None:
-    """Rejects a band that no filter has, and a wavelet that has no real coefficients.
+    """Check the cut-off frequencies and the wavelet.
 
     Raises:
-        InputError: says which.
+        InputError: a band is not within 0 Hz and half the sampling rate, or the wavelet is not real.
     """
     check_band(beats.bandpass_hz, beats.sampling_rate_hz, "beats.bandpass_hz")
     check_band(beats.context.bandpass_hz, beats.context.sampling_rate_hz, "beats.context.bandpass_hz")
@@ -36,25 +36,37 @@ def check_parameters(beats: Beats) -> None:
 
 
 def clean_context(signal: np.ndarray, rate_hz: float, peaks: np.ndarray, context: Context) -> dict[str, np.ndarray]:
-    """The recording at the context's rate, filtered, and where the beats (n,) of the original signal (M,) lie in it.
+    """Resample and filter a recording (M,) for context windows, and locate the windows of beats (n,).
 
-    Half a window is added at both ends by reflection, so that every beat has a whole one; `context_start` is the first
-    sample of each beat's window, in the middle of which the beat stands.
+    Args:
+        signal: (M,) mV.
+        rate_hz: sampling rate of the signal.
+        peaks: (n,) sample indices of the beats.
+        context: length, rate and band of the windows.
+
+    Returns:
+        `context` (K,) float16, padded by reflection by half a window at both ends so that every beat has a complete
+        window, and `context_start` (n,) int32, the first sample of the window centred on each beat.
     """
     if not context.samples:
         return {"context": np.empty(0, np.float16), "context_start": np.zeros(len(peaks), np.int32)}
     around = clean(signal, rate_hz, context.sampling_rate_hz, context.bandpass_hz)
     return {
         "context": np.pad(around, context.samples // 2, mode="reflect").astype(np.float16),
-        "context_start": moved_peaks(peaks, rate_hz, context.sampling_rate_hz).astype(np.int32),
+        "context_start": resample_peaks(peaks, rate_hz, context.sampling_rate_hz).astype(np.int32),
     }
 
 
 def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | str) -> dict[str, np.ndarray]:
-    """The arrays of one record's HDF5 file, but for its scalograms.
+    """Segment a recording into beats: the arrays of its HDF5 file except for the scalograms.
+
+    Args:
+        recording: signals and annotations.
+        beats: options of the segmentation.
+        where: name of the recording in error messages.
 
     Raises:
-        InputError: the record has no beats, or its lead is missing, flat or not a number.
+        InputError: the recording has no beats, or its lead is missing, flat, or contains NaN.
     """
     chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
     recordings.check_rates(recording, [chosen], where)
@@ -63,17 +75,17 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
     is_beat = np.isin(recording.symbols, list(mitdb.CLASS_OF_SYMBOL))
     sample, symbol = recording.samples[is_beat], recording.symbols[is_beat]
     if not len(sample):
-        raise InputError(where, "no beat among its annotations", "at least one", "leave the record out")
+        raise InputError(where, "no beat among its annotations", "at least one", "exclude the record")
     rate = recording.sampling_rate_hz
     context = clean_context(signal, rate, sample, beats.context)
     signal = clean(signal, rate, beats.sampling_rate_hz, beats.bandpass_hz)
-    peaks = moved_peaks(sample, rate, beats.sampling_rate_hz)
+    peaks = resample_peaks(sample, rate, beats.sampling_rate_hz)
     rr_before, rr_after = rr_intervals(sample, rate)
     kept = np.ones(len(sample), bool)
     if beats.edge == "drop":
         kept = ~near_edge(len(signal), peaks, beats.half_window_samples)
         if not kept.any():
-            raise InputError(where, "no beat with a whole window", "at least one", "set beats.edge=pad")
+            raise InputError(where, "no beat with a complete window", "at least one", "set beats.edge=pad")
     windows = cut_beats(signal, peaks[kept], beats.half_window_samples)
     recordings.check_amplitude(windows, where)
     return {
@@ -91,36 +103,39 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
 
 
 def preprocess_record(folder: str, record: str, target: str, beats: Beats, database: str) -> bool:
-    """Writes one record's HDF5 file, unless a current one is there; says whether it did.
+    """Write a record's HDF5 file unless it is up to date.
+
+    Returns:
+        Whether the file was written.
 
     Raises:
         InputError: as `read_recording` and `extract_beats`.
     """
     inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record)}
     subject = subjects(folder, database, [record])[record]
-    wanted = fingerprint({"beats": to_dict(beats), "inputs": inputs, "subject": subject, "version": VERSION})
+    expected = fingerprint({"beats": to_dict(beats), "inputs": inputs, "subject": subject, "version": VERSION})
     path = hdf5_path(target, record)
-    if stored_fingerprint(path) == wanted:
+    if stored_fingerprint(path) == expected:
         return False
     recording = recordings.read_recording(folder, record)
     details = {
         "subject": subject,
         "inputs": [f"{name} {digest}" for name, digest in inputs.items()],
-        "fingerprint": wanted,
+        "fingerprint": expected,
     }
     write_beats(path, recording, beats, Path(folder) / record, details)
     return True
 
 
 def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where: Path | str, details: dict) -> None:
-    """Writes one recording's HDF5 file.
+    """Write the HDF5 file of a recording.
 
     Args:
-        path: of the file.
+        path: path of the file.
         recording: signals and annotations.
-        beats: how beats are cut.
-        where: names the recording in errors.
-        details: further attributes: subject, inputs, fingerprint.
+        beats: options of the segmentation.
+        where: name of the recording in error messages.
+        details: further attributes of the file: subject, inputs, fingerprint.
     """
     arrays = extract_beats(recording, beats, where)
     chosen = recordings.choose_lead(recording.leads, beats.lead, beats.fallback_leads, where)
@@ -130,10 +145,10 @@ def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where
         samples = arrays["samples"]
         shape = (beats.scales, samples.shape[1])
         stored = file.create_dataset("scalograms", (len(samples), *shape), np.float16)
-        out = np.empty((min(AT_ONCE, len(samples)), *shape), np.float16)
-        for start in range(0, len(samples), AT_ONCE):
-            part = samples[start : start + AT_ONCE]
-            stored[start : start + len(part)] = scalograms(part, beats.scales, beats.wavelet, out=out[: len(part)])
+        out = np.empty((min(BLOCK_SIZE, len(samples)), *shape), np.float16)
+        for start in range(0, len(samples), BLOCK_SIZE):
+            block = samples[start : start + BLOCK_SIZE]
+            stored[start : start + len(block)] = scalograms(block, beats.scales, beats.wavelet, out=out[: len(block)])
         file.attrs.update(
             record=recording.record,
             lead=recording.leads[chosen],
@@ -147,14 +162,14 @@ def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where
 def write_metadata(
     target: Path | str, records: dict[str, dict], beats: Beats, skipped: dict[str, str], notes: list[str]
 ) -> dict:
-    """Writes metadata.json.
+    """Write metadata.json.
 
     Args:
-        target: the folder of the HDF5 files.
-        records: `describe` of each record's file.
-        beats: how beats were cut.
-        skipped: why each skipped record could not be read.
-        notes: what a report must say of the data.
+        target: folder of the HDF5 files.
+        records: `describe` of the file of each record.
+        beats: options of the segmentation.
+        skipped: error message of each skipped record.
+        notes: remarks on the data that reports must show.
 
     Returns:
         The content of the file.
@@ -166,13 +181,18 @@ def write_metadata(
 
 
 def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None = None) -> dict:
-    """Preprocesses every record of the configured database, in parallel; what is current is left as it is.
+    """Preprocess all records of the configured database in parallel; files that are up to date are kept.
+
+    Args:
+        config: options `database` and `beats`.
+        skip_bad_records: whether records that cannot be read are skipped and listed in metadata.json.
+        jobs: number of processes; None for one per core.
 
     Returns:
         The content of metadata.json.
 
     Raises:
-        InputError: the first bad record, unless `skip_bad_records`, which names all of them in metadata.json.
+        InputError: a record cannot be read, unless `skip_bad_records`; or no record can be read.
     """
     check_parameters(config.beats)
     folder, target = config.database.data_dir, Path(config.database.hdf5_dir)
@@ -201,7 +221,7 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     kept = {r: described[r] for r in records if r in described}
     if not kept:
         first = next(iter(skipped.values()))
-        raise InputError(folder, "no record that can be read", "at least one", f"see the first: {first}")
+        raise InputError(folder, "no record that can be read", "at least one", f"first error: {first}")
     assumed = subjects_note(folder, config.database.name)
     corrected = [f"{r}: {', '.join(entry['corrections'])}" for r, entry in kept.items() if entry["corrections"]]
     notes = [assumed] * bool(assumed) + [f"annotations of {text}" for text in corrected]

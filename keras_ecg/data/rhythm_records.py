@@ -1,16 +1,16 @@
-"""Recordings to TFRecord: whole ones with a label each, and where their beats are. Writer and parser.
+"""TFRecord files of whole recordings with labels and detected beats: writer and parser.
 
-One file holds one example, a chunk of n recordings one after the other: m samples in all. They are z-scores in half
-precision, cleaned and resampled; beats come from a detector, in the recording's own rate, and are stored in seconds.
+A file contains one example, a chunk of n concatenated recordings with m samples in total. Signals are resampled,
+filtered, z-scored and stored as float16. Beats are detected at the original sampling rate.
 
     version  int64
     shape    int64 (3,): n, m, W
-    signals  bytes: (m,) float16, z-scored over each recording
-    start    bytes: (n,) int32: a recording's first row of `signals`
-    length   bytes: (n,) int32: its samples
-    beats    bytes: (n, W) float32: seconds from its beginning, -1 after the last
+    signals  bytes: (m,) float16, z-scores of each recording
+    start    bytes: (n,) int32: first row of each recording in `signals`
+    length   bytes: (n,) int32: samples of each recording
+    beats    bytes: (n, W) float32: beats in seconds from the beginning of the recording, -1 after the last
     label    bytes: (n,) int8
-    records  bytes: names as the manifest lists them, one a line
+    records  bytes: names of the recordings as in the manifest, one per line
 """
 
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ from keras_ecg.signals.windows import fill_missing, zscore
 VERSION = 2
 SCRIPT = "create_rhythm_tfrecords.py"
 PARAMETERS = ("lead", "fallback_leads", "sampling_rate_hz", "bandpass_hz", "chunk_size", "labels")
-LEAST_SAMPLES = 32  # of a recording: what the band-pass needs at its ends
+MIN_SAMPLES = 32  # of a recording: the band-pass filter pads its ends by so many
 
 
 @dataclass(frozen=True)
 class Item:
-    """One recording: its subject, its class, and the SHA-256 of its files."""
+    """A recording to pack: name, subject, class index, and SHA-256 of its files."""
 
     record: str
     subject: str
@@ -48,15 +48,15 @@ class Item:
 
 
 def samples_of(seconds: float, rhythm: Rhythm) -> int:
-    """T of a crop: a multiple of 64, which every model's strides divide; the nearest one."""
+    """Return the samples T of a crop, rounded to a multiple of 64, which the strides of every model divide."""
     return max(64, round(seconds * rhythm.sampling_rate_hz / 64) * 64)
 
 
 def clean(signal: np.ndarray, rate: float, rhythm: Rhythm) -> tuple[np.ndarray, np.ndarray]:
-    """One lead (M,) as models see it, and where it beats.
+    """Preprocess one lead (M,) for a model, and detect its beats.
 
     Returns:
-        z-scores (T,) float16 at the configured rate, and beats (n,) float32 in seconds.
+        z-scores (T,) float16 at the configured sampling rate, and beats (n,) float32 in seconds.
     """
     filled = fill_missing(signal[:, np.newaxis])[:, 0]
     beats = (detect_qrs(filled, rate) / rate).astype(np.float32)
@@ -65,7 +65,7 @@ def clean(signal: np.ndarray, rate: float, rhythm: Rhythm) -> tuple[np.ndarray, 
 
 
 def lead_of(folder: Path | str, record: str, rhythm: Rhythm) -> tuple[np.ndarray, float]:
-    """`configured_lead` of a record.
+    """Read a record and return its `configured_lead`.
 
     Raises:
         InputError: as `read_recording` and `configured_lead`.
@@ -74,18 +74,18 @@ def lead_of(folder: Path | str, record: str, rhythm: Rhythm) -> tuple[np.ndarray
 
 
 def configured_lead(recording: recordings.Recording, rhythm: Rhythm, where: Path | str) -> tuple[np.ndarray, float]:
-    """The configured lead (M,) of a recording, mV, and its sampling rate.
+    """Return the configured lead (M,) of a recording in mV, and its sampling rate in Hz.
 
     Raises:
-        InputError: as `choose_leads`, `check_rates` and `check_amplitude`; or it is shorter than a second. `where`
-            names the recording.
+        InputError: as `choose_leads`, `check_rates` and `check_amplitude`, or the recording is shorter than a second;
+            `where` is its name in the message.
     """
-    wanted, fallbacks = (rhythm.lead,), rhythm.fallback_leads
-    [lead] = recordings.choose_leads(recording.leads, wanted, fallbacks, where, "rhythm.lead or rhythm.fallback_leads")
+    settings = "rhythm.lead or rhythm.fallback_leads"
+    [lead] = recordings.choose_leads(recording.leads, (rhythm.lead,), rhythm.fallback_leads, where, settings)
     recordings.check_rates(recording, [lead], where)
     signal, rate = recording.signals[:, lead], recording.sampling_rate_hz
-    if len(signal) < rate or len(signal) * rhythm.sampling_rate_hz / rate < LEAST_SAMPLES:
-        raise InputError(where, f"{len(signal) / rate:.2f} s", "at least a second", "leave the record out")
+    if len(signal) < rate or len(signal) * rhythm.sampling_rate_hz / rate < MIN_SAMPLES:
+        raise InputError(where, f"{len(signal) / rate:.2f} s", "at least a second", "exclude the record")
     recordings.check_amplitude(signal[np.isfinite(signal)] if np.isfinite(signal).any() else np.zeros(1), where)
     return signal, rate
 
@@ -93,11 +93,11 @@ def configured_lead(recording: recordings.Recording, rhythm: Rhythm, where: Path
 def write_rhythm_chunk(
     path: Path, signals: list[np.ndarray], beats: list[np.ndarray], labels: list[int], records: list[str]
 ) -> str:
-    """Writes one chunk's example and returns the file's SHA-256. The parser is `parse_rhythm_chunk`."""
+    """Write the TFRecord file of one chunk, and return its SHA-256. The parser is `parse_rhythm_chunk`."""
     length = np.array([len(signal) for signal in signals], np.int32)
     table = np.full((len(beats), max(map(len, beats), default=0)), -1, np.float32)
-    for row, own in zip(table, beats, strict=True):
-        row[: len(own)] = own
+    for row, seconds in zip(table, beats, strict=True):
+        row[: len(seconds)] = seconds
     features = {
         "version": (VERSION,),
         "shape": (len(signals), int(length.sum()), table.shape[1]),
@@ -112,13 +112,14 @@ def write_rhythm_chunk(
 
 
 def parse_rhythm_chunk(serialized) -> dict:
-    """Parses one serialized chunk. The writer is `write_rhythm_chunk`.
+    """Parse one serialized chunk. The writer is `write_rhythm_chunk`.
 
     Args:
         serialized: scalar string tensor.
 
     Returns:
-        signals (m,) float16, start and length (n,) int32, beats (n, W) float32, label (n,) int8, records: a string.
+        signals (m,) float16, start and length (n,) int32, beats (n, W) float32, label (n,) int8, records: a scalar
+        string.
     """
     import tensorflow as tf
 
@@ -130,29 +131,29 @@ def parse_rhythm_chunk(serialized) -> dict:
         "label": tf.int8,
         "records": None,
     }
-    wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in kinds}
-    parsed = tf.io.parse_single_example(serialized, {**wanted, "shape": tf.io.FixedLenFeature([3], tf.int64)})
+    strings = {name: tf.io.FixedLenFeature([], tf.string) for name in kinds}
+    parsed = tf.io.parse_single_example(serialized, {**strings, "shape": tf.io.FixedLenFeature([3], tf.int64)})
     out = {name: tf.io.decode_raw(parsed[name], kind) if kind else parsed[name] for name, kind in kinds.items()}
     out["beats"] = tf.reshape(out["beats"], (parsed["shape"][0], parsed["shape"][2]))
     return out
 
 
 def stored_parameters(rhythm: Rhythm) -> dict:
-    """What every recording of a folder has in common."""
+    """Return the parameters in the manifest, equal for all recordings of a folder."""
     section = to_dict(rhythm)
     return {"version": VERSION, **{name: section[name] for name in PARAMETERS}}
 
 
 def check_rhythm(config: Config) -> None:
-    """Rejects settings under which nothing can be packed.
+    """Check the options of packing.
 
     Raises:
-        InputError: names the setting.
+        InputError: the database has no labels, or an option is out of range; names the option.
     """
     rhythm = config.rhythm
     if config.database.name != "cinc2017":
         do = "set database.name and database.data_dir, as configs/cinc2017.yaml does"
-        raise InputError("database.name", repr(config.database.name), "cinc2017, whose recordings have a label", do)
+        raise InputError("database.name", repr(config.database.name), "cinc2017, which has labels of recordings", do)
     if not 0 < rhythm.crop_seconds <= rhythm.window_seconds:
         found = f"{rhythm.crop_seconds} s of {rhythm.window_seconds} s"
         raise InputError("rhythm.crop_seconds", found, "more than 0, at most rhythm.window_seconds", "correct it")
@@ -160,41 +161,46 @@ def check_rhythm(config: Config) -> None:
 
 
 def plan_items(config: Config, jobs: int | None, quiet: bool) -> list[Item]:
-    """Every configured record with its subject, class and files.
+    """List the configured recordings with subject, class and files.
 
     Raises:
-        InputError: no such folder, record or label.
+        InputError: the folder, a record or a label is missing.
     """
     folder, name = config.database.data_dir, config.database.name
-    there = recordings.list_records(folder, name)
-    records = config.database.records or there
+    available = recordings.list_records(folder, name)
+    records = config.database.records or available
     labels = cinc2017.read_labels(folder, config.rhythm.labels)
-    for what, known in (("record", there), ("label", labels)):
-        missing = [record for record in records if record not in known]
+    for what, existing in (("record", available), ("label", labels)):
+        missing = [record for record in records if record not in existing]
         if missing:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             found = f"no {what} of {', '.join(missing[:5])}{more}"
-            raise InputError(folder, found, f"one of every record, labels {config.rhythm.labels}", "complete the copy")
+            raise InputError(
+                folder,
+                found,
+                f"a recording and a label (labels {config.rhythm.labels}) of each record",
+                "complete the folder",
+            )
     subject_of = subjects(folder, name, list(records))
 
-    def look(record: str) -> Item:
+    def describe(record: str) -> Item:
         inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record, None)}
         return Item(record, subject_of[record], labels[record], inputs)
 
-    with each(look, list(records), "check", jobs, quiet) as results:
+    with each(describe, list(records), "check", jobs, quiet) as results:
         items = {item.record: item for item in results}
     return [items[record] for record in records]
 
 
 def pack_rhythm(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
-    """Packs the configured recordings with their labels; what is current and whole is left as it is.
+    """Pack the configured recordings with their labels; files that are up to date are kept.
 
     Returns:
-        The manifest: `parameters` (the version of the labels among them), `class_counts`, and `chunks`: files with
-        their SHA-256, and of every record its subject, label, samples, beats and seconds, in the stream's order.
+        The manifest: `parameters` (including the version of the labels), `class_counts`, and `chunks`: files with
+        their SHA-256, and subject, label, number of samples and number of beats of each record, in stream order.
 
     Raises:
-        InputError: settings that pack nothing, a record without a label, or a bad one.
+        InputError: as `check_rhythm`; a record has no label, or cannot be read.
     """
     check_rhythm(config)
     rhythm, target, folder = config.rhythm, Path(config.rhythm.tfrecord_dir), config.database.data_dir
@@ -204,32 +210,34 @@ def pack_rhythm(config: Config, jobs: int | None = None, quiet: bool = False) ->
     tasks = {name: (name, items[at : at + rhythm.chunk_size]) for name, at in zip(names, starts, strict=True)}
     parameters = stored_parameters(rhythm)
 
-    def mark(task: tuple[str, list[Item]]) -> str:
+    def fingerprint_of(task: tuple[str, list[Item]]) -> str:
         return fingerprint([parameters, task[0], [[i.record, i.subject, i.label, i.inputs] for i in task[1]]])
 
     def work(task: tuple[str, list[Item]]) -> tuple[str, dict]:
-        name, own = task
+        name, chunk = task
         signals, beats, records = [], [], {}
-        for item in own:
-            signal, found = clean(*lead_of(folder, item.record, rhythm), rhythm)
+        for item in chunk:
+            signal, seconds = clean(*lead_of(folder, item.record, rhythm), rhythm)
             signals.append(signal)
-            beats.append(found)
+            beats.append(seconds)
             records[item.record] = {
                 "subject": item.subject,
                 "label": item.label,
                 "samples": len(signal),
-                "beats": len(found),
+                "beats": len(seconds),
             }
         file = f"{name}.tfrecord"
-        digest = write_rhythm_chunk(target / file, signals, beats, [i.label for i in own], list(records))
-        return name, {"fingerprint": mark(task), "files": {file: digest}, "records": records}
+        digest = write_rhythm_chunk(target / file, signals, beats, [i.label for i in chunk], list(records))
+        return name, {"fingerprint": fingerprint_of(task), "files": {file: digest}, "records": records}
 
     def complete(entries: dict[str, dict]) -> dict:
         labels = [e["label"] for entry in entries.values() for e in entry["records"].values()]
         return {"class_counts": {c: labels.count(k) for k, c in enumerate(cinc2017.CLASSES)}}
 
-    prints = {name: mark(task) for name, task in tasks.items()}
-    manifest, written = pack_entries(target, "chunks", parameters, prints, tasks, work, complete, "pack", jobs, quiet)
+    fingerprints = {name: fingerprint_of(task) for name, task in tasks.items()}
+    manifest, written = pack_entries(
+        target, "chunks", parameters, fingerprints, tasks, work, complete, "pack", jobs, quiet
+    )
     if not quiet:
         records = rhythm_records(manifest)
         hours = sum(e["samples"] for e in records.values()) / rhythm.sampling_rate_hz / 3600
@@ -242,22 +250,23 @@ def pack_rhythm(config: Config, jobs: int | None = None, quiet: bool = False) ->
 
 
 def rhythm_manifest(config: Config) -> dict:
-    """The manifest of the packed recordings, which must be those of this configuration.
+    """Read the manifest of the packed recordings.
 
     Raises:
-        InputError: nothing is packed, or with other settings.
+        InputError: nothing is packed, or the recordings were packed with other options.
     """
     folder = Path(config.rhythm.tfrecord_dir)
     manifest = load_manifest(folder, SCRIPT)
-    wanted = stored_parameters(config.rhythm)
-    odd = [key for key in wanted if manifest["parameters"].get(key) != wanted[key]]
-    if odd:
-        raise InputError(folder, f"recordings of other {', '.join(odd)}", "those of this config", f"run {SCRIPT}")
+    expected = stored_parameters(config.rhythm)
+    different = ", ".join(key for key in expected if manifest["parameters"].get(key) != expected[key])
+    if different:
+        found = f"recordings packed with other {different}"
+        raise InputError(folder, found, "the values of this configuration", f"run {SCRIPT}")
     return manifest
 
 
 def rhythm_records(manifest: dict) -> dict[str, dict]:
-    """What the manifest says of each record, in the stream's order."""
+    """Return the manifest's metadata of each record, in stream order."""
     return {record: entry for chunk in manifest["chunks"].values() for record, entry in chunk["records"].items()}
 
 

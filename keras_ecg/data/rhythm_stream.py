@@ -1,7 +1,7 @@
-"""Packed recordings to batches: shuffled, mixed, cropped, padded; and who they are.
+"""Packed recordings to batches: shuffling, cropping, augmentation and padding.
 
-A batch holds crops of one length T. A recording, or what a crop holds of it, stands at the beginning; behind it there
-are zeros, and `length` says how many samples are none: models mask the others.
+A batch contains crops of equal length T. Shorter recordings are padded with zeros at the end; `length` is the number of
+samples that are not padding, so that models can mask the others.
 """
 
 import math
@@ -18,35 +18,35 @@ from keras_ecg.data.rhythm_records import SCRIPT, parse_rhythm_chunk, rhythm_man
 from keras_ecg.data.streams import batch_pools, plain, pool_size, random_seeds, read_files
 from keras_ecg.errors import InputError
 
-BEATS_PER_SECOND = 4  # kept of a crop: no heart beats faster for long
+BEATS_PER_SECOND = 4  # capacity for the beats of a crop: no heart rate is higher for long
 
 
 def beats_of(samples: int, rate: float) -> int:
-    """K: beats that are kept of a crop of so many samples."""
+    """Return the capacity K for the beats of a crop of `samples` samples."""
     return math.ceil(BEATS_PER_SECOND * samples / rate)
 
 
 def get_all_recordings(config: Config | dict, records: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """What identifies each recording, in the order in which the unshuffled stream yields them.
+    """Return the metadata of recordings, in the order of the unshuffled stream.
 
     Args:
-        config: `rhythm` says what is packed.
-        records: which; None for all.
+        config: a `Config`, or a dict of the options that differ from the defaults.
+        records: names of the recordings; None for all.
 
     Returns:
-        record (n,) str, subject (n,) str, label (n,) int64, samples (n,) int64 at the packed rate.
+        record (n,) str, subject (n,) str, label (n,) int64, samples (n,) int64 at the stored sampling rate.
 
     Raises:
-        InputError: as `rhythm_manifest`; no record, or one that is not packed.
+        InputError: as `rhythm_manifest`; the list is empty, or a recording is not packed.
     """
     config = as_config(config)
-    known = rhythm_records(rhythm_manifest(config))
-    wanted = set(known if records is None else records)
-    unknown = sorted(wanted - set(known))
-    if unknown or not wanted:
+    packed = rhythm_records(rhythm_manifest(config))
+    selected = set(packed if records is None else records)
+    unknown = sorted(selected - set(packed))
+    if unknown or not selected:
         found = f"no recording {', '.join(unknown[:5])}" if unknown else "an empty list of recordings"
         raise InputError(config.rhythm.tfrecord_dir, found, "packed recordings", "correct the list")
-    kept = {record: entry for record, entry in known.items() if record in wanted}
+    kept = {record: entry for record, entry in packed.items() if record in selected}
     return {
         "record": np.array(list(kept)),
         "subject": np.array([entry["subject"] for entry in kept.values()]),
@@ -56,17 +56,17 @@ def get_all_recordings(config: Config | dict, records: Collection[str] | None = 
 
 
 def crops_of(samples: np.ndarray, length: int, crops: int) -> np.ndarray:
-    """How many crops of `length` samples are scored of recordings of so many samples each: (n,) int.
+    """Return the number (n,) of scored crops of `length` samples for recordings of `samples` (n,) samples.
 
-    One of a recording that fits into it, else `crops` of them, or as many as it takes to leave nothing out; but where
-    `crops` is 1, the recording's beginning alone.
+    A recording that fits into a crop has one. A longer one has `crops`, or more if they are needed to cover it; with
+    `crops` = 1 only its beginning is scored.
     """
     needed = -(-np.asarray(samples) // length)
     return np.where((needed > 1) & (crops > 1), np.maximum(needed, crops), 1)
 
 
 def crop_starts(samples: int, length: int, crops: int) -> list[int]:
-    """Where the crops of a recording of so many samples start: evenly from its beginning to its end."""
+    """Return the first samples of the scored crops of a recording, evenly spaced from its beginning to its end."""
     count = int(crops_of(np.array(samples), length, crops))
     return [round(k / max(count - 1, 1) * max(samples - length, 0)) for k in range(count)]
 
@@ -74,46 +74,46 @@ def crop_starts(samples: int, length: int, crops: int) -> list[int]:
 def as_inputs(
     signals: Sequence[np.ndarray], beats: Sequence[np.ndarray], rate: float, samples: int | None = None
 ) -> dict[str, np.ndarray]:
-    """A batch as the stream yields it, from recordings as `clean` gives them; they must fit.
+    """Combine recordings from `clean` into a batch like those of the stream.
 
     Args:
         signals: B arrays (T,) of z-scores.
-        beats: B arrays (n,) of seconds.
-        rate: samples per second.
-        samples: T of the batch, at least the longest one's; None takes the next multiple of 64.
+        beats: B arrays (n,) in seconds.
+        rate: sampling rate in Hz.
+        samples: samples T of the batch, at least those of the longest recording; None for the next multiple of 64.
     """
     length = np.array([len(signal) for signal in signals], np.int32)
     samples = samples or -(-int(length.max()) // 64) * 64
     out = {"signals": np.zeros((len(length), samples, 1), np.float32), "length": length}
     out["beats"] = np.full((len(length), beats_of(samples, rate)), -1, np.float32)
-    for k, (signal, own) in enumerate(zip(signals, beats, strict=True)):
-        own = own[: out["beats"].shape[1]]
+    for k, (signal, seconds) in enumerate(zip(signals, beats, strict=True)):
+        seconds = seconds[: out["beats"].shape[1]]
         out["signals"][k, : len(signal), 0] = signal
-        out["beats"][k, : len(own)] = own
+        out["beats"][k, : len(seconds)] = seconds
     return out
 
 
 def crop_rows(config: Config, records: Collection[str] | None, length: int | None) -> tuple[list[str], np.ndarray]:
-    """The files that hold the records, and how many crops of each recording in them are wanted.
+    """Return the files of recordings, and the number of crops of each recording in them.
 
     Args:
-        config: of the stream.
-        records: which; None for all.
-        length: T of the scored crops; None for one of each.
+        config: configuration of the stream.
+        records: names of the recordings; None for all.
+        length: samples T of the scored crops; None for one crop of each recording.
 
     Returns:
-        Paths (f,), and counts (f, chunk size) int32.
+        Paths (f,), and numbers of crops (f, chunk size) int32.
 
     Raises:
         InputError: as `get_all_recordings` and `check_files`.
     """
-    wanted = set(get_all_recordings(config, records)["record"].tolist())
+    selected = set(get_all_recordings(config, records)["record"].tolist())
     manifest, folder = rhythm_manifest(config), Path(config.rhythm.tfrecord_dir)
     files, rows = {}, []
     for chunk in manifest["chunks"].values():
         row = np.zeros(config.rhythm.chunk_size, np.int32)
         for k, (record, entry) in enumerate(chunk["records"].items()):
-            if record in wanted:
+            if record in selected:
                 row[k] = 1 if length is None else crops_of(entry["samples"], length, config.rhythm.crops)
         if row.any():
             files |= chunk["files"]
@@ -128,21 +128,21 @@ def create_rhythm_dataset(
     records: Collection[str] | None = None,
     samples: int | None = None,
 ) -> tf.data.Dataset:
-    """A stream of batches of recordings.
+    """Create a `tf.data` stream of batches of recordings.
 
     Args:
-        config: `rhythm` says what is packed, how long crops are and how they are augmented; `loader` how they are
-            shuffled (cycle_length, shuffle_chunks, seed).
+        config: `rhythm` defines files, crops and augmentation, `loader` the shuffling (cycle_length, shuffle_chunks,
+            seed).
         batch_size: B; the last batch of an epoch may be smaller.
-        is_training: one random crop of each recording, augmented, shuffled anew each epoch, deterministic under
-            `loader.seed`; else evenly spaced crops (`crops_of`), in order of record and time.
-        records: which; None for all.
-        samples: T; None takes `rhythm.crop_seconds` in training and `rhythm.window_seconds` else.
+        is_training: whether to yield one random crop of each recording, augmented and in a new order each epoch,
+            reproducible by `loader.seed`; otherwise evenly spaced crops (`crops_of`) in order of record and time.
+        records: names of the recordings; None for all.
+        samples: samples T of a crop; None for `rhythm.crop_seconds` in training and `rhythm.window_seconds` otherwise.
 
     Returns:
-        A dataset of inputs and labels (B,) int64. `signals` (B, T, 1) float32 are z-scores of the recording, padded
-        with zeros; `length` (B,) int32 says how many samples of the crop are the recording's; `beats` (B, K) float32
-        are seconds from the crop's beginning, -1 after the last. The number of batches is known.
+        A dataset of inputs and labels (B,) int64. `signals` (B, T, 1) float32 are z-scores, padded with zeros;
+        `length` (B,) int32 is the number of samples that are not padding; `beats` (B, K) float32 are seconds from the
+        beginning of the crop, -1 after the last. The cardinality of the dataset is known.
 
     Raises:
         InputError: as `crop_rows`.
@@ -161,7 +161,7 @@ def create_rhythm_dataset(
 
     @plain
     def draw(chunks: dict, seed):
-        """Which recording each example is of, and where in it the crop starts: (n, 3)."""
+        """Return chunk, recording and first sample of each crop, (n, 3)."""
         place = tf.where(chunks["crops"] > 0)  # (n, 2): chunk, recording
         if is_training:
             seeds = tf.random.split(tf.stack([seed, 0]), 2)
@@ -179,14 +179,15 @@ def create_rhythm_dataset(
 
     @plain
     def gathering(chunks: dict):
-        flat, held = tf.reshape(chunks["signals"], [-1]), tf.shape(chunks["signals"], tf.int64)[1]
+        flat, chunk_samples = tf.reshape(chunks["signals"], [-1]), tf.shape(chunks["signals"], tf.int64)[1]
 
         @plain
         def gather(where):
             place, skipped = where[:, :2], where[:, 2:]  # (B, 2), (B, 1)
             length = tf.cast(tf.gather_nd(chunks["length"], place), tf.int64)[:, tf.newaxis] - skipped
             length = tf.minimum(length, samples)  # (B, 1)
-            first = where[:, :1] * held + tf.cast(tf.gather_nd(chunks["start"], place), tf.int64)[:, tf.newaxis]
+            first = where[:, :1] * chunk_samples
+            first += tf.cast(tf.gather_nd(chunks["start"], place), tf.int64)[:, tf.newaxis]
             at = tf.range(samples, dtype=tf.int64)[tf.newaxis]
             index = first + skipped + tf.minimum(at, length - 1)
             signals = tf.where(at < length, tf.cast(tf.gather(flat, index), tf.float32), 0.0)

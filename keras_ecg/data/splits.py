@@ -1,4 +1,4 @@
-"""Who trains and who is tested: no subject on both sides, or there is no split."""
+"""Training and test records. A split with a subject on both sides is rejected."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from keras_ecg.errors import InputError
 
 @dataclass(frozen=True)
 class Split:
-    """Training and test records."""
+    """Names of a split and of its training and test records."""
 
     name: str
     train: tuple[str, ...]
@@ -22,51 +22,54 @@ class Split:
 def reject_shared_subjects(
     name: str, train: dict[str, str], test: dict[str, str], allowed: tuple[str, ...] = ()
 ) -> None:
-    """Rejects a split in which a subject stands on both sides.
+    """Check that no subject is in both training and test set.
 
     Args:
-        name: of the split, for the message.
-        train: record to subject.
-        test: record to subject.
-        allowed: subjects declared as exceptions.
+        name: name of the split, for the message.
+        train: subject of each training record.
+        test: subject of each test record.
+        allowed: subjects that are declared exceptions.
 
     Raises:
         InputError: a record or a subject is on both sides, or a side is empty.
     """
     if not train or not test:
         raise InputError(
-            f"split {name}", f"{len(train)} training and {len(test)} test records", "some of each", "name them"
+            f"split {name}",
+            f"{len(train)} training and {len(test)} test records",
+            "at least one of each",
+            "add records",
         )
     shared = (set(train.values()) & set(test.values())) - set(allowed)
     shared |= set(train) & set(test)
     if shared:
         found = f"subject {', '.join(sorted(shared))} on both sides"
         raise InputError(
-            f"split {name}", found, "subjects of one side only", "move all of a subject's records to one side"
+            f"split {name}", found, "each subject on one side", "move all records of a subject to one side"
         )
 
 
 def named_records(evaluation: Evaluation) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The configured split's training and test records, whether they are there or not."""
+    """Return training and test records of the configured split, including records that are not packed."""
     if evaluation.split == "records":
         return evaluation.train_records, evaluation.test_records
     return mitdb.SPLITS[evaluation.split]
 
 
 def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
-    """The configured split, cut to the records there are, and checked.
+    """Return the configured split, restricted to packed records and checked for shared subjects.
 
     Args:
-        config: `evaluation.split` names it.
-        subjects: record to subject, of every packed record.
+        config: `evaluation.split` selects the split.
+        subjects: subject of each packed record.
 
     Raises:
-        InputError: a subject on both sides (but for DS1 -> DS2's one man, 201 and 202), or a listed record is missing
-            or listed twice.
+        InputError: a subject is on both sides (except for the subject of 201 and 202 in DS1 -> DS2), or a listed record
+            is missing or listed twice.
     """
-    wanted = config.evaluation
-    train, test = named_records(wanted)
-    if wanted.split == "records":
+    split = config.evaluation.split
+    train, test = named_records(config.evaluation)
+    if split == "records":
         missing = [r for r in (*train, *test) if r not in subjects]
         if missing:
             raise InputError("split records", f"no record {', '.join(missing)}", "packed records", "correct the lists")
@@ -75,22 +78,22 @@ def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
             raise InputError("split records", f"{', '.join(twice)} twice", "each record once", "correct the lists")
     else:
         train, test = (tuple(r for r in side if r in subjects) for side in (train, test))
-    allowed = (mitdb.subject_of("201"),) if wanted.split == "ds1_ds2" else ()
-    reject_shared_subjects(wanted.split, {r: subjects[r] for r in train}, {r: subjects[r] for r in test}, allowed)
-    return Split(wanted.split, train, test)
+    allowed = (mitdb.subject_of("201"),) if split == "ds1_ds2" else ()
+    reject_shared_subjects(split, {r: subjects[r] for r in train}, {r: subjects[r] for r in test}, allowed)
+    return Split(split, train, test)
 
 
 def patient_folds(
     records: np.ndarray, subjects: np.ndarray, labels: np.ndarray, folds: int, seed: int
 ) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Training and test records of each fold: whole subjects, balanced by beats per class.
+    """Return training and test records of each fold, without shared subjects, balanced by beats per class.
 
     Args:
         records: (n,) record of each beat.
         subjects: (n,) subject of each beat.
         labels: (n,) class of each beat.
-        folds: how many.
-        seed: of StratifiedGroupKFold's shuffle.
+        folds: number of folds.
+        seed: seed of the shuffle in StratifiedGroupKFold.
 
     Raises:
         InputError: fewer subjects than folds.
@@ -98,7 +101,7 @@ def patient_folds(
     count = len(np.unique(subjects))
     if count < folds or folds < 2:
         raise InputError(
-            "evaluation.folds", f"{folds} folds of {count} subjects", "2 to as many as subjects", "correct it"
+            "evaluation.folds", f"{folds} folds of {count} subjects", "2 to the number of subjects", "correct it"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     out = []

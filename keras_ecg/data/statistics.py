@@ -1,4 +1,4 @@
-"""Mean and spread of the training split, in one pass over its stream."""
+"""Mean and standard deviation of training scalograms, in one pass over the stream."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,17 +9,18 @@ from keras_ecg.data.tfrecords import label_position
 
 
 def training_statistics(record_names: list[str], config: Config | dict) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Mean and standard deviation of the records' scalograms, over every labelled beat, each once.
+    """Compute mean and standard deviation of the scalograms of all beats of records, each beat once.
 
-    Chunks are merged by the pairwise update of Chan TF, Golub GH, LeVeque RJ (1983), so that nothing is kept and
-    nothing cancels.
+    The statistics of chunks are merged by the pairwise update of Chan TF, Golub GH, LeVeque RJ (1983), which needs
+    little memory and avoids cancellation.
 
     Args:
-        record_names: the training records, and no other.
-        config: `loader.normalize` says over what: `scale` per scale F, `global` over everything, `none` not at all.
+        record_names: the training records; test records would leak into the normalization.
+        config: `loader.normalize`: `scale` for each scale, `global` over all scales, `none` for no normalization.
 
     Returns:
-        Two arrays (F, 1, 1) float32, or (1, 1, 1); (None, None) where nothing is normalized, or no scalogram is wanted.
+        Two arrays float32 of shape (F, 1, 1), or (1, 1, 1) for `global`; (None, None) without normalization or without
+        scalograms.
 
     Raises:
         InputError: as `chunk_files`.

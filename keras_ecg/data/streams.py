@@ -1,6 +1,8 @@
-"""Files of chunks to batches: shuffled, interleaved, and mixed within pools of chunks.
+"""Batches from TFRecord files of chunks.
 
-Whole chunks are parsed at once and whole batches gathered from them; nothing is done example by example.
+In training, files are shuffled and interleaved, and examples are shuffled within pools of chunks.
+
+Whole chunks are parsed, and whole batches gathered from them, which is faster than single examples.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,17 +16,19 @@ from keras_ecg.config import Loader
 from keras_ecg.data.manifests import damaged_files
 from keras_ecg.errors import InputError
 
-Epoch = int | tf.Tensor | None  # its number; None: each iteration is another epoch
-EPOCH_SEEDS = 1_000_003  # between the seeds of one epoch under two seeds: more than a training has epochs
+Epoch = int | tf.Tensor | None  # number of the epoch; None: each iteration is a new epoch
+EPOCH_SEEDS = 1_000_003  # distance between consecutive seeds: larger than any number of epochs
 
-plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors, and converting takes seconds
+plain = (
+    tf.autograph.experimental.do_not_convert
+)  # AutoGraph is not needed: no branches on tensors; conversion takes seconds
 
 
 def fixed_threads() -> tf.data.Options:
-    """AUTOTUNE means one thread a core, from the first batch on.
+    """Return options with which AUTOTUNE is one thread per core from the first batch on.
 
-    Otherwise tf.data searches for the number while the stream runs, and its search outlives the stream: the end of an
-    epoch waits for the search's next step, which may take as long as the epoch itself.
+    By default tf.data searches for the number of threads while the stream runs, and the end of an epoch waits for the
+    next step of that search, which may take as long as the epoch.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -32,21 +36,26 @@ def fixed_threads() -> tf.data.Options:
 
 
 def epoch_seed(seed: int, epoch: Epoch, number) -> tf.Tensor:
-    """A seed (2,) of TensorFlow's stateless functions: the one of this number in an epoch."""
+    """Return the seed (2,) for stateless random functions of draw `number` of an epoch."""
     return tf.stack([tf.cast(EPOCH_SEEDS * seed + epoch, tf.int64), tf.cast(number, tf.int64)])
 
 
 def read_files(
     files: list[str], extra: np.ndarray, loader: Loader, is_training: bool, epoch: Epoch = None
 ) -> tf.data.Dataset:
-    """The serialized chunk of each file, with that file's row of `extra`; in training shuffled and interleaved.
+    """Read the serialized chunk of each file, paired with the row of `extra` of that file.
 
-    With an epoch's number the order depends on nothing but the number and `loader.seed`.
+    Args:
+        files: n paths.
+        extra: (n, ...), data of each file.
+        loader: options of shuffling.
+        is_training: whether to shuffle and interleave the files.
+        epoch: number of the epoch, which with `loader.seed` determines the order; None for a new order each iteration.
     """
 
     @plain
     def one_file(path, row):
-        file = tf.data.TFRecordDataset(path, buffer_size=0)  # one record: nothing to read ahead
+        file = tf.data.TFRecordDataset(path, buffer_size=0)  # one example per file, so read-ahead is useless
         return tf.data.Dataset.zip(file, tf.data.Dataset.from_tensors(row))
 
     rows = (files, extra)
@@ -64,7 +73,7 @@ def read_files(
 
 
 def random_seeds(seed: int, epoch: Epoch = None) -> tf.data.Dataset:
-    """Numbers without end, the same ones for the same seed: of an epoch, or others at each iteration."""
+    """Yield random numbers without end, reproducible by seed: those of an epoch, or new ones in each iteration."""
     if epoch is None:
         return tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
 
@@ -76,28 +85,28 @@ def random_seeds(seed: int, epoch: Epoch = None) -> tf.data.Dataset:
 
 
 def pool_size(loader: Loader, is_training: bool) -> int:
-    """Chunks in a pool: as many as are to be mixed, and few where nothing is."""
+    """Return the number of chunks in a pool; few if nothing is shuffled."""
     return loader.shuffle_chunks if is_training else 4
 
 
 def batch_pools(
     pools: tf.data.Dataset, seed: int, batch_size: int, draw: Callable, gathering: Callable, epoch: Epoch = None
 ) -> tf.data.Dataset:
-    """Batches from pools of chunks.
+    """Create batches from pools of chunks.
 
     Args:
-        pools: of parsed chunks.
-        seed: of what `draw` draws.
-        batch_size: B; only the last batch of all is smaller.
-        draw: from a pool's chunks and a number that differs from pool to pool to place (n, ...), which says where in
-            the pool each example is, in the wanted order.
-        gathering: from a pool's chunks to a function from B rows of place to what a batch holds.
-        epoch: whose seeds `draw` takes.
+        pools: dataset of parsed chunks.
+        seed: seed of `draw`.
+        batch_size: B; only the last batch of the dataset is smaller.
+        draw: function from a pool's chunks and a random number to the positions (n, ...) of examples in the pool, in
+            the order of the stream.
+        gathering: function from a pool's chunks to a function from B positions to the content of a batch.
+        epoch: number of the epoch, for the seeds of `draw`.
     """
 
     @plain
     def align(waiting, pool: tuple) -> tuple:
-        """A pool's first batch fills up what the last pool has left: all others are whole, and never copied."""
+        """Let a pool's first batch complete the previous pool's last one: only that batch is copied by `rebatch`."""
         chunks, place = pool
         return (waiting + tf.shape(place, tf.int64)[0]) % batch_size, (chunks, place, -waiting)
 
@@ -116,12 +125,12 @@ def batch_pools(
 
 @contextmanager
 def naming_damaged_files(folder: Path | str, entries: Callable[[], Iterable[dict]], script: str) -> Iterator[None]:
-    """Turns TensorFlow's data loss inside the block into an InputError that names the damaged files.
+    """Convert TensorFlow's data loss errors in the block to an InputError that names the damaged files.
 
     Args:
-        folder: of the TFRecords.
-        entries: gives those of its manifest that are read inside.
-        script: what writes them.
+        folder: folder of the TFRecord files.
+        entries: function that returns the manifest entries read in the block.
+        script: name of the script that writes the files, for the message.
     """
     try:
         yield

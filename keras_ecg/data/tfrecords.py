@@ -1,22 +1,22 @@
-"""HDF5 to TFRecord: chunks of 256 overlapping sequences, in which each beat is stored once. Writer and parser.
+"""HDF5 to TFRecord: chunks of overlapping beat sequences, in which each beat is stored once. Writer and parser.
 
-One file holds one example, a chunk of n sequences of S consecutive beats from one record: the m = n + S - 1 beats
-that they span. Sequence i consists of beats i to i + S - 1 of the chunk and carries the label of one of them.
-Where a sequence would reach beyond the record's first or last beat, that beat is repeated: every beat is labelled once.
-Shuffling files is therefore shuffling chunks, and a flipped byte costs one chunk.
+A file contains one example: a chunk of n sequences of S consecutive beats of one record, which consist of m = n + S - 1
+beats. Sequence i contains beats i to i + S - 1 of the chunk; its label is that of one of them. At the ends of the
+record the first and the last beat are repeated, so that every beat is the labelled beat of one sequence. With one chunk
+in a file, shuffling files shuffles chunks, and a damaged byte affects one chunk.
 
     version       int64
     shape         int64 (6,): n, m, S, F, T, position of the labelled beat in its sequence
-    scalograms    bytes: (m, F, T) float16; empty where the storage is `samples`
+    scalograms    bytes: (m, F, T) float16; empty with `sequences.storage: samples`
     samples       bytes: (m, T) float16, mV
-    median_beat   bytes: (T,) float16, mV: the record's median beat
-    difference_quantiles  bytes: (4,) float32: of the record's QRS differences to its median beat
-    level         bytes: (m,) float32, mV: each beat's median
-    rr            bytes: (n + 2 C,) float32, seconds: the intervals from C before the first labelled beat's own on
+    median_beat   bytes: (T,) float16, mV: median beat of the record
+    difference_quantiles  bytes: (4,) float32: quantiles of the record's QRS differences from its median beat
+    level         bytes: (m,) float32, mV: median of each beat
+    rr            bytes: (n + 2 C,) float32, seconds: RR intervals, from C before that of the first labelled beat
     label         bytes: (n,) int8
-    sample        bytes: (n,) int64: the labelled beats' annotation indices
-    context       bytes: (K,) float16, mV: the cleaned recording that the labelled beats' context windows span, or none
-    context_start bytes: (n,) int32: first sample of each labelled beat's window in it
+    sample        bytes: (n,) int64: sample indices of the labelled beats' annotations
+    context       bytes: (K,) float16, mV: filtered recording from the first to the last context window; may be empty
+    context_start bytes: (n,) int32: first sample of each labelled beat's context window in `context`
     record        bytes
 """
 
@@ -40,44 +40,44 @@ SCRIPT = "create_batched_tfrecords.py"
 
 
 def label_position(sequences: Sequences) -> int:
-    """Which beat of a sequence carries its label: the middle one or the last."""
+    """Return the index of the labelled beat in a sequence: the middle or the last one."""
     return sequences.length // 2 if sequences.label_beat == "middle" else sequences.length - 1
 
 
 def rr_context(sequences: Sequences) -> int:
-    """C: intervals kept on each side of a labelled beat, enough for the context of every beat of its sequence."""
+    """Return C, the RR intervals stored on each side of a labelled beat: enough for all beats of its sequence."""
     return CONTEXT + sequences.length
 
 
 def span(values: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """values[start:stop]; beyond the ends the first and the last are repeated."""
+    """Return values[start:stop], with the first and the last value repeated beyond the ends."""
     if start >= 0 and stop <= len(values):
         return values[start:stop]  # no copy
     return values[np.clip(np.arange(start, stop), 0, len(values) - 1)]
 
 
 def write_chunk(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], record: str) -> str:
-    """Writes one chunk's example and returns the file's SHA-256. The parser is `parse_chunks`."""
+    """Write the TFRecord file of one chunk, and return its SHA-256. The parser is `parse_chunks`."""
     return write_example(path, {**arrays, "record": record.encode(), "shape": shape, "version": (VERSION,)})
 
 
 def parse_chunks(
     serialized, sequences: Sequences, scales: int, samples: int, scalograms: bool = True, context: bool = False
 ) -> dict:
-    """Parses P serialized chunks at once. The writer is `write_chunk`.
+    """Parse P serialized chunks. The writer is `write_chunk`.
 
     Args:
         serialized: (P,) string tensor.
-        sequences: the configuration that the chunks were written with.
-        scales: F.
-        samples: T.
-        scalograms: whether they are wanted, where they are stored.
-        context: whether the recording around the beats is wanted; then all chunks must hold as much of it.
+        sequences: options with which the chunks were written.
+        scales: number F of scales.
+        samples: number T of samples of a beat.
+        scalograms: whether to parse stored scalograms.
+        context: whether to parse the filtered recording; its length must be equal in all chunks.
 
     Returns:
-        The arrays named above with a leading axis P, padded with zeros to the longest chunk's M beats and N sequences:
-        scalograms (P, M, F, T) float16 (absent where not stored or not wanted), samples (P, M, T) float16,
-        rr (P, N + 2 C), label (P, N) and so on; and `sequences` (P,), each chunk's n.
+        The arrays listed above with a leading axis P, padded with zeros to M beats and N sequences, the size of a full
+        chunk: scalograms (P, M, F, T) float16 (absent if not stored or not requested), samples (P, M, T) float16,
+        rr (P, N + 2 C), label (P, N) and so on; and `sequences` (P,), the number n of sequences of each chunk.
     """
     import tensorflow as tf
 
@@ -99,7 +99,7 @@ def parse_chunks(
     parsed = tf.io.parse_example(serialized, {**dict.fromkeys((*layout, "context", "record"), text), "shape": ints})
     out = {"sequences": tf.cast(parsed["shape"][:, 0], tf.int32), "record": parsed["record"]}
     for name, (kind, shape) in layout.items():
-        # TensorFlow decodes no padded float16: the same bytes as uint16 first.
+        # decode_raw does not pad float16, so the bytes are decoded as uint16.
         raw = tf.uint16 if kind == tf.float16 else kind
         flat = tf.io.decode_raw(parsed[name], raw, fixed_length=int(np.prod(shape)) * kind.size)
         out[name] = tf.bitcast(tf.reshape(flat, (-1, *shape)), kind)
@@ -109,10 +109,17 @@ def parse_chunks(
 
 
 def pack_record(source: str, record: str, target: str, sequences: Sequences, beats: Beats) -> dict:
-    """Writes one record's chunks, and returns its entry of the manifest.
+    """Write the chunks of a record, and return its manifest entry.
+
+    Args:
+        source: folder of the HDF5 files.
+        record: name of the record.
+        target: folder of the TFRecord files.
+        sequences: options of the sequences.
+        beats: options with which the HDF5 file was written.
 
     Raises:
-        InputError: no HDF5 file, or a damaged one.
+        InputError: the HDF5 file is missing or damaged.
     """
     with reading(hdf5_path(source, record)) as file:
         names = ("samples", "label", "sample", "rr_before", "rr_after", "context", "context_start")
@@ -156,22 +163,28 @@ def pack_record(source: str, record: str, target: str, sequences: Sequences, bea
 
 
 def read_manifest(folder: Path | str) -> dict:
-    """The manifest of a folder of chunks.
+    """Read the manifest of a folder of beat sequences.
 
     Raises:
-        InputError: there is none.
+        InputError: as `load_manifest`.
     """
     return load_manifest(folder, SCRIPT)
 
 
 def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
-    """Packs every preprocessed record; what is current and whole is left as it is.
+    """Pack all preprocessed records; files that are up to date are kept.
+
+    Args:
+        config: options `database`, `beats` and `sequences`.
+        jobs: number of processes; None for one per core.
+        quiet: whether to print nothing.
 
     Returns:
-        The manifest: its parameters, and per record the files with their SHA-256, labels and samples in stream order.
+        The manifest: its parameters, and of each record the files with their SHA-256, and labels and sample indices in
+        stream order.
 
     Raises:
-        InputError: nothing was preprocessed yet, or with other parameters.
+        InputError: no records are preprocessed, or they are preprocessed with other options.
     """
     source, target = config.database.hdf5_dir, Path(config.database.tfrecord_dir)
     metadata_path = Path(source) / "metadata.json"
@@ -180,8 +193,8 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     metadata = read_sealed(metadata_path, "run preprocess_data.py")
     beats = to_dict(config.beats)
     if metadata["parameters"] != {"version": HDF5_VERSION, **beats}:
-        found = "records cut with other parameters"
-        raise InputError(metadata_path, found, "those of this config", "run preprocess_data.py")
+        found = "records preprocessed with other options"
+        raise InputError(metadata_path, found, "the options of this configuration", "run preprocess_data.py")
     parameters = {"version": VERSION, "beats": beats, **to_dict(config.sequences)}
     fingerprints = {record: entry["fingerprint"] for record, entry in metadata["records"].items()}
 
@@ -189,13 +202,13 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
         entry = pack_record(source, record, str(target), config.sequences, config.beats)
         if entry["fingerprint"] != fingerprints[record]:
             path = hdf5_path(source, record)
-            raise InputError(path, "beats of another run", "what metadata.json lists", "run preprocess_data.py")
+            raise InputError(path, "beats of another run", "the fingerprint in metadata.json", "run preprocess_data.py")
         return record, entry
 
-    passed_on = {name: metadata[name] for name in ("skipped", "notes")}
+    carried_over = {name: metadata[name] for name in ("skipped", "notes")}
     tasks = {record: record for record in fingerprints}
     manifest, written = pack_entries(
-        target, "records", parameters, fingerprints, tasks, work, lambda _: passed_on, "pack", jobs, quiet
+        target, "records", parameters, fingerprints, tasks, work, lambda _: carried_over, "pack", jobs, quiet
     )
     if quiet:
         return manifest
@@ -210,7 +223,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
 
 
 def data_fingerprint(manifest: dict, records: list[str]) -> str:
-    """A hash of everything that the stream of these records holds."""
+    """Compute a hash of all data in the stream of records."""
     return fingerprint([manifest["parameters"], {r: manifest["records"][r]["files"] for r in records}])
 
 

@@ -1,4 +1,4 @@
-"""Where unlabelled windows come from: the records of every source, those excluded, and which are written together."""
+"""Records of the sources of windows: selection, exclusion, and grouping into files."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from keras_ecg.parallel import each
 from keras_ecg.signals.filters import check_band
 from keras_ecg.signals.windows import window_starts
 
-LEAST_SAMPLES = 32  # of a window: what the band-pass needs at its ends
+MIN_SAMPLES = 32  # of a window: the band-pass filter pads its ends by so many
 
 
 @dataclass(frozen=True)
 class Item:
-    """One record: its subject, its length by its header, and the SHA-256 of its files."""
+    """A record to pack: name, subject, length according to its header, and SHA-256 of its files."""
 
     record: str
     subject: str
@@ -29,7 +29,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Records whose windows are written together: one long record, or short ones that fill a chunk."""
+    """Records whose windows share files: one long record, or short ones that fill a chunk."""
 
     database: str
     folder: str
@@ -38,24 +38,25 @@ class Group:
 
     @property
     def name(self) -> str:
+        """Prefix of the file names."""
         return f"{self.database}-{self.items[0].record.replace('/', '_')}"
 
 
 def window_samples(windows: Windows) -> int:
-    """T."""
+    """Return the samples T of a window."""
     return round(windows.length_seconds * windows.sampling_rate_hz)
 
 
 def subject_name(database: str, subject: str) -> str:
-    """A subject's name among those of all databases: "mitdb/100"; the bundled excerpt's subjects are MIT-BIH's."""
+    """Return a name that is unique among all databases, such as "mitdb/100"; the bundled excerpt counts as mitdb."""
     return f"{'mitdb' if database == 'sample' else database}/{subject}"
 
 
 def check_windows(windows: Windows) -> None:
-    """Rejects settings that cut nothing.
+    """Check the options of windows and their sources.
 
     Raises:
-        InputError: names the setting.
+        InputError: an option is out of range or missing; names the option.
     """
 
     def need(holds: bool, key: str, found: object, expected: str) -> None:
@@ -69,16 +70,16 @@ def check_windows(windows: Windows) -> None:
     for k, (source, stored) in enumerate(zip(windows.sources, stored_sources(windows), strict=True)):
         need(bool(source.database and source.folder), f"sources[{k}]", source, "a database and a folder")
         overlap = stored["overlap"]
-        need(0 <= overlap < 1, f"sources[{k}].overlap", overlap, "a share of at least 0 and less than 1")
+        need(0 <= overlap < 1, f"sources[{k}].overlap", overlap, "at least 0 and less than 1")
     need(windows.sampling_rate_hz > 0, "sampling_rate_hz", windows.sampling_rate_hz, "a positive number")
-    need(length >= LEAST_SAMPLES, "length_seconds", f"{length} samples", f"at least {LEAST_SAMPLES}")
+    need(length >= MIN_SAMPLES, "length_seconds", f"{length} samples", f"at least {MIN_SAMPLES}")
     need(bool(windows.leads), "leads", "none", "at least one")
     need(len(set(windows.leads)) == len(windows.leads), "leads", ", ".join(windows.leads), "each once")
     check_band(windows.bandpass_hz, windows.sampling_rate_hz, "windows.bandpass_hz")
 
 
 def stored_sources(windows: Windows) -> list[dict]:
-    """The sources as the manifest lists them, each with its overlap."""
+    """Return the sources as listed in the manifest, each with its overlap."""
     return [
         {**source, "overlap": windows.overlap if source["overlap"] is None else source["overlap"]}
         for source in to_dict(windows)["sources"]
@@ -86,36 +87,36 @@ def stored_sources(windows: Windows) -> list[dict]:
 
 
 def source_records(source: dict) -> tuple[dict[str, str], dict[str, str]]:
-    """A source's records, and those that it excludes, each with its subject.
+    """Return the subjects of a source's records: those to pack, and those excluded.
 
     Raises:
-        InputError: the folder lacks a record that is listed, or has none of an excluded name, or nothing is left.
+        InputError: a listed record or an excluded name does not exist, or all records are excluded.
     """
     folder, where = source["folder"], f"windows.sources {source['database']}"
     if source["folds"] and source["database"] != "ptbxl":
-        raise InputError(f"{where}.folds", str(source["folds"]), "none: PTB-XL alone has folds", "leave them out")
-    there = recordings.list_records(folder, source["database"])
+        raise InputError(f"{where}.folds", str(source["folds"]), "none, as PTB-XL alone has folds", "leave them out")
+    available = recordings.list_records(folder, source["database"])
     if source["folds"]:
-        own = ptbxl.patients_of_folds(folder, source["folds"])
-        there = [record for record in there if record in own]
-    missing = [record for record in source["records"] if record not in there]
+        in_folds = ptbxl.patients_of_folds(folder, source["folds"])
+        available = [record for record in available if record in in_folds]
+    missing = [record for record in source["records"] if record not in available]
     if missing:
         raise InputError(where, f"no record {', '.join(missing)}", f"records of {folder}", "correct the list")
-    subject_of = subjects(folder, source["database"], there)
+    subject_of = subjects(folder, source["database"], available)
     unknown = set(source["exclude"]) - set(subject_of) - set(subject_of.values())
     if unknown:
         found = f"no record or subject {', '.join(sorted(unknown))} to exclude"
         raise InputError(where, found, f"records or subjects of {folder}", "correct the list")
-    wanted = {record: subject_of[record] for record in source["records"] or there}
-    out = {r: s for r, s in wanted.items() if r in source["exclude"] or s in source["exclude"]}
-    kept = {record: subject for record, subject in wanted.items() if record not in out}
+    selected = {record: subject_of[record] for record in source["records"] or available}
+    excluded = {r: s for r, s in selected.items() if r in source["exclude"] or s in source["exclude"]}
+    kept = {record: subject for record, subject in selected.items() if record not in excluded}
     if not kept:
-        raise InputError(where, f"{len(out)} records, all excluded", "at least one", "exclude fewer")
-    return kept, out
+        raise InputError(where, f"{len(excluded)} records, all excluded", "at least one record", "exclude fewer")
+    return kept, excluded
 
 
 def group_items(items: list[Item], windows: Windows, overlap: float) -> list[tuple[Item, ...]]:
-    """Items in order, so many together that their windows fill a chunk and do not overflow it."""
+    """Group consecutive items so that the windows of a group fill one chunk at most."""
     length = window_samples(windows)
     groups: list[list[Item]] = []
     room = 0
@@ -131,13 +132,13 @@ def group_items(items: list[Item], windows: Windows, overlap: float) -> list[tup
 
 
 def plan_groups(windows: Windows, jobs: int | None, quiet: bool) -> tuple[list[Group], dict[str, dict[str, str]]]:
-    """All groups of all sources, and each source's excluded records with their subjects.
+    """Return the groups of all sources, and the excluded records of each source with their subjects.
 
     Raises:
-        InputError: as `source_records`, or a record without a readable header.
+        InputError: as `source_records`, or the header of a record cannot be read.
     """
 
-    def look(task: tuple[str, str, str, str]) -> tuple[str, Item]:
+    def describe(task: tuple[str, str, str, str]) -> tuple[str, Item]:
         database, folder, record, subject = task
         inputs = {path.name: sha256(path) for path in recordings.record_files(folder, record, None)}
         return database, Item(record, subject, recordings.record_seconds(folder, record), inputs)
@@ -146,14 +147,14 @@ def plan_groups(windows: Windows, jobs: int | None, quiet: bool) -> tuple[list[G
     for source in stored_sources(windows):
         kept, excluded[source["database"]] = source_records(source)
         tasks += [(source["database"], source["folder"], record, subject) for record, subject in kept.items()]
-    with each(look, tasks, "check", jobs, quiet) as results:
+    with each(describe, tasks, "check", jobs, quiet) as results:
         items = {(database, item.record): item for database, item in results}
     groups = []
     for source in stored_sources(windows):
-        own = [items[task[0], task[2]] for task in tasks if task[0] == source["database"]]
+        members = [items[task[0], task[2]] for task in tasks if task[0] == source["database"]]
         shared = (source["database"], source["folder"], source["overlap"])
-        groups += [Group(*shared, group) for group in group_items(own, windows, source["overlap"])]
+        groups += [Group(*shared, group) for group in group_items(members, windows, source["overlap"])]
     twice = sorted(name for name, count in Counter(group.name for group in groups).items() if count > 1)
     if twice:
-        raise InputError("windows.sources", f"files {', '.join(twice)} twice", "names that differ", "rename a database")
+        raise InputError("windows.sources", f"files {', '.join(twice)} twice", "different names", "rename a database")
     return groups, excluded

@@ -1,4 +1,4 @@
-"""Packed windows to batches: shuffled, mixed, cut and z-scored; and which subjects are held out."""
+"""Packed windows to batches: held-out subjects, shuffling and z-scoring."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -17,67 +17,70 @@ from keras_ecg.signals.windows import zscore
 
 
 def window_subjects(manifest: dict) -> list[str]:
-    """All subjects with a window, sorted; a subject's place among them is its index in the stream."""
+    """Return all subjects with windows, sorted; the stream identifies a subject by its index in this list."""
     return sorted({entry["subject"] for entry in window_records(manifest).values() if entry["windows"]})
 
 
 def count_windows(manifest: dict, subjects: Collection[str]) -> int:
-    """How many windows these subjects have."""
-    wanted = set(subjects)
-    return sum(entry["windows"] for entry in window_records(manifest).values() if entry["subject"] in wanted)
+    """Count the windows of subjects."""
+    selected = set(subjects)
+    return sum(entry["windows"] for entry in window_records(manifest).values() if entry["subject"] in selected)
 
 
 def split_subjects(config: Config | dict) -> tuple[list[str], list[str]]:
-    """Training subjects and those held out for the validation loss, by `windows.validation_fraction` and its seed.
+    """Split the subjects into training and validation subjects, by `windows.validation_fraction` and `validation_seed`.
 
-    The share is held out of each database, at least one subject where it has two. The order is that of hashes, so that
-    a subject more, or a database more, moves no other one to the other side.
+    The fraction is held out of each database, at least one subject if the database has two. Subjects are ordered by
+    hashes, so that additional subjects or databases do not move the others to the other side.
+
+    Returns:
+        Training subjects and held-out subjects, both sorted.
 
     Raises:
-        InputError: as `window_manifest`; a share that is not between 0 and 1; or too few subjects to hold one out.
+        InputError: as `window_manifest`; the fraction is not between 0 and 1; or there are too few subjects.
     """
     config = as_config(config)
     fraction, seed = config.windows.validation_fraction, config.windows.validation_seed
     if not 0 < fraction < 1:
-        raise InputError("windows.validation_fraction", str(fraction), "a share between 0 and 1", "correct it")
+        raise InputError("windows.validation_fraction", str(fraction), "more than 0 and less than 1", "correct it")
     by_database: dict[str, list[str]] = {}
     for subject in window_subjects(window_manifest(config)):
         by_database.setdefault(subject.partition("/")[0], []).append(subject)
     held_out: set[str] = set()
-    for own in by_database.values():
-        count = min(max(1, round(fraction * len(own))), len(own) - 1)
-        held_out |= set(sorted(own, key=lambda subject: fingerprint([seed, subject]))[:count])
+    for subjects in by_database.values():
+        count = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
+        held_out |= set(sorted(subjects, key=lambda subject: fingerprint([seed, subject]))[:count])
     if not held_out:
         found = f"one subject in each of {', '.join(by_database)}"
-        raise InputError(config.windows.tfrecord_dir, found, "two in one of them", "add records")
-    training = [s for own in by_database.values() for s in own if s not in held_out]
+        raise InputError(config.windows.tfrecord_dir, found, "two subjects in one of them", "add records")
+    training = [s for subjects in by_database.values() for s in subjects if s not in held_out]
     return sorted(training), sorted(held_out)
 
 
 def subject_rows(config: Config, subjects: Collection[str] | None) -> tuple[list[str], np.ndarray]:
-    """The files that hold windows of these subjects, and whose each window is.
+    """Return the files with windows of subjects, and the subject of each window.
 
     Returns:
-        Paths (n,), and subject indices (n, windows.chunk_size) int32: -1 for a window of another subject, or none.
+        Paths (n,), and subject indices (n, windows.chunk_size) int32: -1 for windows of other subjects and for padding.
 
     Raises:
-        InputError: as `window_manifest`; no subject, one without windows, or as `check_files`.
+        InputError: as `window_manifest` and `check_files`; the list of subjects is empty, or a subject has no windows.
     """
     manifest, folder = window_manifest(config), Path(config.windows.tfrecord_dir)
-    everyone = window_subjects(manifest)
-    wanted = set(everyone if subjects is None else subjects)
-    unknown = sorted(wanted - set(everyone))
-    if unknown or not wanted:
+    all_subjects = window_subjects(manifest)
+    selected = set(all_subjects if subjects is None else subjects)
+    unknown = sorted(selected - set(all_subjects))
+    if unknown or not selected:
         found = f"no window of {', '.join(unknown)}" if unknown else "an empty list of subjects"
         raise InputError(folder, found, "subjects of the manifest", "correct the list")
-    index = {subject: k if subject in wanted else -1 for k, subject in enumerate(everyone)}
+    index = {subject: k if subject in selected else -1 for k, subject in enumerate(all_subjects)}
     records = window_records(manifest)
     files, rows = {}, []
     for group in manifest["groups"].values():
-        for name, held in group["held"].items():
+        for name, counts in group["held"].items():
             row = np.full(config.windows.chunk_size, -1, np.int32)
-            own = np.concatenate([np.full(count, index[records[record]["subject"]]) for record, count in held])
-            row[: len(own)] = own
+            found = np.concatenate([np.full(count, index[records[record]["subject"]]) for record, count in counts])
+            row[: len(found)] = found
             if (row >= 0).any():
                 files[name] = group["files"][name]
                 rows.append(row)
@@ -91,18 +94,19 @@ def create_window_dataset(
     subjects: Collection[str] | None = None,
     epoch: Epoch = None,
 ) -> tf.data.Dataset:
-    """A stream of batches of windows.
+    """Create a `tf.data` stream of batches of windows.
 
     Args:
-        config: `windows` says what is packed, `loader` how it is shuffled (cycle_length, shuffle_chunks, seed).
+        config: `windows` defines the files, `loader` the shuffling (cycle_length, shuffle_chunks, seed).
         batch_size: B; the last batch of an epoch may be smaller.
-        is_training: shuffled anew each epoch, deterministic under `loader.seed`; else in order of record and time.
-        subjects: whose windows, such as a side of `split_subjects`; None for all.
-        epoch: in training, whose order each iteration has; None: the next epoch's.
+        is_training: whether to shuffle in a new order each epoch, reproducible by `loader.seed`; otherwise the order is
+            that of record and time.
+        subjects: subjects whose windows are used, such as one result of `split_subjects`; None for all.
+        epoch: number of the epoch whose order is used in training; None for a new order each iteration.
 
     Returns:
-        A dataset of `{"signals": (B, T, L) float32, "subject": (B,) int32}`: z-scores of each lead of each window, and
-        the subject's place in `window_subjects`. Every window comes once an epoch; the number of batches is known.
+        A dataset of `{"signals": (B, T, C) float32, "subject": (B,) int32}`: z-scores of each lead of each window, and
+        indices into `window_subjects`. An epoch contains each window once; the cardinality of the dataset is known.
 
     Raises:
         InputError: as `subject_rows`.
@@ -131,7 +135,7 @@ def create_window_dataset(
         @plain
         def gather(where) -> dict:
             first = where[:, 0] * samples + tf.cast(tf.gather_nd(chunks["start"], where), tf.int64)
-            windows = tf.gather(flat, first[:, tf.newaxis] + tf.range(length, dtype=tf.int64))  # (B, T, L)
+            windows = tf.gather(flat, first[:, tf.newaxis] + tf.range(length, dtype=tf.int64))  # (B, T, C)
             return {"signals": windows, "subject": tf.gather_nd(chunks["subject"], where)}
 
         return gather
@@ -153,16 +157,16 @@ def create_window_dataset(
 def create_window_epochs(
     config: Config, batch_size: int, subjects: Collection[str], first_epoch: int = 0
 ) -> tf.data.Dataset:
-    """Shuffled whole batches, one epoch after another without end; what is left over of an epoch is left out.
+    """Create an endless stream of shuffled epochs; the incomplete last batch of each epoch is dropped.
 
-    The order of an epoch depends only on `loader.seed` and on the epoch's number: a resumed training has the batches
-    that it would have had without the interruption.
+    The order of an epoch depends only on `loader.seed` and on its number, so that a resumed training gets the same
+    batches as an uninterrupted one.
 
     Args:
         config: as `create_window_dataset`.
         batch_size: B.
-        subjects: whose windows.
-        first_epoch: the number of the epoch that the stream begins with, from 0.
+        subjects: subjects whose windows are used.
+        first_epoch: number of the first epoch of the stream, from 0.
 
     Raises:
         InputError: as `subject_rows`.

@@ -1,18 +1,20 @@
-"""Recordings to TFRecord: unlabelled windows for self-supervised pretraining. Writer and parser.
+"""TFRecord files of windows without labels for self-supervised pretraining: writer and parser.
 
-One file holds one example, a chunk of n windows from one long record or several short ones of one source. It holds
-the m samples that the windows cover, each once, and where each window starts in them: windows that overlap by 75 %
-would else take four times the bytes. They are millivolts in half precision: its eleven bits are finer than what is left
-of a 12-bit recording's steps, no scale need be carried along, and the z-score, which loses the amplitude, is the
-reader's. Shuffling files is shuffling chunks.
+A file contains one example: a chunk of n windows of one long record, or of short records of one source. The m samples
+that the windows cover are stored once, with the start of each window; otherwise windows that overlap by 75 % would take
+four times the space. Signals are stored in mV as float16, whose 11 bits are sufficient for 12-bit recordings after
+filtering; the stream computes z-scores, so that files keep the amplitude. With one chunk in a file, shuffling files
+shuffles chunks.
+
+Shapes: n windows, m samples of a chunk, M samples of a record, T samples of a window, C leads.
 
     version  int64
-    shape    int64 (4,): n, m, T, L
-    signals  bytes: (m, L) float16, mV
-    start    bytes: (n,) int32: a window's first row of `signals`
-    record   bytes: (n,) int32: its place in `records`
-    sample   bytes: (n,) int64: its first sample in the recording, at the recording's own rate
-    records  bytes: names as the manifest lists them, one a line
+    shape    int64 (4,): n, m, T, C
+    signals  bytes: (m, C) float16, mV
+    start    bytes: (n,) int32: first row of each window in `signals`
+    record   bytes: (n,) int32: index of each window's record in `records`
+    sample   bytes: (n,) int64: first sample of each window in the recording, at the original sampling rate
+    records  bytes: names of the records as in the manifest, one per line
 """
 
 from collections.abc import Collection
@@ -41,17 +43,18 @@ from keras_ecg.signals.filters import bandpass, resample
 
 VERSION = 2
 SCRIPT = "create_window_tfrecords.py"
-REASONS = ("nan", "flat", "saturated")  # a window counts for the first that holds
+REASONS = ("nan", "flat", "saturated")  # a dropped window is counted for the first reason that applies
 
 
 def read_windows(
     folder: str, record: str, windows: Windows, overlap: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-    """One record, cleaned, and where its windows are.
+    """Read and filter a record, and locate its usable windows.
 
     Returns:
-        The signal (M, L) float32 mV at the windows' rate; the kept windows' starts in it (n,); their first samples in
-        the recording (n,); and what the manifest says of the record: leads, kept and dropped windows, seconds covered.
+        The signal (M, C) float32 in mV at the sampling rate of the windows; the starts (n,) of the usable windows in
+        it; their first samples (n,) in the original recording; and the record's manifest entry: leads, numbers of kept
+        and dropped windows, seconds covered.
 
     Raises:
         InputError: as `read_recording`, `choose_leads` and `check_amplitude`.
@@ -70,10 +73,10 @@ def read_windows(
     if len(starts):
         if windows.bandpass_hz:
             signal = bandpass(signal, windows.sampling_rate_hz, *windows.bandpass_hz)
-        still = cutting.touches(cutting.flat_samples(raw, rate), starts, length, ratio)
+        flat = cutting.touches(cutting.flat_samples(raw, rate), starts, length, ratio)
         bad = {
             "nan": cutting.touches(~np.isfinite(raw).all(axis=1), starts, length, ratio),
-            "flat": still | cutting.flat_windows(cutting.cut_windows(signal, starts, length)),
+            "flat": flat | cutting.flat_windows(cutting.cut_windows(signal, starts, length)),
             "saturated": cutting.touches(cutting.saturated_samples(raw, rate), starts, length, ratio),
         }
         kept = np.ones(len(starts), bool)
@@ -98,7 +101,7 @@ def read_windows(
 
 
 def pack_group(group: Group, windows: Windows, target: Path | str) -> dict:
-    """Writes one group's chunks, and returns its entry of the manifest, without the fingerprint.
+    """Write the chunks of a group, and return its manifest entry without the fingerprint.
 
     Raises:
         InputError: as `read_windows`.
@@ -106,38 +109,39 @@ def pack_group(group: Group, windows: Windows, target: Path | str) -> dict:
     length = window_samples(windows)
     signals, rows, records = [], [], {}
     for k, item in enumerate(group.items):
-        signal, starts, samples, said = read_windows(group.folder, item.record, windows, group.overlap)
+        signal, starts, samples, details = read_windows(group.folder, item.record, windows, group.overlap)
         signals.append(signal)
         rows.append(np.stack([np.full(len(starts), k), starts, samples], axis=1))
         subject = subject_name(group.database, item.subject)
-        records[f"{group.database}/{item.record}"] = {"subject": subject, "inputs": item.inputs, **said}
+        records[f"{group.database}/{item.record}"] = {"subject": subject, "inputs": item.inputs, **details}
     table = np.concatenate(rows)  # record, start, sample of each window
-    files, held = {}, {}
+    files, windows_of = {}, {}
     for part, first in enumerate(range(0, len(table), windows.chunk_size)):
-        own = table[first : first + windows.chunk_size]
+        chunk = table[first : first + windows.chunk_size]
         name = f"{group.name}-{part:04d}.tfrecord"
-        files[name] = write_window_chunk(Path(target) / name, signals, own, list(records), length)
-        held[name] = [[list(records)[k], int(np.count_nonzero(own[:, 0] == k))] for k in np.unique(own[:, 0])]
-    return {"files": files, "held": held, "records": records}
+        files[name] = write_window_chunk(Path(target) / name, signals, chunk, list(records), length)
+        counts = zip(*np.unique(chunk[:, 0], return_counts=True), strict=True)
+        windows_of[name] = [[list(records)[k], int(count)] for k, count in counts]
+    return {"files": files, "held": windows_of, "records": records}
 
 
 def write_window_chunk(
     path: Path, signals: list[np.ndarray], table: np.ndarray, records: list[str], length: int
 ) -> str:
-    """Writes one chunk's example and returns the file's SHA-256. The parser is `parse_window_chunk`.
+    """Write the TFRecord file of one chunk, and return its SHA-256. The parser is `parse_window_chunk`.
 
     Args:
-        path: of the file.
-        signals: of each record, (M, L) mV.
-        table: (n, 3): a window's record, its start in that record's signal, its first sample in the recording.
-        records: their names.
-        length: T.
+        path: path of the file.
+        signals: signal (M, C) of each record in mV.
+        table: (n, 3): index of each window's record, start in that record's signal, first sample in the recording.
+        records: names of the records.
+        length: samples T of a window.
     """
     pieces, starts, size = [], [], 0
     for k in np.unique(table[:, 0]):
-        own = table[table[:, 0] == k, 1]
-        covered = cutting.coverage(own, length, len(signals[k]))
-        starts.append(size + np.cumsum(covered)[own] - 1)
+        first = table[table[:, 0] == k, 1]
+        covered = cutting.coverage(first, length, len(signals[k]))
+        starts.append(size + np.cumsum(covered)[first] - 1)
         pieces.append(signals[k][covered].astype(np.float16))
         size += len(pieces[-1])
     features = {
@@ -153,14 +157,14 @@ def write_window_chunk(
 
 
 def parse_window_chunk(serialized, leads: int) -> dict:
-    """Parses one serialized chunk. The writer is `write_window_chunk`.
+    """Parse one serialized chunk. The writer is `write_window_chunk`.
 
     Args:
         serialized: scalar string tensor.
-        leads: L.
+        leads: number C of leads.
 
     Returns:
-        signals (m, L) float16, start (n,) int32, record (n,) int32, sample (n,) int64, records: a scalar string.
+        signals (m, C) float16, start (n,) int32, record (n,) int32, sample (n,) int64, records: a scalar string.
     """
     import tensorflow as tf
 
@@ -176,7 +180,7 @@ def parse_window_chunk(serialized, leads: int) -> dict:
 
 
 def stored_parameters(windows: Windows) -> dict:
-    """What every window of a folder has in common."""
+    """Return the parameters in the manifest, equal for all windows of a folder."""
     names = ("length_seconds", "sampling_rate_hz", "leads", "fallback_leads", "bandpass_hz", "chunk_size")
     limits = {name: getattr(cutting, name.upper()) for name in ("flat_seconds", "flat_mv", "saturated_seconds")}
     section = to_dict(windows)
@@ -184,7 +188,7 @@ def stored_parameters(windows: Windows) -> dict:
 
 
 def total(records: list[dict]) -> dict:
-    """What records' entries of the manifest add up to."""
+    """Sum up the manifest entries of records."""
     return {
         "records": len(records),
         "subjects": len({entry["subject"] for entry in records}),
@@ -196,15 +200,15 @@ def total(records: list[dict]) -> dict:
 
 
 def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
-    """Packs the windows of every source of `config.windows`; what is current and whole is left as it is.
+    """Pack the windows of all sources of `config.windows`; files that are up to date are kept.
 
     Returns:
-        The manifest: `parameters`, `sources`, `excluded` records and subjects, `totals` by database and of "all",
-        records `too_short` for one window, and `groups`: files with their SHA-256, how many windows of which record
-        each holds, in the stream's order, and what was found of each record.
+        The manifest: `parameters`, `sources`, `excluded` records with their subjects, `totals` by database and for
+        "all", records `too_short` for one window, and `groups`: files with their SHA-256, number of windows of each
+        record in each file in stream order, and details of each record.
 
     Raises:
-        InputError: settings that cut nothing, a bad record, or a source without any window.
+        InputError: as `check_windows`; a record cannot be read, or a source has no usable window.
     """
     windows, target = config.windows, Path(config.windows.tfrecord_dir)
     check_windows(windows)
@@ -212,12 +216,12 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
     by_name = {group.name: group for group in groups}
     parameters = stored_parameters(windows)
 
-    def mark(group: Group) -> str:
+    def fingerprint_of(group: Group) -> str:
         inputs = [[item.record, item.subject, item.inputs] for item in group.items]
         return fingerprint([parameters, group.database, group.overlap, inputs])
 
     def work(group: Group) -> tuple[str, dict]:
-        return group.name, {"fingerprint": mark(group), **pack_group(group, windows, target)}
+        return group.name, {"fingerprint": fingerprint_of(group), **pack_group(group, windows, target)}
 
     def complete(entries: dict[str, dict]) -> dict:
         records = window_records({"groups": entries})
@@ -228,7 +232,9 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
             if not totals[source.database]["windows"]:
                 found = f"no window in {len(of_source)} records, dropped {totals[source.database]['dropped']}"
                 where = f"windows.sources {source.database}"
-                raise InputError(where, found, "at least one", "leave it out, or cut shorter windows")
+                raise InputError(
+                    where, found, "at least one window", "remove the source, or set a shorter windows.length_seconds"
+                )
         return {
             "sources": stored_sources(windows),
             "excluded": excluded,
@@ -239,9 +245,9 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
             ],
         }
 
-    prints = {name: mark(group) for name, group in by_name.items()}
+    fingerprints = {name: fingerprint_of(group) for name, group in by_name.items()}
     manifest, written = pack_entries(
-        target, "groups", parameters, prints, by_name, work, complete, "windows", jobs, quiet
+        target, "groups", parameters, fingerprints, by_name, work, complete, "windows", jobs, quiet
     )
     if not quiet:
         print_totals(manifest, target, written)
@@ -249,7 +255,7 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
 
 
 def print_totals(manifest: dict, target: Path, written: int) -> None:
-    """Says how much there is, of which database, and what was left out and why."""
+    """Print the number of windows of each database, and the reasons for dropped windows and records."""
     files = [target / name for entry in manifest["groups"].values() for name in entry["files"]]
     size = sum(path.stat().st_size for path in files) / 1e6
     current = len(manifest["groups"]) - written
@@ -272,35 +278,37 @@ def print_totals(manifest: dict, target: Path, written: int) -> None:
 
 
 def window_manifest(config: Config) -> dict:
-    """The manifest of the packed windows, which must be those of this configuration.
+    """Read the manifest of the packed windows.
 
     Raises:
-        InputError: nothing is packed, or with other settings.
+        InputError: nothing is packed, or the windows were packed with other options.
     """
     folder = Path(config.windows.tfrecord_dir)
     manifest = load_manifest(folder, SCRIPT)
-    wanted = {**stored_parameters(config.windows), "sources": stored_sources(config.windows)}
+    expected = {**stored_parameters(config.windows), "sources": stored_sources(config.windows)}
     stored = {**manifest["parameters"], "sources": manifest["sources"]}
-    odd = [key for key in wanted if stored.get(key) != wanted[key]]
-    if odd:
-        raise InputError(folder, f"windows of other {', '.join(odd)}", "those of this config", f"run {SCRIPT}")
+    different = ", ".join(key for key in expected if stored.get(key) != expected[key])
+    if different:
+        found = f"windows packed with other {different}"
+        raise InputError(folder, found, "the values of this configuration", f"run {SCRIPT}")
     return manifest
 
 
 def window_records(manifest: dict) -> dict[str, dict]:
-    """What the manifest says of each record, by "database/record"."""
+    """Return the manifest entry of each record, by "database/record"."""
     return {record: entry for group in manifest["groups"].values() for record, entry in group["records"].items()}
 
 
 def reject_subjects(manifest: dict, subjects: Collection[str]) -> None:
-    """Rejects windows of test subjects: what is pretrained on them cannot be tested on them.
+    """Check that the windows contain no test subject, because a model pretrained on a subject cannot be tested on it.
 
     Args:
-        manifest: of the windows.
-        subjects: as `subject_name` gives them, such as "mitdb/100".
+        manifest: manifest of the windows.
+        subjects: names of test subjects as returned by `subject_name`, such as "mitdb/100".
 
     Raises:
-        InputError: names the source, the subjects, their records, and who is excluded already.
+        InputError: test subjects are included; names the source, the subjects, their records and the subjects that are
+            already excluded.
     """
     for source in manifest["sources"]:
         name = source["database"]
@@ -308,9 +316,11 @@ def reject_subjects(manifest: dict, subjects: Collection[str]) -> None:
         shared = {record: subject for record, subject in records.items() if subject in set(subjects)}
         if shared:
             found = f"test subjects {', '.join(sorted(set(shared.values())))} (records {', '.join(sorted(shared))})"
-            out = ", ".join(sorted(set(manifest["excluded"][name].values()))) or "nobody"
-            expected = f"no test subject; excluded are {out}"
-            raise InputError(f"windows.sources {name}", found, expected, "add them to its exclude, and pack again")
+            excluded = ", ".join(sorted(set(manifest["excluded"][name].values()))) or "none"
+            expected = f"no test subject (excluded so far: {excluded})"
+            raise InputError(
+                f"windows.sources {name}", found, expected, "add them to `exclude` of the source, and pack again"
+            )
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Recordings as they come: download, records, subjects, leads, labels."""
+"""Databases: records, subjects, labels, annotations, and download from PhysioNet."""

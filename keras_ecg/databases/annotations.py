@@ -1,4 +1,4 @@
-"""WFDB annotation files: marks on the samples of a signal, with a count of every mark that had to be corrected.
+"""WFDB annotation files: reader that corrects and counts invalid annotations.
 
 Shapes: n annotations.
 """
@@ -11,7 +11,7 @@ import wfdb
 
 from keras_ecg.errors import InputError
 
-FETCH = "run download_data.py, or name the right folder"
+FETCH = "run download_data.py, or correct the folder"
 FETCH_AGAIN = "run download_data.py again, which replaces damaged files"
 BEAT_SYMBOLS = tuple("NLRBAaJSVrFejnE/fQ?")  # https://archive.physionet.org/physiobank/annotations.shtml
 DUPLICATE, UNORDERED, OUTSIDE = "duplicate beats dropped", "out of order, sorted", "outside the signal, dropped"
@@ -19,35 +19,38 @@ DUPLICATE, UNORDERED, OUTSIDE = "duplicate beats dropped", "out of order, sorted
 
 @dataclass(frozen=True)
 class Annotations:
-    """The annotations of one recording, ascending, with at most one beat at a sample."""
+    """Annotations of a recording in ascending order, with at most one beat per sample."""
 
     samples: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (n,) int64, indices into the signal
     symbols: np.ndarray = field(default_factory=lambda: np.empty(0, "<U1"))  # (n,) str, such as "N", "V", "+"
-    corrections: dict[str, int] = field(default_factory=dict)  # how many annotations, by what was done
+    corrections: dict[str, int] = field(default_factory=dict)  # number of annotations by correction
 
 
 def read_annotations(path: Path, length: int, sampling_rate_hz: float, frame_rate_hz: float) -> Annotations:
-    """Reads a WFDB annotation file as indices into its signal.
+    """Read a WFDB annotation file.
 
-    What public databases contain is corrected and counted: annotations out of order are sorted, those before the first
-    or after the last sample are dropped, and of several beats at one sample the first is kept.
+    Faults that occur in public databases are corrected and counted: annotations out of order are sorted, those outside
+    the signal are dropped, and of several beats at the same sample the first is kept.
 
     Args:
-        path: of the file; its suffix names the annotator.
-        length: samples of the signal.
-        sampling_rate_hz: of the signal.
-        frame_rate_hz: the rate of the record's header, which the annotations count in unless the file states another.
+        path: path of the file; its suffix is the name of the annotator.
+        length: number of samples of the signal.
+        sampling_rate_hz: sampling rate of the signal.
+        frame_rate_hz: frame rate in the record's header, the time unit of annotations unless the file states another.
+
+    Returns:
+        Annotations with sample indices at the sampling rate of the signal.
 
     Raises:
-        InputError: the file is missing, truncated or unreadable, or most of it lies outside the signal.
+        InputError: the file is missing, truncated or unreadable, or most annotations are outside the signal.
     """
     if not path.is_file():
         raise InputError(path, "no such file", "an annotation file", FETCH)
-    if path.read_bytes()[-2:] != b"\0\0":  # the mark that ends every MIT annotation file
-        raise InputError(path, "no end mark (truncated)", "a whole annotation file", FETCH_AGAIN)
+    if path.read_bytes()[-2:] != b"\0\0":  # end mark of annotation files in MIT format
+        raise InputError(path, "no end mark (truncated)", "a complete annotation file", FETCH_AGAIN)
     try:
         found = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
-    except Exception as error:  # what wfdb raises on a damaged file is not one kind of exception
+    except Exception as error:  # wfdb raises various exceptions on damaged files
         reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
         raise InputError(path, f"unreadable ({reason})", "a WFDB annotation file", FETCH_AGAIN) from error
     rate = float(found.fs or frame_rate_hz)
@@ -61,12 +64,12 @@ def read_annotations(path: Path, length: int, sampling_rate_hz: float, frame_rat
 
 
 def correct_annotations(samples: np.ndarray, symbols: np.ndarray, length: int) -> Annotations:
-    """Sorts annotations, and drops those outside a signal and beats at the sample of another beat.
+    """Sort annotations, and drop those outside the signal and beats at the same sample as another beat.
 
     Args:
-        samples: (n,) int64, in the order of the file.
+        samples: (n,) int64 sample indices, in the order of the file.
         symbols: (n,) str.
-        length: samples of the signal.
+        length: number of samples of the signal.
     """
     unordered = int(np.count_nonzero(np.diff(samples) < 0))
     order = np.argsort(samples, kind="stable")

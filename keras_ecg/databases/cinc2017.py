@@ -9,49 +9,52 @@ from pathlib import Path
 
 from keras_ecg.errors import InputError
 
-# Normal rhythm, atrial fibrillation, other rhythm, too noisy to tell: in the order of every table and prediction.
+# Normal rhythm, atrial fibrillation, other rhythm, too noisy to classify: in the order of all tables and predictions.
 CLASSES = ("N", "A", "O", "~")
-RHYTHMS = ("N", "A", "O")  # what the challenge's score averages
+RHYTHMS = ("N", "A", "O")  # classes whose F1 the challenge's score averages
 
-# The experts looked again twice, and changed hundreds of labels.
+# The experts revised hundreds of labels twice.
 LABEL_FILES = {
     "v3": ("REFERENCE-v3.csv",),
     "v2": ("REFERENCE-v2.csv", "REFERENCE.csv"),  # the same file under two names
     "v1": ("REFERENCE-original.csv",),
 }
 
-# Two recordings stand in it twice, sample for sample.
+# Two recordings are contained twice, with identical samples: duplicate -> original.
 SAME_RECORDING = {"A01176": "A00227", "A03123": "A02656"}
 
 
 def subject_of(record: str) -> str:
-    """The subject of a record: as far as is known the record itself, but for the two that stand there twice."""
+    """Return the subject of a record: the record itself, except for the two duplicates.
+
+    Subjects are not published; a subject may have several recordings.
+    """
     return SAME_RECORDING.get(record, record)
 
 
 def label_file(folder: Path | str, version: str) -> Path:
-    """Where the labels of a version are.
+    """Return the path of the labels of a version.
 
     Raises:
-        InputError: the folder does not hold them.
+        InputError: the folder does not contain them.
     """
     names = LABEL_FILES[version]
     for name in names:
         if (Path(folder) / name).is_file():
             return Path(folder) / name
-    do = "download it from physionet.org/files/challenge-2017/1.0.0 beside the recordings, or set rhythm.labels"
+    do = "download it from physionet.org/files/challenge-2017/1.0.0 to the recordings, or set rhythm.labels"
     raise InputError(Path(folder) / names[0], "no such file", f"the challenge's labels {version}", do)
 
 
 def read_labels(folder: Path | str, version: str) -> dict[str, int]:
-    """Record to class, an index into `CLASSES`, of every record that the labels of a version list.
+    """Read the class of each record, an index into `CLASSES`.
 
     Args:
-        folder: of the recordings.
-        version: a key of `LABEL_FILES`.
+        folder: folder of the recordings.
+        version: version of the labels, a key of `LABEL_FILES`.
 
     Raises:
-        InputError: no labels of that version, a line of another form, an unknown class, or a record twice.
+        InputError: the labels are missing, a line is malformed, a class is unknown, or a record is listed twice.
     """
     path = label_file(folder, version)
     out: dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""Databases from PhysioNet, or from a local copy of one: verified, resumable, whole or absent file by file.
+"""Download of databases from PhysioNet, or copy from a local folder: verified and resumable.
 
-What to fetch stands in the database's own SHA256SUMS.txt, which also says when a file is right. A file grows under
-the name `FILE.partial` and is renamed once its checksum holds, so that a killed download resumes where it stopped.
+The database's SHA256SUMS.txt lists the files and their checksums. A file is downloaded to `FILE.partial` and renamed
+after verification, so that an interrupted download resumes.
 """
 
 import argparse
@@ -24,9 +24,9 @@ BASE_URL = "https://physionet.org/files"
 KNOWN_VERSIONS = {"mitdb": "1.0.0"}
 SUMS = "SHA256SUMS.txt"
 RECORD_SUFFIXES = (".hea", ".dat", ".mat", ".atr")
-UNUSED_SUFFIXES = (".xws", ".hea-")  # an old viewer's settings, superseded headers
+UNUSED_SUFFIXES = (".xws", ".hea-")  # settings of an old viewer, outdated headers
 TRIES = 4
-WAIT_SECONDS = 1.0  # before the second try; doubled each time
+WAIT_SECONDS = 1.0  # before the second attempt; doubled for each further one
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 16
 RESUME = "check the connection and run the same command again (it resumes), or copy a local folder with --from"
@@ -40,21 +40,21 @@ def download(
     version: str | None = None,
     all_files: bool = False,
 ) -> Path:
-    """Brings a database into a folder, and verifies it; what is there and right is left alone.
+    """Download or copy a database to a folder and verify it; correct files are kept.
 
     Args:
         db_name: PhysioNet's name of the database, such as "mitdb" or "nstdb".
-        save_directory: Where to; the default is derived from the name.
-        base_url: The server's folder of databases, `BASE_URL/NAME/VERSION/FILE`.
-        source: A local folder to copy from; then no server is asked.
-        version: Such as "1.0.0"; the default is the newest one on the server (for mitdb 1.0.0).
-        all_files: Also the subfolders that hold no record of the database's RECORDS file, and UNUSED_SUFFIXES.
+        save_directory: target folder; the default is derived from the name.
+        base_url: URL of the databases; files are at `BASE_URL/NAME/VERSION/FILE`.
+        source: local folder to copy from instead of a download.
+        version: version such as "1.0.0"; the default is the newest one on the server (for mitdb 1.0.0).
+        all_files: whether to include subfolders without records, and files with UNUSED_SUFFIXES.
 
     Returns:
-        The folder.
+        The target folder.
 
     Raises:
-        InputError: no answer, no such database, a missing file, or a file that fails its checksum.
+        InputError: the server does not respond, the database or a file does not exist, or a checksum is wrong.
     """
     folder = Path(save_directory or default_directory(db_name, version))
     if source is not None:
@@ -71,9 +71,9 @@ def download(
 
 
 def is_complete(folder: Path | str) -> bool:
-    """Whether every record that a folder's RECORDS file lists is there, and right where SHA256SUMS.txt knows it.
+    """Return whether a folder contains all records listed in its RECORDS, with correct checksums.
 
-    Files that no record needs may be missing, as in a copy of the recordings alone.
+    Files that no record needs may be missing. Without SHA256SUMS.txt only the existence of the headers is checked.
     """
     folder = Path(folder)
     if not (folder / "RECORDS").is_file():
@@ -87,17 +87,17 @@ def is_complete(folder: Path | str) -> bool:
 
 
 def default_directory(db_name: str, version: str | None = None) -> str:
-    """The folder that a database goes to when none is named."""
+    """Return the default target folder of a database."""
     if db_name == "mitdb" and version in (None, KNOWN_VERSIONS["mitdb"]):
         return mitdb.FOLDER
     return f"{db_name}-{version}" if version else db_name
 
 
 def parse_sums(text: str, where: object) -> dict[str, str]:
-    """File name to SHA-256, from the text of a SHA256SUMS.txt.
+    """Parse the text of a SHA256SUMS.txt to SHA-256 by file name.
 
     Raises:
-        InputError: an empty list, a line of another kind, or a name that leads out of the folder.
+        InputError: the list is empty, a line is malformed, or a path is outside the folder.
     """
     sums = {}
     for line in text.splitlines():
@@ -115,32 +115,32 @@ def parse_sums(text: str, where: object) -> dict[str, str]:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """File name to SHA-256, from a SHA256SUMS.txt."""
+    """Read a SHA256SUMS.txt: SHA-256 by file name."""
     return parse_sums(path.read_text(encoding="utf-8", errors="replace"), path)
 
 
 def _select(names: dict[str, str] | list[str], folder: Path, all_files: bool) -> list[str]:
-    """The files at the top and in the folders of the records that `folder`/RECORDS lists; without it, all folders."""
+    """Select the files of the top folder and of folders with records listed in RECORDS; without RECORDS, all files."""
     if all_files:
         return sorted(names)
     names = [name for name in names if not name.endswith(UNUSED_SUFFIXES)]
     if not (folder / "RECORDS").is_file():
         return sorted(names)
     records = (folder / "RECORDS").read_text(encoding="utf-8").split()
-    # A line is a record, or a folder of records: "training/A00/"
+    # A line is a record or a folder of records such as "training/A00/".
     homes = {r if r.endswith("/") else f"{PurePosixPath(r).parent}/" for r in records} - {"./"}
     return sorted(name for name in names if "/" not in name or name.startswith(tuple(homes)))
 
 
 def _vital(records: list[str], sums: dict[str, str]) -> list[str]:
-    """The files without which the records cannot be read: those listed; without a list, at least the headers."""
+    """Return the files that are needed to read records: those listed in SHA256SUMS.txt, or else the headers."""
     if not sums:
         return [f"{record}.hea" for record in records if not record.endswith("/")]
     return [name for record in records for s in RECORD_SUFFIXES if (name := f"{record}{s}") in sums]
 
 
 def _unfinished(folder: Path, all_files: bool) -> bool:
-    """Whether anything that was asked for is missing or wrong, by the lists in the folder itself."""
+    """Return whether any requested file is missing or wrong, according to the lists in the folder."""
     try:
         sums = read_sums(folder / SUMS)
     except (FileNotFoundError, InputError):
@@ -151,11 +151,11 @@ def _unfinished(folder: Path, all_files: bool) -> bool:
 
 
 def _fetch_all(client: "_Client", url: str, folder: Path, all_files: bool) -> None:
-    """Downloads what is missing or wrong of the database at `url`."""
+    """Download the missing and wrong files of the database at `url`."""
     text = client.text(f"{url}/{SUMS}")
     sums = parse_sums(text, f"{url}/{SUMS}")
     write_text(folder / SUMS, text)
-    if "RECORDS" in sums:  # it says which subfolders hold records
+    if "RECORDS" in sums:  # lists the subfolders with records
         client.fetch(f"{url}/RECORDS", folder / "RECORDS", sums["RECORDS"])
     wanted = _select(sums, folder, all_files)
     todo = sorted(_unverified(wanted, sums, folder), key=lambda name: not name.endswith(RECORD_SUFFIXES))
@@ -167,7 +167,7 @@ def _fetch_all(client: "_Client", url: str, folder: Path, all_files: bool) -> No
 
 
 def _unverified(names: list[str], sums: dict[str, str], folder: Path) -> list[str]:
-    """The names whose file is missing or wrong; a wrong one is deleted."""
+    """Return the names of missing and wrong files, after deleting the wrong ones."""
     todo = []
     for name in tqdm(names, desc="verify", unit="file", leave=False, delay=1):
         path = folder / name
@@ -179,11 +179,11 @@ def _unverified(names: list[str], sums: dict[str, str], folder: Path) -> list[st
 
 
 def _copy(source: Path, folder: Path, all_files: bool) -> Path:
-    """Copies a local copy of a database, verifying each file that its SHA256SUMS.txt lists."""
+    """Copy a database from a local folder, and verify the files listed in its SHA256SUMS.txt."""
     if not source.is_dir():
-        raise InputError(source, "no such folder", "a copy of the database", "name its folder with --from")
-    there = [p.relative_to(source).as_posix() for p in sorted(source.rglob("*")) if p.is_file()]
-    names = _select([n for n in there if not n.endswith(".partial")], source, all_files)
+        raise InputError(source, "no such folder", "a copy of the database", "correct --from")
+    existing = [p.relative_to(source).as_posix() for p in sorted(source.rglob("*")) if p.is_file()]
+    names = _select([n for n in existing if not n.endswith(".partial")], source, all_files)
     sums = read_sums(source / SUMS) if (source / SUMS).is_file() else {}
     records = (source / "RECORDS").read_text(encoding="utf-8").split() if (source / "RECORDS").is_file() else []
     if records and "RECORDS" in sums and sha256(source / "RECORDS") != sums["RECORDS"]:
@@ -193,9 +193,9 @@ def _copy(source: Path, folder: Path, all_files: bool) -> Path:
     vital = [name for name in _vital(records, sums) if name not in names]
     if vital:
         do = "complete the copy, or download without --from"
-        raise InputError(source, f"no {', '.join(vital[:5])} ({len(vital)} missing)", "every record of its lists", do)
+        raise InputError(source, f"no {', '.join(vital[:5])} ({len(vital)} missing)", "all listed records", do)
     if not any(name.endswith(".hea") for name in names):
-        raise InputError(source, "no record", "WFDB records (.hea)", "name the database's folder with --from")
+        raise InputError(source, "no record", "WFDB records (.hea)", "set --from to the folder of the database")
     with tqdm(names, unit="file", desc=f"copy {source.name}") as bar:
         for name in bar:
             _copy_file(source / name, folder / name, sums.get(name))
@@ -224,11 +224,11 @@ def _copy_file(source: Path, path: Path, checksum: str | None) -> None:
 
 
 class _Client:
-    """One HTTP session: retries what may pass, and tells the rest in one line."""
+    """HTTP session that retries temporary failures, and raises an InputError for others."""
 
     def __init__(self, session: requests.Session):
         self.session = session
-        # A compressed answer has another length than the file, which would break resuming.
+        # The length of a compressed response differs from that of the file, which would break resuming.
         self.session.headers["Accept-Encoding"] = "identity"
 
     def _get(self, url: str, offset: int = 0) -> requests.Response:
@@ -246,7 +246,7 @@ class _Client:
         raise InputError(url, f"HTTP status {status}", "a file", do)
 
     def _tries(self, url: str, action, growing: Path | None = None):
-        """`action()`, again after what may pass: TRIES times in a row without the file `growing` having grown."""
+        """Call `action` and retry after temporary failures, up to TRIES times without growth of the file `growing`."""
         left, best = TRIES, 0
         while True:
             try:
@@ -256,26 +256,26 @@ class _Client:
                 left, best = (TRIES if size > best else left) - 1, max(size, best)
                 if left < 1 or isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
                     raise InputError(
-                        url, f"no whole answer ({_cause(error)})", "a server that serves it", RESUME
+                        url, f"no complete response ({_cause(error)})", "a server with this file", RESUME
                     ) from error
                 time.sleep(WAIT_SECONDS * 2 ** (TRIES - 1 - left))
 
     def text(self, url: str) -> str:
-        """A small file's text."""
+        """Download a small text file."""
         return self._tries(url, lambda: self._get(url).content.decode("utf-8", "replace"))
 
     def newest_version(self, url: str) -> str:
-        """The highest version among the links of a database's index page."""
+        """Return the highest version linked on the index page of a database."""
         versions = re.findall(r'href="[^"]*?(\d+(?:\.\d+)+)/"', self.text(url))
         if not versions:
-            raise InputError(url, "no version", "links such as 1.0.0/", "name one with --version")
+            raise InputError(url, "no version", "links such as 1.0.0/", "set --version")
         return max(versions, key=lambda version: [int(part) for part in version.split(".")])
 
     def fetch(self, url: str, path: Path, checksum: str, bar: tqdm | None = None) -> None:
-        """Downloads one file onto `path`.partial, from where that ends; verifies; renames.
+        """Download a file to `path`.partial, resuming if it exists; verify and rename it.
 
         Raises:
-            InputError: no whole answer after several tries, or a wrong checksum (the file is deleted).
+            InputError: no complete response after several attempts, or a wrong checksum (the file is deleted).
         """
         if path.is_file() and sha256(path) == checksum:
             return
@@ -284,7 +284,7 @@ class _Client:
         resumed = partial.is_file() and partial.stat().st_size > 0
         self._tries(url, lambda: self._append(url, partial, bar), partial)
         found = sha256(partial)
-        if found != checksum and resumed:  # the beginning may stem from elsewhere: once more, whole
+        if found != checksum and resumed:  # the first part may be of another file: download again from the beginning
             partial.unlink()
             self._tries(url, lambda: self._append(url, partial, bar), partial)
             found = sha256(partial)
@@ -297,13 +297,13 @@ class _Client:
     def _append(self, url: str, partial: Path, bar: tqdm | None) -> None:
         offset = partial.stat().st_size if partial.is_file() else 0
         with self._get(url, offset) as response:
-            if response.status_code == 416:  # nothing after `offset`: whole already, or from elsewhere
+            if response.status_code == 416:  # no data after `offset`: the file is complete, or not of this database
                 return
             ranged = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
             resume = response.status_code == 206 and ranged
             if response.status_code == 206 and not ranged:
                 partial.unlink()
-                raise requests.ConnectionError("another range than asked for")
+                raise requests.ConnectionError("response with another range than requested")
             received = 0
             with open(partial, "ab" if resume else "wb") as stream:
                 for block in response.iter_content(CHUNK_BYTES):
@@ -317,7 +317,7 @@ class _Client:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, short: requests wraps it three times."""
+    """Return the innermost reason of a requests exception, which wraps it up to three times."""
     while True:
         inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
         if not isinstance(inner, BaseException):

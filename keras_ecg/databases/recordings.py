@@ -1,11 +1,11 @@
-"""WFDB recordings read whole: signals in millivolts, leads by name, annotations, and an error for every damaged file.
+"""Reader of WFDB recordings: signals in mV, lead names and annotations, with an error for every damaged file.
 
     for record in list_records(folder):
         recording = read_recording(folder, record)
         lead = choose_lead(recording.leads, "MLII", ("V5",))
         check_lead(recording.signals[:, lead], folder, recording.leads[lead])
 
-Shapes: T samples, L leads, n annotations.
+Shapes: T samples, C leads, n annotations.
 """
 
 import math
@@ -21,36 +21,36 @@ from keras_ecg.databases import ptbxl
 from keras_ecg.databases.annotations import FETCH, FETCH_AGAIN, Annotations, read_annotations
 from keras_ecg.errors import InputError
 
-# Bytes per sample of the WFDB formats that are not compressed: https://physionet.org/physiotools/wag/signal-5.htm
+# Bytes per sample of the uncompressed WFDB formats: https://physionet.org/physiotools/wag/signal-5.htm
 FORMAT_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
-MOST_MV = 1000  # what is made of larger samples would overflow float16
-MILLIVOLTS = {"uV": 1e-3, "V": 1e3}  # a lead in another unit (mmHg) is left as it is
-MIN_LEAD_RATE_HZ = 50.0  # an ECG recorded more slowly has lost its QRS complexes
-GAP = "~"  # the name of a segment, or of a layout's file, that does not exist
+MAX_MV = 1000  # scalograms of larger samples would overflow float16
+MILLIVOLTS = {"uV": 1e-3, "V": 1e3}  # factors to mV; leads in other units, such as mmHg, are not converted
+MIN_LEAD_RATE_HZ = 50.0  # at lower rates, QRS complexes are lost
+GAP = "~"  # name of a missing segment, or of the missing signal file of a layout
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording and all its annotations, beats or not."""
+    """A recording with all its annotations, including those that are not beats."""
 
     record: str
-    signals: np.ndarray  # (T, L) float32, mV; NaN where the file marks a sample as invalid
+    signals: np.ndarray  # (T, C) float32, mV; NaN for samples that the file marks as invalid
     leads: tuple[str, ...]
     sampling_rate_hz: float
-    samples: np.ndarray  # (n,) int64, the annotations' own indices
+    samples: np.ndarray  # (n,) int64, sample indices of the annotations
     symbols: np.ndarray  # (n,) str, such as "N", "V", "+"
-    corrections: dict[str, int] = field(default_factory=dict)  # how many annotations, by what was done
-    lead_rates_hz: tuple[float, ...] = ()  # as recorded; leads below `sampling_rate_hz` are interpolated
+    corrections: dict[str, int] = field(default_factory=dict)  # number of annotations by correction
+    lead_rates_hz: tuple[float, ...] = ()  # original sampling rates; leads with a lower one are interpolated
 
 
 def list_records(folder: Path | str, database_name: str = "") -> list[str]:
-    """The records of a folder: what its RECORDS file lists, else every `.hea` with a signal, sorted.
+    """List the records of a folder in ascending order: those in its RECORDS file, or else every header with a signal.
 
-    A segment that the header of a multi-segment record names is a part of that record, and not a record itself.
-    PTB-XL's table says what it has: the same recordings stand there at two rates.
+    Segments of multi-segment records are not listed. For PTB-XL its table is used, as the folder contains each
+    recording at two sampling rates.
 
     Raises:
-        InputError: no such folder, or no record in it.
+        InputError: the folder does not exist or contains no record.
     """
     if database_name == "ptbxl":
         return ptbxl.list_records(folder)
@@ -73,7 +73,7 @@ def list_records(folder: Path | str, database_name: str = "") -> list[str]:
 
 
 def _may_have_signals(folder: Path, record: str) -> bool:
-    """Whether a header describes signals; one that cannot be read is left to the error of the record itself."""
+    """Return whether a header describes signals; True for an unreadable header, so that reading the record raises."""
     try:
         return bool(_header(folder, record).n_sig)
     except InputError:
@@ -81,7 +81,7 @@ def _may_have_signals(folder: Path, record: str) -> bool:
 
 
 def segment_names(folder: Path | str, record: str) -> list[str]:
-    """The records that the header of a multi-segment record names as its segments; none of any other record."""
+    """Return the names of the segments of a multi-segment record; none for other records."""
     path = _path(Path(folder), record, "hea")
     rows = _header_rows(path) if path.is_file() else []
     if not rows or "/" not in rows[0][0]:
@@ -92,28 +92,30 @@ def segment_names(folder: Path | str, record: str) -> list[str]:
 
 
 def check_no_segments(folder: Path | str, records: list[str] | tuple[str, ...]) -> None:
-    """Checks that no record is a segment of another one.
+    """Check that no record is a segment of another record.
+
+    Otherwise its beats would be counted twice, and its subject could be on both sides of a split.
 
     Raises:
-        InputError: one is: its beats would be counted twice, and its subject could be on both sides of a split.
+        InputError: a record is a segment of another record.
     """
     for record in records:
         both = set(segment_names(folder, record)) & set(records)
         if both:
             found = f"its segment {min(both)} as a further record"
-            raise InputError(Path(folder) / record, found, "a record or its segments", "leave one of them out")
+            raise InputError(Path(folder) / record, found, "a record or its segments", "exclude one of them")
 
 
 def without_suffix(path: Path) -> Path:
-    """The record that a path of one of its files names."""
+    """Return the path of a record, given that of one of its files."""
     return path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat", ".atr") else path
 
 
 def record_files(folder: Path | str, record: str, annotations: str | None = "atr") -> list[Path]:
-    """The files that a record consists of: header, signal files, and annotations where there are any.
+    """Return the files of a record: header, signal files, and annotation file if it exists.
 
     Raises:
-        InputError: a missing or unreadable header, or a missing signal file.
+        InputError: the header is missing or unreadable, or a signal file is missing.
     """
     folder = Path(folder)
     header = _header(folder, record)
@@ -129,29 +131,33 @@ def record_files(folder: Path | str, record: str, annotations: str | None = "atr
 
 
 def record_seconds(folder: Path | str, record: str) -> float:
-    """How long a record is, by its header; 0 where the header does not say.
+    """Return the duration of a record in seconds according to its header; 0 if the header does not state it.
 
     Raises:
-        InputError: a missing or unreadable header.
+        InputError: the header is missing or unreadable.
     """
     header = _header(Path(folder), record)
     return (header.sig_len or 0) / header.fs
 
 
 def read_recording(folder: Path | str, record: str, annotations: str | None = "atr") -> Recording:
-    """Reads a record's signals, and its annotations unless `annotations` (the file's suffix) is None.
+    """Read the signals and annotations of a record.
 
-    Where leads have different numbers of samples in a frame, all are brought to the highest rate among them, and the
-    annotations too: nothing is averaged.
+    Leads with different sampling rates are interpolated to the highest of them, and the annotations converted to it.
+
+    Args:
+        folder: folder of the record.
+        record: name of the record.
+        annotations: suffix of the annotation file; None reads no annotations.
 
     Raises:
-        InputError: a missing, truncated or unreadable file, or samples that fail the header's checksum.
+        InputError: a file is missing, truncated or unreadable, or the samples do not match the header's checksum.
     """
     folder = Path(folder)
     path = _path(folder, record, "hea")
     header = _header(folder, record)
     if not header.n_sig:
-        raise InputError(path, "no signal", "a header with at least one signal", "leave the record out")
+        raise InputError(path, "no signal", "a header with at least one signal", "exclude the record")
     if isinstance(header, wfdb.Record):
         _check_sizes(folder, record, header)
     try:
@@ -164,7 +170,7 @@ def read_recording(folder: Path | str, record: str, annotations: str | None = "a
             columns = data.dac(expanded=True, return_res=32)
     except InputError:
         raise
-    except Exception as error:  # what wfdb raises on a damaged file is not one kind of exception
+    except Exception as error:  # wfdb raises various exceptions on damaged files
         raise InputError(path, _reason(error), "signals that wfdb can read", FETCH_AGAIN) from error
     frame = [int(n or 1) for n in data.samps_per_frame or [1] * len(columns)]
     values = _join_leads(columns, frame)
@@ -179,7 +185,7 @@ def read_recording(folder: Path | str, record: str, annotations: str | None = "a
 
 
 def _join_leads(columns: list[np.ndarray], frame: list[int]) -> np.ndarray:
-    """Leads of so many samples in a frame as one signal (T, L) float32; those of fewer samples are interpolated."""
+    """Combine leads to a signal (T, C) float32; leads with fewer samples per frame than others are interpolated."""
     most = max(frame)
     out = np.empty((max(map(len, columns)), len(columns)), np.float32)
     for lead, (values, count) in enumerate(zip(columns, frame, strict=True)):
@@ -192,59 +198,68 @@ def _join_leads(columns: list[np.ndarray], frame: list[int]) -> np.ndarray:
     return out
 
 
-def choose_lead(leads: tuple[str, ...], wanted: str, fallbacks: tuple[str, ...] = (), where: object = "leads") -> int:
-    """The index of the wanted lead, else of the first fallback that the record has.
+def choose_lead(
+    leads: tuple[str, ...], requested: str, fallbacks: tuple[str, ...] = (), where: object = "leads"
+) -> int:
+    """Return the index of a lead, or of the first available fallback.
 
     Raises:
-        InputError: none of them is there; `where` names the record.
+        InputError: the record has none of them; `where` names the record.
     """
-    return choose_leads(leads, (wanted,), fallbacks, where, "beats.lead")[0]
+    return choose_leads(leads, (requested,), fallbacks, where, "beats.lead")[0]
 
 
 def choose_leads(
     leads: tuple[str, ...],
-    wanted: tuple[str, ...],
+    requested: tuple[str, ...],
     fallbacks: tuple[str, ...] = (),
     where: object = "leads",
     setting: str = "windows.leads or windows.fallback_leads",
 ) -> list[int]:
-    """The indices of the wanted leads, in that order; a missing one is replaced by the first fallback not yet taken.
+    """Return the indices of leads, each missing one replaced by the first fallback that is not yet used.
 
-    Upper and lower case are one: aVR is AVR in some databases.
+    Names are compared case-insensitively, because some databases write AVR for aVR.
+
+    Args:
+        leads: names of the leads of the record.
+        requested: names of the leads to choose, in this order.
+        fallbacks: names of replacements.
+        where: name of the record, for the message.
+        setting: options to change, for the message.
 
     Raises:
-        InputError: nothing is left for one of them; `where` names the record, `setting` what to change.
+        InputError: a lead is missing, and no fallback is left.
     """
     place = {name.casefold(): k for k, name in reversed(list(enumerate(leads)))}
-    chosen = {name: place[name.casefold()] for name in wanted if name.casefold() in place}
-    for name in wanted:
+    chosen = {name: place[name.casefold()] for name in requested if name.casefold() in place}
+    for name in requested:
         if name not in chosen:
-            there = [place[n.casefold()] for n in fallbacks if n.casefold() in place]
-            left = [k for k in there if k not in chosen.values()]
+            available = [place[n.casefold()] for n in fallbacks if n.casefold() in place]
+            left = [k for k in available if k not in chosen.values()]
             if not left:
                 found = f"leads {', '.join(map(str, leads))}"
                 expected = f"{name} or one of {', '.join(fallbacks)}" if fallbacks else name
-                raise InputError(where, found, expected, f"name one of them as {setting}")
+                raise InputError(where, found, expected, f"add one of them to {setting}")
             chosen[name] = left[0]
-    return [chosen[name] for name in wanted]
+    return [chosen[name] for name in requested]
 
 
 def check_amplitude(signal: np.ndarray, where: Path | str) -> None:
-    """Checks that a signal, mV, of any shape, is one that a body makes.
+    """Check that the amplitude of a signal in mV, of any shape, is plausible.
 
     Raises:
-        InputError: more than MOST_MV; `where` names the record.
+        InputError: the amplitude exceeds MAX_MV; `where` names the record.
     """
     most = np.abs(signal).max()
-    if most > MOST_MV:
-        raise InputError(where, f"{most:.0f} mV", f"at most {MOST_MV} mV", "correct the header's gain or unit")
+    if most > MAX_MV:
+        raise InputError(where, f"{most:.0f} mV", f"at most {MAX_MV} mV", "correct the header's gain or unit")
 
 
 def check_rates(recording: Recording, chosen: list[int], where: Path | str) -> None:
-    """Checks that leads were recorded fast enough to be an ECG.
+    """Check that the original sampling rate of leads is sufficient for an ECG.
 
     Raises:
-        InputError: less than MIN_LEAD_RATE_HZ; `where` names the record.
+        InputError: the rate is below MIN_LEAD_RATE_HZ; `where` names the record.
     """
     for lead in chosen:
         rate = recording.lead_rates_hz[lead] if recording.lead_rates_hz else recording.sampling_rate_hz
@@ -254,12 +269,12 @@ def check_rates(recording: Recording, chosen: list[int], where: Path | str) -> N
 
 
 def check_lead(signal: np.ndarray, path: Path | str, lead: str) -> None:
-    """Checks that one lead, (T,) mV, holds a signal.
+    """Check that a lead (T,) in mV is neither constant nor contains NaN or infinite samples.
 
     Raises:
-        InputError: a NaN in it, or the same value throughout.
+        InputError: otherwise; `path` is the record.
     """
-    do = "choose another lead (beats.lead) or leave the record out"
+    do = "choose another lead (beats.lead) or exclude the record"
     missing = int(np.count_nonzero(~np.isfinite(signal)))
     if missing:
         found = f"lead {lead} with {missing} of {len(signal)} samples not a number"
@@ -269,7 +284,7 @@ def check_lead(signal: np.ndarray, path: Path | str, lead: str) -> None:
 
 
 def _path(folder: Path, record: str, suffix: str) -> Path:
-    return folder / f"{record}.{suffix}"  # not with_suffix: a record's name may hold a dot
+    return folder / f"{record}.{suffix}"  # with_suffix would fail for names of records with a dot
 
 
 def _reason(error: Exception) -> str:
@@ -282,7 +297,7 @@ def _need(path: Path) -> None:
 
 
 def _header_rows(path: Path) -> list[list[str]]:
-    """The words of each line of a header that is no comment."""
+    """Split the lines of a header into words, without comments."""
     lines = path.read_bytes().decode("latin-1").splitlines()
     return [line.split() for line in lines if line.strip() and not line.startswith("#")]
 
@@ -294,34 +309,34 @@ def _header(folder: Path, record: str) -> wfdb.Record | wfdb.MultiRecord:
         header = wfdb.rdheader(str(folder / record))
         if header.n_sig and isinstance(header, wfdb.Record) and len(header.file_name or ()) != header.n_sig:
             raise ValueError(f"{header.n_sig} signals announced, {len(header.file_name or ())} described")
-        rate = _header_rows(path)[0][2:3] or ["250"]  # the rate that WFDB takes where there is none
-        if not (0 < float(re.split("[/(]", rate[0])[0]) < math.inf):  # wfdb takes what it cannot read for 250
+        rate = _header_rows(path)[0][2:3] or ["250"]  # the default of WFDB
+        if not (0 < float(re.split("[/(]", rate[0])[0]) < math.inf):  # wfdb replaces an invalid rate by 250
             raise ValueError(f"a sampling rate of {rate[0]} Hz")
-    except Exception as error:  # what wfdb raises on a damaged header is not one kind of exception
+    except Exception as error:  # wfdb raises various exceptions on damaged headers
         raise InputError(path, f"unreadable header ({_reason(error)})", "a WFDB header", FETCH_AGAIN) from error
     return header
 
 
 def _check_sizes(folder: Path, record: str, header: wfdb.Record) -> None:
-    """Every signal file holds at least the bytes that its header announces."""
+    """Check that every signal file has at least the size that its header implies."""
     for name in dict.fromkeys(header.file_name):
         path = (folder / record).parent / name
         _need(path)
-        own = [k for k, file_name in enumerate(header.file_name) if file_name == name]
-        size = FORMAT_BYTES.get(header.fmt[own[0]])
+        signals = [k for k, file_name in enumerate(header.file_name) if file_name == name]
+        size = FORMAT_BYTES.get(header.fmt[signals[0]])
         if size is None or header.sig_len is None:
             continue
-        count = header.sig_len * sum((header.samps_per_frame or [1] * header.n_sig)[k] or 1 for k in own)
-        expected = math.ceil(count * size) + (header.byte_offset[own[0]] or 0)
+        count = header.sig_len * sum((header.samps_per_frame or [1] * header.n_sig)[k] or 1 for k in signals)
+        expected = math.ceil(count * size) + (header.byte_offset[signals[0]] or 0)
         found = path.stat().st_size
         if found < expected:
-            raise InputError(path, f"{found} bytes (truncated)", f"{expected} as the header says", FETCH_AGAIN)
+            raise InputError(path, f"{found} bytes (truncated)", f"{expected} according to the header", FETCH_AGAIN)
 
 
 def _check_checksums(path: Path, data: wfdb.Record) -> None:
-    """The 16-bit sums of the stored samples are the header's; a 0 there means that its writer gave none.
+    """Check the 16-bit sums of the stored samples against the header, in which 0 means that there is no sum.
 
-    A lead with skew is left out: its samples are shifted as they are read.
+    Leads with skew are not checked, because their samples are shifted while reading.
     """
     for lead, samples in enumerate(data.e_d_signal):
         expected = (data.checksum or [None] * len(data.e_d_signal))[lead]
@@ -330,4 +345,4 @@ def _check_checksums(path: Path, data: wfdb.Record) -> None:
         found = int(samples.sum(dtype=np.int64)) % 65536
         if found != expected % 65536:
             where, text = path.with_name(data.file_name[lead]), f"lead {data.sig_name[lead]} with checksum {found}"
-            raise InputError(where, text, f"{expected % 65536} as the header says", FETCH_AGAIN)
+            raise InputError(where, text, f"{expected % 65536} according to the header", FETCH_AGAIN)

@@ -1,6 +1,7 @@
-"""Which subject each record belongs to: no split is right without it.
+"""Subject of each record, without which no split can be checked.
 
-MIT-BIH, CinC 2017 and PTB-XL are known; for any other folder `subjects.csv` has the columns record and subject.
+The subjects of MIT-BIH, CinC 2017 and PTB-XL are known. For other folders, `subjects.csv` has the columns record and
+subject.
 """
 
 import csv
@@ -11,14 +12,16 @@ from keras_ecg.databases import cinc2017, mitdb, ptbxl
 from keras_ecg.errors import InputError
 
 TABLE = "subjects.csv"
-ASSUMED = f"no {TABLE}: each record is taken as a subject of its own; a subject with two records may be on both sides"
+ASSUMED = (
+    f"no {TABLE}: each record is assumed to be of another subject; a subject with two records may be on both sides"
+)
 
 
 def subjects(folder: Path | str, database_name: str, records: Sequence[str]) -> dict[str, str]:
-    """Returns the subject of each record; without a table, each record is one (see `subjects_note`).
+    """Return the subject of each record; without a table, the record itself (see `subjects_note`).
 
     Raises:
-        InputError: a table that cannot be read, lacks a column or one of the records, or gives a record two subjects.
+        InputError: the table cannot be read, lacks a column or a record, or lists two subjects for a record.
     """
     if database_name in ("mitdb", "sample"):
         return {record: mitdb.subject_of(record) for record in records}
@@ -31,13 +34,13 @@ def subjects(folder: Path | str, database_name: str, records: Sequence[str]) -> 
 
 
 def subjects_note(folder: Path | str, database_name: str) -> str:
-    """What a report must say of the subjects of a database; empty where they are known."""
+    """Return the remark that reports must show if subjects are assumed; empty if they are known."""
     known = database_name in ("mitdb", "sample", "cinc2017", "ptbxl") or (Path(folder) / TABLE).is_file()
     return "" if known else ASSUMED
 
 
 def read_subjects(path: Path) -> dict[str, str]:
-    """Reads a table with the columns record and subject: UTF-8, or UTF-16 with its byte order mark.
+    """Read a table with the columns record and subject, in UTF-8 or in UTF-16 with byte order mark.
 
     Raises:
         InputError: another encoding, a missing column, or a record with two subjects.

@@ -1,1 +1,1 @@
-"""Pure functions of arrays: filters, beats, rhythm, intervals, scalograms."""
+"""Signal processing with NumPy and SciPy: filters, QRS detection, beats, RR features, intervals, scalograms."""

@@ -1,18 +1,19 @@
-"""Cleaning and resampling of whole recordings, by SciPy."""
+"""Filtering and resampling of recordings with SciPy. Shapes: T samples, C leads."""
 
 from fractions import Fraction
 
 import numpy as np
-import scipy  # its parts are imported at their first use: half a second that most recordings do not need
+import scipy  # submodules are imported at their first use, which saves half a second if they are not needed
 
 from keras_ecg.errors import InputError
 
 
 def check_band(band: tuple[float, ...], sampling_rate_hz: float, where: str) -> None:
-    """Rejects a band that no filter has; none at all is one.
+    """Check the cut-off frequencies of a band-pass filter; an empty tuple means no filter.
 
     Raises:
-        InputError: it is not two frequencies within 0 and half the sampling rate; `where` names the setting.
+        InputError: they are not two ascending frequencies between 0 Hz and half the sampling rate; `where` names the
+            option.
     """
     half_rate = sampling_rate_hz / 2
     if band and not (len(band) == 2 and 0 < band[0] < band[1] < half_rate):
@@ -20,28 +21,28 @@ def check_band(band: tuple[float, ...], sampling_rate_hz: float, where: str) -> 
 
 
 def bandpass(signal: np.ndarray, sampling_rate_hz: float, low_hz: float, high_hz: float, order: int = 3) -> np.ndarray:
-    """Zero-phase Butterworth band-pass of a signal (T,) or (T, L), along time.
+    """Apply a zero-phase Butterworth band-pass filter to a signal (T,) or (T, C) along time.
 
     Raises:
-        ValueError: the band is not within 0 and half the sampling rate.
+        ValueError: the band is not between 0 Hz and half the sampling rate.
     """
     sections = scipy.signal.butter(order, (low_hz, high_hz), "bandpass", fs=sampling_rate_hz, output="sos")
     return scipy.signal.sosfiltfilt(sections, signal, axis=0).astype(signal.dtype)
 
 
 def resample(signal: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
-    """Resamples a signal (T,) or (T, L) along time by a polyphase filter; equal rates return it as it is."""
+    """Resample a signal (T,) or (T, C) along time with a polyphase filter; with equal rates return it unchanged."""
     if from_hz == to_hz:
         return signal
     ratio = Fraction(to_hz / from_hz).limit_denominator(1000)
-    # Taken off before and put back after, so that the filter does not ring at the ends of an offset signal.
+    # Subtracted during filtering, because an offset would cause artefacts at the ends.
     level = np.median(signal, axis=0)
     filtered = scipy.signal.resample_poly(signal - level, ratio.numerator, ratio.denominator, axis=0)
     return (filtered + level).astype(signal.dtype)
 
 
 def clean(signal: np.ndarray, from_hz: float, to_hz: float, band: tuple[float, ...]) -> np.ndarray:
-    """A signal (T,) or (T, L) at another rate, and band-passed there; an empty band filters nothing.
+    """Resample a signal (T,) or (T, C), then band-pass filter it unless the band is empty.
 
     Raises:
         ValueError: as `bandpass`.
@@ -50,6 +51,6 @@ def clean(signal: np.ndarray, from_hz: float, to_hz: float, band: tuple[float, .
     return bandpass(signal, to_hz, *band) if band else signal
 
 
-def moved_peaks(samples: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
-    """Where sample indices (n,) of the original signal lie in the resampled one."""
+def resample_peaks(samples: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
+    """Convert sample indices (n,) of a signal to those of the resampled signal."""
     return np.rint(np.asarray(samples) * (to_hz / from_hz)).astype(np.int64)

@@ -4,8 +4,8 @@ The steps are those of Pan J, Tompkins WJ, A real-time QRS detection algorithm, 
 (1985), https://doi.org/10.1109/TBME.1985.325532. Departures from the paper: the thresholds are not running estimates
 but medians over the seconds before and after a candidate, so that an artefact does not affect what follows it; of two
 deflections closer than a refractory period the larger one is kept, whichever comes first, so that tall P waves are
-rejected as T waves are. All thresholds are ratios: the result does not depend on amplitude, unit or polarity. The time
-is linear in the length.
+rejected like T waves. All thresholds are ratios, so that the result does not depend on amplitude, unit or polarity. The
+computing time is linear in the length.
 
 The constants were chosen on DS1 of the MIT-BIH Arrhythmia Database and the odd-numbered records of LUDB, for the
 fewest false positives and false negatives together; `python -m benchmarks detection` prints sensitivity and positive
@@ -20,35 +20,37 @@ import scipy
 
 from keras_ecg.signals.filters import bandpass, resample
 
-RATE_HZ = 250.0  # at which peaks are detected
+RATE_HZ = 250.0  # sampling rate of the detection
 BAND_HZ = (5.0, 20.0)  # most of the energy of a QRS complex, little of that of P and T waves
 ENERGY_SECONDS = 0.1  # about the duration of a QRS complex
-BLOCK_SECONDS, MARGIN_SECONDS = 1800, 30  # processed at a time, and what is added at both ends: memory stays flat
-STATISTICS_SECONDS = 9  # of the running medians of level and noise
-AMPLITUDE_SECONDS = 31  # of the running median of the peak-to-peak amplitude
-CLIP = 5.0  # times that amplitude: larger deflections are artefacts
-LIVE = 0.02  # of the block's upper-quartile amplitude; a second with less is flat, and left out of the medians
-QUIET_SHARE = 0.25  # of a second's slope energy: what is below this quantile is noise
-MIN_LEVEL = 3.4  # of level to noise; below it no QRS complex stands out: noise, ventricular fibrillation or flutter
-MIN_CONTRAST = 3.6  # of a peak to noise
-THRESHOLD = 0.3  # of a peak to level
+BLOCK_SECONDS, MARGIN_SECONDS = 1800, 30  # length of a processed block and of its overlap on each side; limits memory
+STATISTICS_SECONDS = 9  # window of the running medians of level and noise
+AMPLITUDE_SECONDS = 31  # window of the running median of the peak-to-peak amplitude
+CLIP = 5.0  # times that amplitude; larger deflections are artefacts
+LIVE = 0.02  # of the block's upper-quartile amplitude; a second with less is flat and excluded from the medians
+QUIET_SHARE = 0.25  # quantile of a second's slope energy that is the noise level
+MIN_LEVEL = (
+    3.4  # ratio of level to noise; below it there are no QRS complexes: noise, ventricular fibrillation or flutter
+)
+MIN_CONTRAST = 3.6  # ratio of a peak to noise
+THRESHOLD = 0.3  # ratio of a peak to level
 SEARCH_BACK_THRESHOLD = 0.2
 SEARCH_BACK_RR = 1.5  # times the median RR interval of nine beats: a longer interval is searched for a missed beat
 REFRACTORY_SECONDS = 0.27
-T_WAVE_SECONDS, T_WAVE_SLOPE = 0.35, 0.5  # so near to a beat with twice the slope, a deflection is its P or T wave
+T_WAVE_SECONDS, T_WAVE_SLOPE = 0.35, 0.5  # a deflection so near to a beat with twice its slope is a P or T wave
 REFINE_SECONDS = 0.05  # from the maximum of slope energy to the R peak
 
 
 def detect_qrs(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
-    """Detects the R peaks of one lead.
+    """Detect the R peaks of one lead.
 
     Args:
         signal: (T,), finite, in any unit.
-        sampling_rate_hz: of the signal; any rate of at least twice the upper edge of BAND_HZ.
+        sampling_rate_hz: sampling rate of the signal, more than twice the upper edge of BAND_HZ.
 
     Returns:
-        Sample indices (n,) int64 of the R peaks at the signal's own rate, ascending; none where no QRS complex stands
-        out of the noise, and none in a signal shorter than a second.
+        Sample indices (n,) int64 of the R peaks at the sampling rate of the signal, ascending; none if no QRS complex
+        exceeds the noise, or if the signal is shorter than a second.
     """
     if len(signal) < sampling_rate_hz or sampling_rate_hz <= 2 * BAND_HZ[1]:
         return np.empty(0, np.int64)
@@ -64,17 +66,17 @@ def detect_qrs(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
 
 
 def refine_peaks(signal: np.ndarray, peaks: np.ndarray, radius: int) -> np.ndarray:
-    """Moves sample indices to the largest deflection from the median level nearby.
+    """Move peaks to the largest deflection from the local median.
 
     Args:
         signal: (T,), at least 2 radius + 1 samples.
-        peaks: (n,).
-        radius: samples before and after an index among which the deflection is looked for; at the ends of the signal
-            as many, on one side.
+        peaks: (n,) sample indices.
+        radius: largest distance in samples; at the ends of the signal, the window of 2 radius + 1 samples is shifted
+            inwards.
 
     Returns:
-        Sample indices (n,) int64 without duplicates, and without the signal's first and last sample: a deflection that
-        goes on beyond the end has no peak in the signal.
+        Sample indices (n,) int64 without duplicates, and without the first and the last sample of the signal, where
+        the deflection may continue beyond the end.
     """
     if not len(peaks):
         return peaks
@@ -86,7 +88,7 @@ def refine_peaks(signal: np.ndarray, peaks: np.ndarray, radius: int) -> np.ndarr
 
 
 def _detect_block(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
-    """Samples (n,) at RATE_HZ of the QRS complexes of a block (T,) that is short enough to be processed at once."""
+    """Detect QRS complexes in a block (T,): sample indices (n,) at RATE_HZ."""
     signal = resample(signal, sampling_rate_hz, RATE_HZ)
     second = int(RATE_HZ)
     if len(signal) < second or np.ptp(signal) == 0:
@@ -94,9 +96,9 @@ def _detect_block(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
     clipped, live = _clip_artefacts(signal)
     slope = np.abs(np.gradient(bandpass(clipped, RATE_HZ, *BAND_HZ, order=2)))
     energy = scipy.ndimage.uniform_filter1d(slope**2, int(ENERGY_SECONDS * RATE_HZ))
-    energy = np.sqrt(np.maximum(energy, 0))  # the filter's running sum may round below zero
-    # Per second: the highest energy within a second of its middle, which holds a beat at 30 a minute, and the energy
-    # between the waves. In a tachycardia waves fill more than half of the time: hence the lower quartile.
+    energy = np.sqrt(np.maximum(energy, 0))  # rounding in the filter's running sum may give negative values
+    # For each second: the highest energy within one second of its middle, which includes a beat at 30 per minute, and
+    # the energy between waves: the lower quartile, as waves take more than half of the time in tachycardia.
     middles = np.arange(len(live)) * second + second // 2
     highest = scipy.ndimage.maximum_filter1d(energy, 2 * second)[middles]
     padded = np.pad(energy, second, mode="reflect")[::5]
@@ -117,17 +119,17 @@ def _detect_block(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
 
 
 def _clip_artefacts(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Subtracts the running level of a signal (T,) and clips what is CLIP times its usual amplitude.
+    """Subtract the running median of a signal (T,), and clip deflections above CLIP times the usual amplitude.
 
     Returns:
-        The clipped signal (T,), and which of its whole seconds are not flat (W,) bool; at least one is.
+        The clipped signal (T,), and which of its whole seconds are not flat, (W,) bool, at least one.
     """
     second = int(RATE_HZ)
     seconds = signal[: len(signal) // second * second].reshape(-1, second)
     middles = np.arange(len(seconds)) * second + second / 2
     amplitude, at = np.ptp(seconds, axis=1), np.arange(len(signal))
     live = amplitude > LIVE * np.quantile(amplitude, 0.75)
-    if not live.any():  # a constant signal but for what is beyond its last whole second, or less than a quarter of it
+    if not live.any():  # constant except after the last whole second, or in less than a quarter of it
         live = amplitude >= amplitude.max()
     level = np.interp(at, middles, _running_median(np.median(seconds, axis=1), 3))
     most = CLIP * np.interp(at, middles[live], _running_median(amplitude[live], AMPLITUDE_SECONDS))
@@ -141,13 +143,13 @@ def _running_median(values: np.ndarray, width: int) -> np.ndarray:
 def _suppress_neighbours(
     samples: np.ndarray, height: np.ndarray, slope: np.ndarray, possible: np.ndarray
 ) -> np.ndarray:
-    """Accepts possible candidates, the highest first, that no accepted one nearby explains.
+    """Accept candidates in descending order of height, unless an accepted one is too near.
 
     Args:
         samples: (n,) ascending, at RATE_HZ.
         height: (n,) slope energy.
         slope: (n,) steepest slope near each candidate.
-        possible: (n,) bool.
+        possible: (n,) bool, which candidates exceed the thresholds.
 
     Returns:
         Which candidates are accepted, (n,) bool.
@@ -164,7 +166,7 @@ def _suppress_neighbours(
 
 
 def _search_back(samples: np.ndarray, height: np.ndarray, possible: np.ndarray, accepted: np.ndarray) -> None:
-    """Accepts, in place, the highest possible candidate of each RR interval that is long among its neighbours."""
+    """Accept, in place, the highest possible candidate in each RR interval that is longer than its neighbours."""
     early, late = T_WAVE_SECONDS * RATE_HZ, REFRACTORY_SECONDS * RATE_HZ
     for _ in range(3):  # an interval may lack several beats
         beats = np.flatnonzero(accepted)

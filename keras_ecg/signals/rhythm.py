@@ -1,11 +1,11 @@
-"""RR intervals of a record's beats, and features of the rhythm around a beat."""
+"""RR intervals, RR features of beats, and RR features of whole recordings."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-CONTEXT = 32  # intervals on each side of a beat's own that its features see: half a minute each way
+CONTEXT = 32  # RR intervals on each side of a beat that its features use: about half a minute
 
 NUMPY = SimpleNamespace(
     log=np.log,
@@ -20,14 +20,14 @@ NUMPY = SimpleNamespace(
 
 
 def rr_intervals(samples: np.ndarray, sampling_rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """The intervals before and after each beat.
+    """Compute the RR intervals before and after each beat.
 
     Args:
         samples: (n,) sample indices of the beats, ascending.
-        sampling_rate_hz: of those indices.
+        sampling_rate_hz: sampling rate of the indices.
 
     Returns:
-        Two arrays (n,) float32 in seconds; NaN before the first beat and after the last.
+        Two arrays (n,) float32 in seconds; NaN before the first beat and after the last one.
     """
     gaps = np.diff(samples).astype(np.float32) / np.float32(sampling_rate_hz)
     before = np.concatenate([[np.float32(np.nan)], gaps])
@@ -36,15 +36,16 @@ def rr_intervals(samples: np.ndarray, sampling_rate_hz: float) -> tuple[np.ndarr
 
 
 def rr_series(before: np.ndarray, after: np.ndarray, context: int) -> np.ndarray:
-    """A record's intervals with `context` more on each side, reflected at its ends.
+    """Return the RR intervals of a record, padded by reflection.
 
     Args:
-        before: (n,) seconds, as `rr_intervals` gives them.
-        after: (n,) seconds.
-        context: C, intervals added on each side.
+        before: (n,) seconds, from `rr_intervals`.
+        after: (n,) seconds, from `rr_intervals`.
+        context: number C of intervals added on each side.
 
     Returns:
-        (n + 1 + 2 C,) float32 seconds. Interval i + C is the one before beat i.
+        (n + 1 + 2 C,) float32 seconds; element i + C is the interval before beat i. The unknown intervals at the ends
+        are replaced by the median of their neighbours.
     """
     series = np.concatenate([before, after[-1:]])
     known = np.isfinite(series)
@@ -56,20 +57,21 @@ def rr_series(before: np.ndarray, after: np.ndarray, context: int) -> np.ndarray
 
 
 def rr_windows(series: np.ndarray, beats: int, context: int) -> np.ndarray:
-    """The intervals around each beat, (n, 2 C + 1) seconds: column C is the one before it, C + 1 the one after."""
+    """Return the RR intervals around each beat, (n, 2 C + 1) seconds; column C is before the beat, C + 1 after it."""
     return np.lib.stride_tricks.sliding_window_view(series, 2 * context + 1)[:beats]
 
 
 def rr_features(windows: Any, xp: SimpleNamespace = NUMPY) -> Any:
-    """Features of the rhythm around beats, most of them logarithms of ratios of intervals.
+    """Compute RR features of beats, most of them logarithms of ratios of RR intervals.
 
-    Beside the interval before the beat and after it (log seconds), they compare it with the short, usual and long
-    intervals of the minute around (quantiles: robust where ectopic beats are the majority), with its near neighbours,
-    and say how irregular the rhythm is and how many intervals are like this one: fibrillation against ectopy.
+    The features are the intervals before and after the beat (log seconds); their ratios to quantiles of the intervals
+    of the minute around, which are robust against many ectopic beats, and to neighbouring intervals; the irregularity
+    of the rhythm; and the fraction of intervals similar to that of the beat, which separates fibrillation from ectopic
+    beats.
 
     Args:
-        windows: (n, 2 W + 1) seconds, as `rr_windows` gives them; W at least 13.
-        xp: the functions used, NumPy's by default.
+        windows: (n, 2 W + 1) seconds, from `rr_windows`; W is at least 13.
+        xp: namespace of array functions, by default those of NumPy.
 
     Returns:
         (n, 40) float32 within -1.5 and 1.5.
@@ -103,25 +105,25 @@ def rr_features(windows: Any, xp: SimpleNamespace = NUMPY) -> Any:
 
 
 def middle(values: Any, xp: SimpleNamespace = NUMPY) -> Any:
-    """The median (n, 1) of rows (n, K) with K even."""
+    """Return the median (n, 1) of rows (n, K), with K even."""
     ordered, half = xp.sort(values, axis=1), values.shape[1] // 2
     return (ordered[:, half - 1 : half] + ordered[:, half : half + 1]) / 2
 
 
 QUANTILES = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
-LEAST_INTERVALS = 4  # of a recording: with fewer there is no rhythm, and all features but two are 0
-UNKNOWN = 1e4  # where an interval is missing: sorts behind every one, and is far from every one
+MIN_INTERVALS = 4  # of a recording; with fewer, all features except for two are 0
+UNKNOWN = 1e4  # stands for missing intervals: larger than any value, so that it is sorted last
 
 
 def intervals_of(beats: Any, xp: Any = np) -> tuple[Any, Any]:
-    """Logs of the intervals between a recording's beats, and which there are.
+    """Compute the logarithms of the RR intervals of recordings.
 
     Args:
         beats: (B, K) seconds, ascending, -1 after the last.
-        xp: NumPy or its namesake, such as `keras.ops`.
+        xp: NumPy, or a module with the same functions such as `keras.ops`.
 
     Returns:
-        (B, K - 1) log seconds, 0 where there is none; (B, K - 1) bool.
+        (B, K - 1) log seconds, 0 for missing intervals; (B, K - 1) bool, False for missing intervals.
     """
     known = beats[:, 1:] >= 0
     gaps = xp.where(known, beats[:, 1:] - beats[:, :-1], xp.ones_like(beats[:, 1:]))
@@ -129,7 +131,7 @@ def intervals_of(beats: Any, xp: Any = np) -> tuple[Any, Any]:
 
 
 def masked_quantiles(values: Any, known: Any, shares: tuple[float, ...], xp: Any = np) -> Any:
-    """Quantiles (B, len(shares)) of the known ones of values (B, K): the nearest one, without interpolation."""
+    """Compute quantiles (B, len(shares)) of the known values (B, K): the nearest value, without interpolation."""
     ordered = xp.sort(xp.where(known, values, UNKNOWN * xp.ones_like(values)), axis=1)
     count = xp.sum(xp.where(known, xp.ones_like(values), xp.zeros_like(values)), axis=1, keepdims=True)
     last = xp.maximum(count - 1, xp.zeros_like(count))
@@ -138,20 +140,20 @@ def masked_quantiles(values: Any, known: Any, shares: tuple[float, ...], xp: Any
 
 
 def recording_rhythm(beats: Any, seconds: Any, xp: Any = np) -> Any:
-    """Features of the rhythm of whole recordings, whatever their length: none needs to know which beat is which.
+    """Compute RR features of whole recordings of any length; no classes of beats are needed.
 
-    Rate and coverage; quantiles of the intervals, relative to the median and absolute; how much neighbours differ;
-    shares of early, late and usual intervals, and of early ones that a pause follows; how alike intervals are, alone
-    and in pairs, wherever they stand: the sample entropy of short records (Lake DE, Moorman JR, Am J Physiol Heart
-    300:H319, 2011), which tells fibrillation from ectopy.
+    The features are rate and coverage; quantiles of the RR intervals, absolute and relative to the median; differences
+    of successive intervals; fractions of short, long and usual intervals, and of short ones followed by a pause; and
+    the similarity of all pairs of intervals and of successive intervals, as in the sample entropy of short records
+    (Lake DE, Moorman JR, Am J Physiol Heart 300:H319, 2011), which separates fibrillation from ectopic beats.
 
     Args:
         beats: (B, K) seconds, ascending, -1 after the last.
-        seconds: (B,), how long the recordings are.
-        xp: NumPy or its namesake, such as `keras.ops`.
+        seconds: (B,) duration of the recordings.
+        xp: NumPy, or a module with the same functions such as `keras.ops`.
 
     Returns:
-        (B, R) float32; the first two are always known, the others 0 where there are fewer than LEAST_INTERVALS.
+        (B, R) float32; except for the first two, features are 0 with fewer than MIN_INTERVALS intervals.
     """
     log, known = intervals_of(beats, xp)
     one, none = xp.ones_like(log), xp.zeros_like(log)
@@ -197,7 +199,7 @@ def recording_rhythm(beats: Any, seconds: Any, xp: Any = np) -> Any:
         mean(xp.where(pair, off[:, 1:] * off[:, :-1], none[:, 1:]), pairs) / (spread * spread),
         (length - (last - first)) / length,
     ]
-    alike = []  # of all pairs of intervals: alone, and with the ones after them
+    alike = []  # over all pairs of intervals, single and together with the following interval
     both = known[:, :, None] & known[:, None, :]
     distance = xp.abs(log[:, :, None] - log[:, None, :])
     for limit in (0.03, 0.08):
@@ -208,7 +210,7 @@ def recording_rhythm(beats: Any, seconds: Any, xp: Any = np) -> Any:
         )
         single, double = (0.01 + xp.maximum(value, xp.zeros_like(value)) for value in (single, double))
         alike += [xp.log(single), xp.log(double / single)]
-    enough = count >= LEAST_INTERVALS
+    enough = count >= MIN_INTERVALS
     out = xp.concatenate([*features, *alike], axis=1)
     out = xp.where(enough, out, xp.zeros_like(out))
     return xp.concatenate([count / length, xp.where(enough, one[:, :1], none[:, :1]), out], axis=1)

@@ -1,14 +1,14 @@
-"""Random changes of windows, vectorised in `keras.ops`: each sample of a batch is changed in its own way.
+"""Augmentation of windows with `keras.ops`: vectorised, with independent random numbers for each window.
 
 Um TT et al., Data augmentation of wearable sensor data for Parkinson's disease monitoring using convolutional neural
 networks, ICMI 2017, https://arxiv.org/abs/1706.00527 (time warping, permutation, jittering); DeVries T, Taylor GW,
-Improved regularization of convolutional neural networks with cutout, 2017, https://arxiv.org/abs/1708.04552 (a zeroed
-stretch).
+Improved regularization of convolutional neural networks with cutout, 2017, https://arxiv.org/abs/1708.04552 (zeroed
+segments).
 
-A seed is an int, a `keras.random.SeedGenerator` (a model's own, which moves on with every step), or a pair of integers
-as a tensor (2,): the stateless one that a `tf.data` map takes, under the TensorFlow backend.
+A seed is an int, a `keras.random.SeedGenerator` (of a model, whose state changes with every step), or an integer tensor
+(2,): the stateless seed in a `tf.data` map with the TensorFlow backend.
 
-Shapes: B batch, T samples, L leads. T is static.
+Shapes: B batch, T samples, C leads. T is static.
 """
 
 import itertools
@@ -19,24 +19,24 @@ import keras
 import numpy as np
 from keras import ops
 
-SPEEDS = 8  # of a time warp, linear in between: in 10 s, one for every 1.4 s
+SPEEDS = 8  # random speeds of a time warp, linearly interpolated: one for every 1.4 s of 10 s
 
 
 @dataclass(frozen=True)
 class WindowAugment:
-    """How strong each augmentation is; zero leaves the windows as they are."""
+    """Probability and strengths of the augmentations; 0 disables an augmentation."""
 
-    probability: float = 0.5  # of each augmentation, for each window
+    probability: float = 0.5  # of applying each augmentation to a window
     time_warp: float = 0.2  # standard deviation of the log of the speed
-    permutation: int = 4  # segments that change places
-    zero_mask: float = 0.2  # share of the window
-    zero_stretches: int = 1  # that make up this share, but for where they overlap
-    dropout_mask: float = 0.1  # share of each lead's samples
-    noise: float = 0.1  # standard deviation, of the lead's own
+    permutation: int = 4  # number of segments that are reordered
+    zero_mask: float = 0.2  # fraction of the window that is set to zero
+    zero_stretches: int = 1  # number of segments of which this fraction consists; they may overlap
+    dropout_mask: float = 0.1  # fraction of each lead's samples that is set to zero
+    noise: float = 0.1  # standard deviation of white noise, relative to that of the lead
 
 
 class _Key(keras.random.SeedGenerator):
-    """A key where `keras.random` wants a generator."""
+    """Adapter of a stateless key to the SeedGenerator that `keras.random` expects."""
 
     def __init__(self, key):
         self.key = key
@@ -46,7 +46,7 @@ class _Key(keras.random.SeedGenerator):
 
 
 def _draws(seed) -> Callable[[], _Key]:
-    """A function whose every call gives a key of an independent draw."""
+    """Return a function whose calls return keys of independent draws."""
     if isinstance(seed, keras.random.SeedGenerator):
         seed = seed.next()
     elif isinstance(seed, (int, np.integer)):
@@ -55,25 +55,25 @@ def _draws(seed) -> Callable[[], _Key]:
     count = itertools.count()
 
     def key() -> _Key:
-        # Steps of a golden ratio: neighbouring seeds, as epochs and steps are, share no key.
+        # Steps of the golden ratio, so that consecutive seeds, such as those of epochs and steps, share no key.
         return _Key(seed + ops.cast(np.array([next(count) * 0x9E3779B1 % 2**31, 0], np.int32), seed.dtype))
 
     return key
 
 
 def _pick(signals, index):
-    """The samples (B, T, L) of windows (B, T, L) that stand at `index` (B, T) int32."""
+    """Gather samples (B, T, C) of windows (B, T, C) at `index` (B, T) int32."""
     samples, leads = signals.shape[1:]
     first = ops.arange(ops.shape(signals)[0], dtype="int32")[:, None] * samples
     return ops.take(ops.reshape(signals, (-1, leads)), first + index, axis=0)
 
 
 def time_warp(signals, seed, strength: float):
-    """Plays windows (B, T, L) at a speed that changes smoothly; both ends stay where they are.
+    """Warp the time axis of windows (B, T, C) with a smoothly changing speed; both ends are fixed.
 
     Args:
-        signals: (B, T, L).
-        seed: see above.
+        signals: (B, T, C).
+        seed: see the module.
         strength: standard deviation of the log of the speed.
     """
     rows, samples = ops.shape(signals)[0], signals.shape[1]
@@ -88,7 +88,7 @@ def time_warp(signals, seed, strength: float):
 
 
 def permutation(signals, seed, segments: int):
-    """Cuts windows (B, T, L) into `segments` equal stretches, and puts them together in another order."""
+    """Divide windows (B, T, C) into `segments` equal segments, and reorder them."""
     rows, samples = ops.shape(signals)[0], signals.shape[1]
     time = np.arange(samples, dtype=np.int32)
     order = keras.random.uniform((rows, segments), dtype="float32", seed=_draws(seed)())
@@ -98,13 +98,13 @@ def permutation(signals, seed, segments: int):
 
 
 def zero_mask(signals, seed, share: float, stretches: int = 1):
-    """Zeroes stretches of windows (B, T, L), in all leads; they may overlap.
+    """Set random segments of windows (B, T, C) to zero, in all leads; segments may overlap.
 
     Args:
-        signals: (B, T, L).
-        seed: see above.
-        share: of T, how long all of them are.
-        stretches: how many.
+        signals: (B, T, C).
+        seed: see the module.
+        share: total length of the segments as a fraction of T.
+        stretches: number of segments.
     """
     rows, samples = ops.shape(signals)[0], signals.shape[1]
     length, time = round(share * samples / stretches), np.arange(samples, dtype=np.int32)
@@ -115,13 +115,13 @@ def zero_mask(signals, seed, share: float, stretches: int = 1):
 
 
 def dropout_mask(signals, seed, share: float):
-    """Zeroes samples of windows (B, T, L), `share` of each lead's, each lead's its own."""
+    """Set a fraction `share` of the samples of windows (B, T, C) to zero, independently for each lead."""
     kept = keras.random.uniform(ops.shape(signals), dtype="float32", seed=_draws(seed)()) >= share
     return ops.where(kept, signals, ops.zeros_like(signals))
 
 
 def noise(signals, seed, ratio: float):
-    """Adds Gaussian noise to windows (B, T, L), of `ratio` times each lead's own standard deviation."""
+    """Add Gaussian noise to windows (B, T, C), with `ratio` times the standard deviation of each lead."""
     spread = ops.std(signals, axis=1, keepdims=True)
     return signals + ratio * spread * keras.random.normal(ops.shape(signals), dtype=signals.dtype, seed=_draws(seed)())
 
@@ -136,12 +136,12 @@ AUGMENTATIONS = {
 
 
 def augment_windows(signals, seed, config: WindowAugment = WindowAugment()):  # noqa: B008 - frozen
-    """Changes windows (B, T, L) by each augmentation of `AUGMENTATIONS` in turn, each window by chance.
+    """Apply each augmentation of `AUGMENTATIONS` in turn to random windows of a batch (B, T, C).
 
     Args:
-        signals: (B, T, L) floats.
+        signals: (B, T, C) float.
         seed: int, `keras.random.SeedGenerator`, or an integer tensor (2,).
-        config: the strengths.
+        config: probability and strengths.
     """
     signals, key = ops.convert_to_tensor(signals), _draws(seed)
     for name, augmentation in AUGMENTATIONS.items():

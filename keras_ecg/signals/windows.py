@@ -1,30 +1,34 @@
-"""Windows of fixed length out of whole recordings, and what makes one useless.
+"""Windows of fixed length from recordings, and detection of unusable windows.
 
-What is wrong with a stretch is seen in the recorded samples, before a filter spreads and hides it: a mask of them says
-where, and a window that touches such a place is left out.
+Faults are detected in the unfiltered samples, because a filter spreads and hides them; a window that contains a faulty
+sample is dropped.
 
-Shapes: M samples of a recording, L leads, n windows of T samples.
+Shapes: M samples of a recording, C leads, n windows of T samples.
 """
 
 from typing import Any
 
 import numpy as np
 
-FLAT_SECONDS = 1.0  # no heart and no amplifier rests so long on one value
-FLAT_MV = 0.05  # peak to peak of a cleaned window: noise alone, a third of what AAMI EC13 takes for asystole
-SATURATED_SECONDS = 0.1  # at the record's extreme: no peak lasts so long; a level ST segment may last half of it
+FLAT_SECONDS = 1.0  # an ECG or amplifier noise is never constant for so long
+FLAT_MV = (
+    0.05  # peak-to-peak amplitude of a filtered window without ECG; a third of the threshold of asystole in AAMI EC13
+)
+SATURATED_SECONDS = (
+    0.1  # at the record's minimum or maximum: longer than any peak; a flat ST segment lasts up to half of it
+)
 
 
 def window_step(length: int, overlap: float) -> int:
-    """Samples from one window's start to the next one's: at least one."""
+    """Return the number of samples between the starts of consecutive windows, at least 1."""
     return max(1, round(length * (1 - overlap)))
 
 
 def window_starts(samples: int, length: int, overlap: float) -> np.ndarray:
-    """The first samples (n,) of the windows of `length` in a signal of so many samples, from its beginning on.
+    """Return the starts (n,) of windows of `length` samples in a signal of `samples` samples.
 
-    One more ends with the signal where at least half a step is left: what a short recording has in the end is not lost,
-    and no window all but repeats another.
+    If at least half a step remains after the last regular window, a further window ends with the signal, so that the
+    end of short recordings is used without nearly repeating a window.
     """
     step = window_step(length, overlap)
     starts = np.arange(0, samples - length + 1, step)
@@ -33,12 +37,12 @@ def window_starts(samples: int, length: int, overlap: float) -> np.ndarray:
 
 
 def cut_windows(signal: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    """Windows (n, T, L) of a signal (M, L)."""
+    """Cut windows (n, T, C) out of a signal (M, C)."""
     return signal[starts[:, np.newaxis] + np.arange(length)]
 
 
 def coverage(starts: np.ndarray, length: int, samples: int) -> np.ndarray:
-    """Which of so many samples lie in at least one window, (M,) bool."""
+    """Return which of `samples` samples are in at least one window, (M,) bool."""
     change = np.zeros(samples + 1, np.int64)
     np.add.at(change, starts, 1)
     np.add.at(change, starts + length, -1)
@@ -46,7 +50,7 @@ def coverage(starts: np.ndarray, length: int, samples: int) -> np.ndarray:
 
 
 def fill_missing(signal: np.ndarray) -> np.ndarray:
-    """A signal (M, L) with straight lines through its samples that are no number; a lead without any number is 0."""
+    """Interpolate NaN and infinite samples of a signal (M, C) linearly; leads without any finite sample become 0."""
     missing = ~np.isfinite(signal)
     if not missing.any():
         return signal
@@ -60,7 +64,7 @@ def fill_missing(signal: np.ndarray) -> np.ndarray:
 
 
 def constant_runs(signal: np.ndarray, least: int) -> np.ndarray:
-    """Which samples of a signal (M, L) stand in a run of at least so many equal ones, (M, L) bool."""
+    """Return which samples of a signal (M, C) are in a run of at least `least` equal samples, (M, C) bool."""
     out = np.zeros(signal.shape, bool)
     for lead, values in enumerate(signal.T):
         edges = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1], [True]]))
@@ -70,25 +74,25 @@ def constant_runs(signal: np.ndarray, least: int) -> np.ndarray:
 
 
 def flat_samples(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
-    """Where some lead of a recorded signal (M, L) keeps one value for FLAT_SECONDS, (M,) bool."""
+    """Return where any lead of a recorded signal (M, C) is constant for FLAT_SECONDS, (M,) bool."""
     return constant_runs(signal, round(FLAT_SECONDS * sampling_rate_hz)).any(axis=1)
 
 
 def saturated_samples(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
-    """Where some lead of a recorded signal (M, L) stays at its extreme for SATURATED_SECONDS, (M,) bool."""
+    """Return where any lead of a recorded signal (M, C) stays at its extreme for SATURATED_SECONDS, (M,) bool."""
     extreme = (signal == np.fmax.reduce(signal)) | (signal == np.fmin.reduce(signal))
     least = max(2, round(SATURATED_SECONDS * sampling_rate_hz))
     return (extreme & constant_runs(signal, least)).any(axis=1)
 
 
 def touches(mask: np.ndarray, starts: np.ndarray, length: int, ratio: float = 1.0) -> np.ndarray:
-    """Which windows hold a marked sample, (n,) bool.
+    """Return which windows contain a marked sample, (n,) bool.
 
     Args:
-        mask: (M,) bool, at the recorded rate.
-        starts: (n,) at the windows' rate.
-        length: T, at the windows' rate.
-        ratio: recorded samples to one of the windows'.
+        mask: (M,) bool, at the original sampling rate.
+        starts: (n,) starts at the sampling rate of the windows.
+        length: samples T of a window.
+        ratio: original sampling rate over that of the windows.
     """
     marked = np.concatenate([[0], np.cumsum(mask)])
     first = np.floor(starts * ratio).astype(np.int64)
@@ -97,11 +101,11 @@ def touches(mask: np.ndarray, starts: np.ndarray, length: int, ratio: float = 1.
 
 
 def flat_windows(windows: np.ndarray) -> np.ndarray:
-    """Which cleaned windows (n, T, L), mV, have a lead that never moves by FLAT_MV, (n,) bool."""
+    """Return which filtered windows (n, T, C) in mV have a lead with less than FLAT_MV peak to peak, (n,) bool."""
     return (np.ptp(windows, axis=1) < FLAT_MV).any(axis=1)
 
 
 def zscore(windows: Any, xp: Any = np) -> Any:
-    """Windows (..., T, L), each lead less its mean and over its standard deviation; `xp` is NumPy or its namesake."""
+    """Standardize each lead of windows (..., T, C); `xp` is NumPy or a module with the same functions."""
     centered = windows - xp.mean(windows, axis=-2, keepdims=True)
     return centered / xp.maximum(xp.std(windows, axis=-2, keepdims=True), 1e-6)
