@@ -1,4 +1,4 @@
-"""Real excerpts, preprocessed and packed once for all tests, and what the tests of data and training share."""
+"""Shared fixtures: excerpts of MIT-BIH, preprocessed and packed once per session, and helper functions."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_ecg.config import Config, from_dict, merge, to_dict  # noqa: E402 - after the environment
 
-# A job in the background ignores Ctrl-C and so would the commands that tests start and interrupt.
+# Background jobs ignore Ctrl-C, and would pass this on to the commands that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
@@ -25,7 +25,7 @@ TINY_MODEL = {"width": 8, "heads": 2}
 
 
 def config_for(folder: Path, **sections) -> Config:
-    """A small configuration whose every output goes under `folder`."""
+    """Return a small configuration with all outputs under `folder`."""
     plain = {
         "database": {
             "data_dir": str(SAMPLE),
@@ -50,7 +50,7 @@ def config_for(folder: Path, **sections) -> Config:
 
 
 def with_sections(config: Config, **sections) -> Config:
-    """The configuration with other settings in some sections; a model's options replace those of the model before."""
+    """Return the configuration with changed sections; given `model.options` replace all previous ones."""
     plain = to_dict(config)
     if "options" in sections.get("model", {}):
         plain["model"]["options"] = {}
@@ -58,7 +58,7 @@ def with_sections(config: Config, **sections) -> Config:
 
 
 def copy_records(target: Path, *records: str) -> Path:
-    """A folder of recordings that a test may spoil."""
+    """Copy recordings to a folder in which a test may damage them."""
     target.mkdir(parents=True, exist_ok=True)
     for record in records:
         for suffix in ("hea", "dat", "atr"):
@@ -67,7 +67,7 @@ def copy_records(target: Path, *records: str) -> Path:
 
 
 def write_signals(folder: Path, name: str, signals, rate: float, leads: tuple[str, ...] = ("MLII",)) -> None:
-    """A recording of format 16, from signals (T, L) or (T,) in mV."""
+    """Write a recording of format 16 from signals (T, C) or (T,) in mV."""
     folder.mkdir(parents=True, exist_ok=True)
     width = len(leads)
     wfdb.wrsamp(
@@ -77,14 +77,11 @@ def write_signals(folder: Path, name: str, signals, rate: float, leads: tuple[st
 
 
 def run_on_jax(script: str, *arguments, devices: int = 1) -> str:
-    """Runs a script in a process of its own on the JAX backend, on so many virtual devices: what it printed.
-
-    It must succeed.
-    """
+    """Run a script in a new process on the JAX backend with virtual devices; assert success and return its output."""
     backend = {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # what runs once takes longest to compile
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # code that runs once takes longer to compile than to run
         "PYTHONPATH": str(Path(__file__).parent),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
@@ -97,7 +94,7 @@ def run_on_jax(script: str, *arguments, devices: int = 1) -> str:
 
 
 def batches(stream) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Everything that a finite stream yields: inputs by name, and labels."""
+    """Collect all inputs by name, and all labels, of a finite stream."""
     inputs, labels = [], []
     for x, y in stream:
         inputs.append({k: v.numpy() for k, v in (x if isinstance(x, dict) else {"scalograms": x}).items()})
@@ -107,7 +104,7 @@ def batches(stream) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 @pytest.fixture(scope="session")
 def preprocessed(tmp_path_factory) -> Config:
-    """Four records in HDF5."""
+    """Four preprocessed records."""
     from keras_ecg.data.preprocess import preprocess
 
     config = config_for(tmp_path_factory.mktemp("excerpt"))
@@ -117,7 +114,7 @@ def preprocessed(tmp_path_factory) -> Config:
 
 @pytest.fixture(scope="session")
 def packed_as(preprocessed, tmp_path_factory):
-    """A function of the `sequences` section that packs the four records, once per section."""
+    """Function that packs the four records with given `sequences` options, cached by options."""
     from keras_ecg.data.tfrecords import pack
 
     done: dict[str, Config] = {}
@@ -135,13 +132,13 @@ def packed_as(preprocessed, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def packed(packed_as) -> Config:
-    """The four records packed as sequences of three beats with their scalograms."""
+    """The four records, packed as sequences of three beats with scalograms."""
     return packed_as()
 
 
 @pytest.fixture(scope="session")
 def mitdb_dir() -> Path:
-    """The whole database, where MITDB_DIR names it."""
+    """Folder of MIT-BIH, from the environment variable MITDB_DIR."""
     if not os.environ.get("MITDB_DIR"):
         pytest.skip("MITDB_DIR does not name the whole database")
     return Path(os.environ["MITDB_DIR"])

@@ -27,7 +27,7 @@ def irregular(rows=ROWS) -> np.ndarray:
 
 
 def redrawn(labels, augment, intervals=None, seed=SEED):
-    """New intervals and labels, and which rows differ."""
+    """Return new intervals and labels, and which rows differ."""
     intervals = regular(len(labels)) if intervals is None else intervals
     new, after = augment_rhythm(tf.constant(intervals), tf.constant(labels, tf.int64), CENTER, augment, seed)
     return new.numpy(), after.numpy(), (new.numpy() != intervals).any(1)
@@ -40,9 +40,9 @@ def test_premature_beats_are_early_and_followed_by_pauses():
     assert ratio[early].max() < 1 and 0.35 < ratio[early].min() and 0.6 < ratio[early].mean() < 0.8
     follows = np.zeros_like(early)
     follows[:, 1:] = early[:, :-1] & ~early[:, 1:]
-    np.testing.assert_array_equal(ratio[~early & ~follows], 1)  # all else stays
+    np.testing.assert_array_equal(ratio[~early & ~follows], 1)  # other intervals are unchanged
     assert 0.8 < ratio[follows].min() and ratio[follows].mean() > 1.1 and ratio[follows].max() < 2.6
-    assert not early[:, 0].any()  # what came before it is not known
+    assert not early[:, 0].any()  # the previous interval is unknown
     assert 0.8 < (new.sum(1) / intervals.sum(1)).mean() < 1.2 and (new > 0.2).all()
 
 
@@ -76,8 +76,8 @@ def test_normal_beat_made_premature_is_labelled_s():
     new, after, touched = redrawn(labels, Augment(premature=0.5), before)
     ratio = new[:, CENTER] / before[:, CENTER]
     assert set(after) == {N, S} and ratio[after == S].max() < 0.98
-    assert (after[ratio < 0.8] == S).all() and (ratio[after == N] > 0.8).all()  # a pause may end a little early
-    assert abs(touched.mean() - 0.5) < 0.06  # a draw without a premature beat leaves a row as it is
+    assert (after[ratio < 0.8] == S).all() and (ratio[after == N] > 0.8).all()  # a pause may be slightly shortened
+    assert abs(touched.mean() - 0.5) < 0.06  # rows without a premature beat are unchanged
     assert 0.02 < (after == S).mean() < 0.4
 
 
@@ -87,7 +87,7 @@ def test_changed_fraction_is_requested_fraction(share):
     assert abs(touched.mean() - share) < 4 * np.sqrt(share * (1 - share) / ROWS)
     _, after, touched = redrawn(np.full(ROWS, N), Augment(irregular=share))
     assert abs(touched.mean() - share) < 4 * np.sqrt(share * (1 - share) / ROWS)
-    assert (after == N).all()  # fibrillation makes no beat ectopic
+    assert (after == N).all()  # fibrillation has no ectopic beats
 
 
 def test_only_regular_normal_sequences_are_changed():
@@ -101,7 +101,7 @@ def test_only_regular_normal_sequences_are_changed():
 
 
 def test_sequence_becomes_premature_or_fibrillation_but_not_both():
-    """Shares that add up to more than one must not call fibrillation S."""
+    """Also with fractions that add up to more than 1, fibrillation is not labelled S."""
     before = regular()
     alone, s_alone, _ = redrawn(np.full(ROWS, N), Augment(premature=0.9, mostly_premature=1.0), before)
     both, s_both, _ = redrawn(np.full(ROWS, N), Augment(premature=0.9, irregular=0.9, mostly_premature=1.0), before)
@@ -144,7 +144,7 @@ def test_fusion_averages_v_beats_with_median_beat():
     changed = (new != samples).any((1, 2))
     np.testing.assert_array_equal(after, np.where(changed, F, labels))
     assert (labels[changed] == V).all() and abs(changed[labels == V].mean() - 0.5) < 0.2
-    np.testing.assert_array_equal(new[:, [0, 2]], samples[:, [0, 2]])  # the neighbours stay
+    np.testing.assert_array_equal(new[:, [0, 2]], samples[:, [0, 2]])  # neighbouring beats are unchanged
     low, high = np.minimum(median, samples[:, 1]), np.maximum(median, samples[:, 1])
     assert (new[changed, 1] >= low[changed] - 1e-6).all() and (new[changed, 1] <= high[changed] + 1e-6).all()
     share = (new - samples)[changed, 1] / (median - samples[:, 1])[changed]

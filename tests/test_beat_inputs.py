@@ -1,4 +1,4 @@
-"""Inputs in memory against those of the TFRecord stream."""
+"""In-memory inputs, compared with those of the TFRecord stream."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what they restore, and what becomes of damaged ones."""
+"""Checkpoints of a training: restoring, and damaged files."""
 
 import os
 
@@ -23,7 +23,7 @@ def build() -> keras.Model:
 
 
 def fit(folder, epochs: int, *callbacks, targets=1.0) -> tuple[int, keras.Model, Checkpoint]:
-    """Trains up to an epoch, resuming: epochs that were finished before, the model and its checkpoint."""
+    """Train up to an epoch, resuming; return the number of previously finished epochs, the model and its checkpoint."""
     model, checkpoint = build(), Checkpoint(folder)
     finished = checkpoint.restore(model)
     x = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
@@ -51,7 +51,7 @@ def emptied(path):
 
 
 def zeroed(path):
-    """As a file system leaves a file of which no block was written."""
+    """Fill the file with zeros, as a file system may after a crash."""
     path.write_bytes(bytes(path.stat().st_size))
 
 
@@ -79,7 +79,7 @@ DAMAGES = (truncated, emptied, zeroed, flipped, text, other_arrays, one_variable
 
 
 def test_resumed_training_equals_uninterrupted_training(tmp_path):
-    """Weights, their averages, moments, and which units dropout leaves out."""
+    """Weights, their moving averages, moments and the state of dropout are equal."""
     fit(tmp_path / "killed", 2)
     finished, resumed, checkpoint = fit(tmp_path / "killed", 3)
     _, whole, undisturbed = fit(tmp_path / "whole", 3)
@@ -131,7 +131,7 @@ def test_epoch_with_non_finite_loss_writes_no_checkpoint(folder):
 
 
 def test_history_is_restored_from_checkpoint(tmp_path):
-    """A kill between the two, or a damaged file, loses no row."""
+    """No row is lost by a kill between writing both, or by a damaged file."""
     run = find_or_create(tmp_path, "pretrain", "mae", "", {}, "")
     fit(run.path / "parts", 2)
     checkpoint = Checkpoint(run.path / "parts")

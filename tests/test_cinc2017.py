@@ -1,4 +1,4 @@
-"""The labels of the challenge and its duplicate recordings."""
+"""Labels and duplicate recordings of CinC 2017."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ COUNTS = {"v3": (5076, 758, 2415, 279), "v2": (5050, 738, 2456, 284), "v1": (515
 @pytest.fixture(scope="module")
 def cinc2017_dir() -> Path:
     if not os.environ.get("CINC2017_DIR"):
-        pytest.skip("CINC2017_DIR does not name the challenge's recordings")
+        pytest.skip("CINC2017_DIR is not set to the folder of CinC 2017")
     return Path(os.environ["CINC2017_DIR"])
 
 

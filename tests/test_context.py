@@ -1,4 +1,4 @@
-"""The window around each beat, against SciPy on the recording itself."""
+"""Context windows, compared with SciPy on the recording."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def packed(tmp_path_factory) -> Config:
 
 
 def expected_windows(record: str, samples: np.ndarray) -> np.ndarray:
-    """Four seconds around each beat, straight from the recording: SciPy's filters, reflected ends, z-scores."""
+    """Return 4 s around each beat of the recording, by SciPy: filtered, reflected at the ends, z-scored."""
     stored = wfdb.rdrecord(str(SAMPLE / record))
     signal = stored.p_signal[:, stored.sig_name.index("MLII")]
     level = np.median(signal)
@@ -66,9 +66,9 @@ def test_context_windows_equal_recording(packed):
     for record in ("213", "100"):
         own = beats["record"] == record
         expected = expected_windows(record, beats["sample"][own])
-        np.testing.assert_allclose(windows[own, :, 0], expected, atol=0.02)  # half precision on the way
+        np.testing.assert_allclose(windows[own, :, 0], expected, atol=0.02)  # stored as float16
     height = np.abs(windows[beats["label"] == 0, :, 0])
-    assert (height[:, 190:210].max(1) > 0.5 * height.max(1)).mean() > 0.9  # the R peak stands in the middle
+    assert (height[:, 190:210].max(1) > 0.5 * height.max(1)).mean() > 0.9  # the R peak is in the middle
 
 
 def test_training_yields_same_windows_in_other_order(packed):

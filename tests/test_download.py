@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         server, path = self.server, self.path.replace("%20", " ")
         server.asked.append((path.rsplit("/", 1)[-1], self.headers.get("Range")))
         if server.dead:
-            self.close_connection = True  # not a byte of an answer
+            self.close_connection = True  # no response
             return
         if server.failures:
             self.send_error(server.failures.pop(0))
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: server.cut])
             self.wfile.flush()
             server.released.wait(60)
-            self.close_connection = True  # the rest never comes
+            self.close_connection = True  # the rest is not sent
             server.dead = server.vanishes
         else:
             self.wfile.write(body)
@@ -79,7 +79,7 @@ def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # a client that was killed
+    server.handle_error = lambda *_: None  # killed clients cause errors
     server.pages = {f"/files/db/0.10.0/{name}": data for name, data in FILES.items()}
     server.pages["/files/db/0.10.0/SHA256SUMS.txt"] = sums_of(FILES)
     server.pages["/files/db/"] = b'<a href="../">../</a> <a href="0.9.0/">0.9.0/</a> <a href="/files/db/0.10.0/">'
@@ -106,7 +106,7 @@ def expected(names=None):
 
 
 def fails(capsys, *arguments):
-    """The one line on which the script ends with exit status 2."""
+    """Return the error line with which the script exits with status 2."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         run_script(lambda: main([*map(str, arguments)]))
@@ -144,12 +144,12 @@ def test_rerun_resumes_after_server_failure(server, tmp_path, capsys, ranges):
     server.cut, server.dead = None, False
     server.asked.clear()
     main([*map(str, arguments)])
-    assert ("100.dat", f"bytes={len(left)}-") in server.asked  # a server may ignore it, and is believed
+    assert ("100.dat", f"bytes={len(left)}-") in server.asked  # a server may ignore the range
     assert contents(tmp_path) == expected()
 
 
 def test_broken_transfer_is_resumed(server, tmp_path):
-    server.cut = 70_000  # more breaks than tries, but each try brings something
+    server.cut = 70_000  # more interruptions than attempts, but the file grows with each attempt
     download("db", tmp_path, server.url)
     asked = [extent for name, extent in server.asked if name == "100.dat"]
     assert asked[0] is None and len(asked) == 5 and all(extent.startswith("bytes=") for extent in asked[1:])
@@ -192,7 +192,7 @@ def test_damaged_file_is_replaced(server, tmp_path):
 
 def test_killed_download_resumes_to_equal_files(server, tmp_path):
     server.cut = 200_000
-    server.released.clear()  # the server falls silent in the middle of 100.dat
+    server.released.clear()  # the server stops sending in the middle of 100.dat
     arguments = ["--db-name", "db", "--save-directory", str(tmp_path / "out"), "--base-url", server.url]
     command = [sys.executable, str(ROOT / "download_data.py"), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
@@ -211,7 +211,7 @@ def test_killed_download_resumes_to_equal_files(server, tmp_path):
 
 
 def test_offline_unknown_and_forbidden_errors_are_one_line(server, tmp_path, capsys):
-    nowhere = "http://127.0.0.1:9/files"  # the discard port: nobody answers
+    nowhere = "http://127.0.0.1:9/files"  # discard port: no server
     line = fails(capsys, "--save-directory", tmp_path / "a", "--base-url", nowhere)
     assert "rejected" in line and "--from" in line
     line = fails(capsys, "--db-name", "bd", "--save-directory", tmp_path / "a", "--base-url", server.url)
@@ -235,7 +235,7 @@ def test_checksum_list_with_path_outside_folder_is_rejected():
 
 @pytest.fixture
 def copy(tmp_path):
-    """A local copy of the database, with its list."""
+    """Local copy of the database with its checksums."""
     for name, data in (FILES | {"SHA256SUMS.txt": sums_of(FILES)}).items():
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes(data)
@@ -247,7 +247,7 @@ def test_copy_from_folder_verifies_files(copy, tmp_path):
         assert download("db", tmp_path / "out", source=copy) == tmp_path / "out"
         assert contents(tmp_path / "out") == expected()
     (tmp_path / "out" / "100.dat").write_bytes(b"damaged")
-    (copy / "SHA256SUMS.txt").unlink()  # a copy need not have it
+    (copy / "SHA256SUMS.txt").unlink()  # optional in a copy
     download("db", tmp_path / "out", source=copy)
     assert contents(tmp_path / "out") == expected()
 
@@ -261,7 +261,7 @@ def test_copy_of_damaged_or_incomplete_folder_is_rejected(copy, tmp_path, capsys
     assert f"{copy / '101.dat'}: found SHA-256" in line and not (tmp_path / "out" / "101.dat").exists()
     with pytest.raises(InputError):
         download("db", copy, source=copy)
-    assert (copy / "101.dat").read_bytes() == b"damaged"  # the user's own file is left
+    assert (copy / "101.dat").read_bytes() == b"damaged"  # files of the user are not deleted
     (copy / "101.dat").unlink()
     assert "no 101.dat" in copying(copy)
     (copy / "SHA256SUMS.txt").unlink()

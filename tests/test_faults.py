@@ -1,4 +1,4 @@
-"""Every stage as a process of its own that is killed, interrupted, or out of disk, and then run again."""
+"""Every stage in a process that is killed, interrupted, or out of disk space, and then run again."""
 
 import os
 import random
@@ -49,7 +49,7 @@ def run(arguments) -> subprocess.CompletedProcess:
 
 
 def hit(arguments, kind, when) -> tuple[int, str]:
-    """Starts a command, sends its whole process group a signal as soon as `when()` holds: exit status and errors."""
+    """Run a command, and send its process group a signal as soon as `when()` is true; return exit status and stderr."""
     process = subprocess.Popen(
         arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -62,7 +62,7 @@ def hit(arguments, kind, when) -> tuple[int, str]:
 
 
 def after(seconds):
-    """A condition that holds some time from now."""
+    """Return a condition that becomes true after some time."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
 
@@ -91,7 +91,7 @@ EVERY = tuple((SAMPLE / "RECORDS").read_text().split())[:10]
 
 @pytest.fixture(scope="module")
 def ten_records(tmp_path_factory):
-    """What undisturbed runs write for ten records: HDF5 and TFRecord hashes."""
+    """Hashes of the HDF5 and TFRecord files of uninterrupted runs for ten records."""
     from keras_ecg.data.preprocess import preprocess
     from keras_ecg.data.tfrecords import pack
 
@@ -131,7 +131,7 @@ def test_interrupted_packing_resumes(ten_records, tmp_path, kind):
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("stage", [PREPROCESS, PACK])
 def test_data_stages_resume_after_interruption_at_any_time(ten_records, tmp_path, stage, kind):
-    """Six times stopped at random, with worker processes; then once more to the end."""
+    """With worker processes, stopped six times at random, then run to the end."""
     config = config_for(tmp_path, database={"records": list(EVERY)})
     if stage == PACK:
         paths = {"records": list(EVERY), "hdf5_dir": ten_records.database.hdf5_dir}
@@ -170,7 +170,7 @@ def small(packed):
 
 
 def result(runs_dir) -> tuple[dict, dict]:
-    """Metrics and predictions of the one run in a folder."""
+    """Return metrics and predictions of the only run in a folder."""
     (folder,) = [p for p in Path(runs_dir).iterdir() if p.is_dir()]
     assert leftovers(runs_dir) == []
     assert read_json(folder / "environment.json")["status"] == "finished"
@@ -191,7 +191,7 @@ def under(config, folder) -> Config:
 
 
 def test_resumed_evaluation_trains_only_missing_seed(small, tmp_path, capfd, monkeypatch):
-    """Stopped between two seeds, and finished by processes of their own."""
+    """The evaluation is stopped between two seeds, and finished in parallel processes."""
     from keras_ecg.experiments import final
 
     config, fit_part = under(small, tmp_path), final.fit_part
@@ -215,7 +215,7 @@ def test_resumed_evaluation_trains_only_missing_seed(small, tmp_path, capfd, mon
 
 @pytest.mark.slow
 def test_interrupted_evaluation_resumes_seed_by_seed(small, tmp_path, capfd):
-    """Killed after the first seed, interrupted in the second, finished: the scores of an undisturbed run."""
+    """Killed after the first seed and interrupted in the second, the scores are those of an uninterrupted run."""
     from keras_ecg.experiments.final import run_final
 
     config, undisturbed = under(small, tmp_path / "disturbed"), under(small, tmp_path / "undisturbed")
@@ -240,7 +240,7 @@ def test_interrupted_evaluation_resumes_seed_by_seed(small, tmp_path, capfd):
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("study", [(FINAL,), (KFOLD,), (KFOLD, "--jobs", "2")])
 def test_evaluations_resume_after_interruption_at_any_time(small, tmp_path, study, kind):
-    """Five times stopped at random; then once more to the end, which an undisturbed run reaches, a part at a time."""
+    """Stopped five times at random, then run to the end, with the result of an uninterrupted run."""
     config, undisturbed = under(small, tmp_path / "disturbed"), under(small, tmp_path / "undisturbed")
     draw = random.Random(int(kind))
     for _ in range(5):
@@ -255,7 +255,7 @@ def test_evaluations_resume_after_interruption_at_any_time(small, tmp_path, stud
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory) -> Config:
-    """A masked autoencoder of three epochs, on the windows of four records."""
+    """Return a masked autoencoder of three epochs on the windows of four records."""
     from keras_ecg.data.windows import pack_windows
 
     folder = tmp_path_factory.mktemp("windows")
@@ -273,7 +273,7 @@ def windows(tmp_path_factory) -> Config:
 
 
 def check_same_pretraining(config, undisturbed):
-    """Both runs end, and with the same history, metrics and predictions."""
+    """Both runs finish with equal history, metrics and predictions."""
     for each in (config, undisturbed):
         ended = run(command(PRETRAIN, each))
         assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
@@ -284,7 +284,7 @@ def check_same_pretraining(config, undisturbed):
 
 @pytest.mark.slow
 def test_killed_pretraining_resumes_to_equal_result(windows, tmp_path):
-    """Killed as soon as there is a checkpoint, twice: wherever it is then, it loses nothing."""
+    """Killed twice as soon as there is a checkpoint, the pretraining has an equal result."""
     config, undisturbed = under(windows, tmp_path / "disturbed"), under(windows, tmp_path / "undisturbed")
     for epoch in (1, 2):
         stored = exists(config.database.runs_dir, f"*/parts/checkpoint_{epoch:06d}.npz")
@@ -302,7 +302,7 @@ def test_pretraining_on_full_disk_is_one_line_error_and_resumes(windows, tmp_pat
 
 
 def out_of_disk(script, config, limit, *extra) -> str:
-    """The one line that a stage ends with when no file may be longer than `limit` bytes."""
+    """Return the error line of a stage when no file may exceed `limit` bytes."""
     ended = run([sys.executable, "-c", LIMITED, str(limit), *command(script, config, *extra)[1:]])
     assert ended.returncode == 2, ended.stderr
     (line,) = ended.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""Intervals, axis and amplitudes of recordings whose waves are where they were put."""
+"""Intervals, axis and amplitudes of synthetic recordings with known waves."""
 
 import os
 
@@ -18,7 +18,7 @@ SHAPE = np.array(QRS["II"])
 
 
 def ecg(rate=500.0, bpm=70.0, pr=0.16, width=1.0, qt=0.4, seconds=10.0, qrs=QRS, p_jitter=0.0, st=0.0):
-    """A recording (T, L) in mV of Gaussian waves that end 2.5 standard deviations from their peaks.
+    """Return a recording (T, C) in mV of Gaussian waves that end 2.5 standard deviations from their peaks.
 
     The tips of Q and S are 0.055 seconds times `width` apart. PR and QT end and begin where the Q does.
     """
@@ -60,7 +60,7 @@ def test_delineation_of_synthetic_waves_is_correct(bpm, pr, qt):
     expected = {"r": 1.2, "s": -0.25, "p": 0.15, "t": 0.3, "st": 0.0}
     for name, value in expected.items():
         assert found[f"II_{name}_mv"] == pytest.approx(value, abs=0.03), name
-    assert found["V2_s_mv"] == pytest.approx(-1.0, abs=0.03)  # upside down
+    assert found["V2_s_mv"] == pytest.approx(-1.0, abs=0.03)  # inverted
 
 
 def test_each_interval_depends_on_its_wave():

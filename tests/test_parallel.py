@@ -1,4 +1,4 @@
-"""Many records at once, in processes of their own."""
+"""Parallel processing in worker processes."""
 
 import subprocess
 import sys

@@ -31,15 +31,15 @@ def in_order(plain):
 
 
 def keys(scalograms) -> list[bytes]:
-    """What identifies each sequence: its labelled beat."""
+    """Return a key of each sequence: its labelled beat."""
     return [s.tobytes() for s in scalograms[:, 1]]
 
 
 @pytest.fixture(scope="module")
 def place_of(in_order):
-    """From a sequence's key to its place in the unshuffled stream."""
+    """Index of each sequence in the unshuffled stream, by key."""
     place = {key: i for i, key in enumerate(keys(in_order[0]["scalograms"]))}
-    assert len(place) == len(in_order[1])  # no two beats alike
+    assert len(place) == len(in_order[1])  # all beats differ
     return place
 
 
@@ -141,7 +141,7 @@ def shares_of_equal_neighbours(order, beats) -> dict[str, float]:
 
 
 def test_shuffling_mixes_records(plain, place_of):
-    """How often neighbours share their record, and their class: shuffled as by chance."""
+    """Consecutive sequences are of the same record and class as often as in a random order."""
     beats = get_all_beats(list(RECORDS), plain)
     chance = {}
     for k in ("record", "label"):
@@ -152,7 +152,7 @@ def test_shuffling_mixes_records(plain, place_of):
     mixed = shares_of_equal_neighbours(shuffled, beats)
     assert ordered["record"] > 0.99
     assert abs(mixed["record"] - chance["record"]) < 0.06 and abs(mixed["label"] - chance["label"]) < 0.06
-    assert np.median(np.abs(np.diff(shuffled))) > 100  # neighbours lie far apart in time as well
+    assert np.median(np.abs(np.diff(shuffled))) > 100  # consecutive sequences are far apart in time
 
 
 @pytest.mark.parametrize("extra", [{}, {"storage": "samples"}])
@@ -218,7 +218,7 @@ def test_statistics_exclude_augmentation_and_other_records(packed):
 
 
 def test_normal_per_epoch_limits_normal_beats(plain, place_of):
-    """Their number is as asked for, records have shares like the roots of their counts, and the rare all come."""
+    """The number is as requested, in proportion to square roots of counts; beats of other classes are all kept."""
     config = with_sections(plain, augment={"normal_per_epoch": 400})
     beats = get_all_beats(list(RECORDS), plain)
     stream = create_dataset(list(RECORDS), config, 64, is_training=True)
@@ -241,7 +241,7 @@ def test_normal_per_epoch_limits_normal_beats(plain, place_of):
 
 
 def test_fusion_per_epoch_limits_fusion_beats(plain):
-    """Those of the record that has most of them; where a record has fewer than its share, all of them come."""
+    """Beats of the record with most F beats are limited; all beats of records with few are kept."""
     counts = {r: np.bincount(get_all_labels([r], plain), minlength=5)[3] for r in RECORDS}
     roots = sum(n**0.5 for n in counts.values())
     few = with_sections(plain, augment={"fusion_per_epoch": 6})
@@ -265,7 +265,7 @@ def test_create_dataset_accepts_plain_dict(plain, in_order):
 def test_stream_disables_autotune_thread_search(plain, training):
     stream = create_dataset(["114"], plain, 16, training)
     assert stream.options().autotune.enabled is False
-    assert stream.map(lambda x, y: (x, y)).options().autotune.enabled is False  # and what Keras makes of it
+    assert stream.map(lambda x, y: (x, y)).options().autotune.enabled is False  # also after a map, as Keras applies
 
 
 @pytest.mark.parametrize("of_nothing", [create_dataset, get_all_labels])

@@ -36,20 +36,20 @@ def files_of(config) -> list[str]:
 
 
 def write_record(folder, name, signals, samples, symbols, rate=360, leads=("MLII",)):
-    """A recording of format 16 with its annotations."""
+    """Write a recording of format 16 with annotations."""
     write_signals(folder, name, signals, rate, leads)
     wfdb.wrann(name, "atr", np.asarray(samples), list(symbols), write_dir=str(folder))
     return folder
 
 
 def one_record(tmp_path, record, beats=None, **database):
-    """A configuration for one recording in tmp_path/raw."""
+    """Return a configuration for one recording in tmp_path/raw."""
     paths = {"data_dir": str(tmp_path / "raw"), "records": [record], **database}
     return config_for(tmp_path, database=paths, beats=beats or {})
 
 
 def written(tmp_path, *args, **beats):
-    """A record of ours, preprocessed."""
+    """Write and preprocess a synthetic record."""
     write_record(tmp_path / "raw", "r1", *args)
     config = one_record(tmp_path, "r1", beats)
     preprocess(config, jobs=1)
@@ -57,7 +57,7 @@ def written(tmp_path, *args, **beats):
 
 
 def excerpt(seconds=30, record="208"):
-    """The start of a real lead, with its annotations."""
+    """Return the beginning of a recorded lead with its annotations."""
     recording = read_recording(SAMPLE, record)
     near = recording.samples < seconds * 360 - 200
     return recording.signals[: seconds * 360, 0], recording.samples[near], recording.symbols[near]
@@ -75,7 +75,7 @@ def test_hdf5_contains_beats_of_recording(preprocessed):
         beat = recording.signals[beats[i][0] - 93 : beats[i][0] + 94, 0]
         np.testing.assert_array_equal(stored["samples"][i], beat.astype(np.float16))
         expected = np.abs(pywt.cwt(beat, np.arange(1, 33), "morl")[0])
-        # Half precision keeps eleven bits, and the matrix product is within 1e-5 of the largest coefficient.
+        # float16 has 11 bits, and the matrix product has an error of 1e-5 of the largest coefficient.
         np.testing.assert_allclose(stored["scalograms"][i], expected, rtol=2**-11, atol=1e-5 * expected.max())
     seconds = np.diff(stored["sample"]) / 360
     np.testing.assert_allclose(stored["rr_before"], [np.nan, *seconds], rtol=1e-6)
@@ -126,7 +126,7 @@ def test_annotations_other_than_beats_are_ignored(tmp_path):
     stored = written(tmp_path, signal, np.arange(1, 13) * 300, symbols)
     assert stored["symbol"].tolist() == [b"N", b"V", b"F", b"/"]
     assert stored["label"].tolist() == [0, 2, 3, 4]
-    np.testing.assert_allclose(stored["rr_before"][1:] * 360, [600, 900, 1500])  # what lies between does not count
+    np.testing.assert_allclose(stored["rr_before"][1:] * 360, [600, 900, 1500])  # annotations between beats are ignored
 
 
 def test_other_sampling_rate_is_resampled_with_peaks(tmp_path):
@@ -137,12 +137,12 @@ def test_other_sampling_rate_is_resampled_with_peaks(tmp_path):
     at_250 = np.rint(samples * 250 / 360).astype(int)
     stored = written(tmp_path, slow, at_250, symbols, 250)
     beats = np.isin(symbols, list("NLRejAaJSVEF/fQ"))
-    assert stored["sample"].tolist() == at_250[beats].tolist()  # the annotation's own index
+    assert stored["sample"].tolist() == at_250[beats].tolist()  # at the original sampling rate
     assert (stored["original_rate_hz"], stored["sampling_rate_hz"]) == (250, 360)
     assert stored["samples"].shape[1] == 187
     np.testing.assert_allclose(stored["rr_before"][1:], np.diff(at_250[beats]) / 250, rtol=1e-6)
     for beat, at in list(zip(stored["samples"], samples[beats], strict=True))[1:-1]:
-        # An index at 250 Hz is right within 0.72 samples at 360 Hz, so the best of three shifts.
+        # Rounding at 250 Hz is an error of up to 0.72 samples at 360 Hz: compare with the best of three shifts.
         expected = [signal[at - 93 + s : at + 94 + s] for s in (-1, 0, 1)]
         assert min(np.sqrt(np.mean((beat - e) ** 2)) for e in expected) < 0.1 * signal.std()
 

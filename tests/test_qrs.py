@@ -1,4 +1,4 @@
-"""R-peak detection against annotations, at other rates and amplitudes, and beside artefacts."""
+"""R-peak detection: annotations, sampling rates, amplitudes, artefacts."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def predictivity(counts) -> float:
 
 
 def compared(folder) -> np.ndarray:
-    """True and false positives and false negatives over all records of a folder."""
+    """Count true positives, false positives and false negatives over all records of a folder."""
     total = np.zeros(3, int)
     for record in list_records(folder):
         signal, beats, rate = annotated_lead(folder, record)
@@ -78,7 +78,7 @@ def test_beats_of_ten_second_recordings_at_500_hz_are_detected():
 )
 def test_beats_of_clinical_recordings_are_detected(record, lead, beats):
     if not os.environ.get("FORMATS_DIR"):
-        pytest.skip("FORMATS_DIR does not name the recordings of other projects")
+        pytest.skip("FORMATS_DIR is not set to the folder of recordings in other formats")
     found = read_recording(Path(os.environ["FORMATS_DIR"]) / "wfdb-python", record, None)
     signal = fill_missing(found.signals[:, [choose_lead(found.leads, lead)]])[:, 0]
     assert abs(len(detect_qrs(signal, found.sampling_rate_hz)) - beats) <= 2
@@ -175,7 +175,7 @@ def test_refine_peaks_moves_to_largest_deflection():
         expected.append(around[np.argmax(np.abs(signal[around] - np.median(signal[around])))])
     np.testing.assert_array_equal(refine_peaks(signal, beats, 18), np.unique(expected))
     rising = np.where(np.arange(100) > 94, np.arange(100) - 94.0, 0)
-    assert refine_peaks(rising, np.array([97]), 10).tolist() == []  # cut by the end: no peak in the signal
+    assert refine_peaks(rising, np.array([97]), 10).tolist() == []  # the deflection continues beyond the end
 
 
 @pytest.mark.parametrize(

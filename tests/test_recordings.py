@@ -34,7 +34,7 @@ def folder(tmp_path):
     scale = {"adc_gain": [200.0, 10.0], "baseline": [0, 24]}
     wfdb.wrsamp("r1", **names, **scale, d_signal=values, write_dir=str(tmp_path))
     header = (tmp_path / "r1.hea").read_text()
-    (tmp_path / "r1.hea").write_bytes(header.replace("\n", "\r\n").encode())  # as PhysioNet's
+    (tmp_path / "r1.hea").write_bytes(header.replace("\n", "\r\n").encode())  # line ends as on PhysioNet
     wfdb.wrann("r1", "atr", np.array([5, 100, 300, 999]), ["+", "N", "V", "~"], write_dir=str(tmp_path))
     return tmp_path, values
 
@@ -86,7 +86,7 @@ FAULTS = {
     ),
     "rate of zero": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 0"), "r1.hea", "unreadable header"),
     "negative rate": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 -250"), "r1.hea", "unreadable header"),
-    "rate that is no number": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 nan"), "r1.hea", "unreadable header"),
+    "rate that is not a number": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 nan"), "r1.hea", "unreadable header"),
 }
 
 
@@ -114,7 +114,10 @@ def test_list_records_uses_records_file_or_headers(folder, tmp_path):
     (path / "layout.hea").write_text("layout 0 250 1000\n")
     assert list_records(path) == ["r1"]
     (path / "broken.hea").write_text("neither a name nor a number")
-    assert list_records(path) == ["broken", "r1"]  # its error comes with the record, which can be skipped
+    assert list_records(path) == [
+        "broken",
+        "r1",
+    ]  # the error is raised when the record is read, so that it can be skipped
     (path / "RECORDS").write_text("r2\r\nr1\r\n")
     assert list_records(path) == ["r1", "r2"]
     (tmp_path / "empty").mkdir()
@@ -142,7 +145,7 @@ def test_flat_lead_and_nan_are_rejected():
 
 def test_invalid_sample_is_nan(tmp_path):
     values = np.arange(10)[:, None]
-    values[4] = -2048  # format 212 has no other way to say "no value"
+    values[4] = -2048  # marks an invalid sample in format 212
     wfdb.wrsamp("r", 250, ["mV"], ["MLII"], d_signal=values, fmt=["212"], adc_gain=[200.0], baseline=[0],
                 write_dir=str(tmp_path))  # fmt: skip
     signals = read_recording(tmp_path, "r", annotations=None).signals
@@ -164,7 +167,7 @@ def test_subjects_are_read_from_table(tmp_path):
 
 def test_record_with_two_subjects_is_rejected(tmp_path):
     (tmp_path / "subjects.csv").write_text("record,subject\na,p1\nb,p2\na, p1\n")
-    assert subjects(tmp_path, "own", ["a", "b"]) == {"a": "p1", "b": "p2"}  # the same one twice is none
+    assert subjects(tmp_path, "own", ["a", "b"]) == {"a": "p1", "b": "p2"}  # listing the same subject twice is valid
     (tmp_path / "subjects.csv").write_text("record,subject\na,p1\nb,p2\na,p2\n")
     with pytest.raises(InputError, match=r"subjects\.csv: found record a with the subjects p1 and p2"):
         subjects(tmp_path, "own", ["a", "b"])
@@ -260,7 +263,7 @@ def test_gap_of_layout_is_read_as_nan(tmp_path):
 
 
 def frames(folder: Path, name: str, ecg: np.ndarray, frame_rate: float, in_frame: int) -> None:
-    """A record whose ECG (T,) mV has several samples in a frame, beside a pressure that has one."""
+    """Write a record whose ECG (T,) in mV has several samples in a frame, and a pressure signal that has one."""
     ecg = ecg[: len(ecg) // in_frame * in_frame]
     pressure = np.repeat(np.arange(len(ecg) // in_frame) % 100, 1)
     digital = [np.rint(ecg * 1000).astype(int), pressure]
@@ -275,7 +278,7 @@ def test_lead_with_several_samples_per_frame_keeps_its_rate(tmp_path, frame_rate
     source = read_recording(SAMPLE, "114")
     ecg = source.signals[:21600, source.leads.index("MLII")]
     frames(tmp_path, "r", ecg, frame_rate, in_frame)
-    places = np.array([10, 20, 100])  # counted in frames
+    places = np.array([10, 20, 100])  # in frames
     wfdb.wrann("r", "atr", places, ["N", "V", "N"], write_dir=str(tmp_path))
     found = read_recording(tmp_path, "r")
     assert found.sampling_rate_hz == frame_rate * in_frame and found.signals.shape == (21600, 2)
@@ -309,7 +312,7 @@ def test_record_with_skew_is_read(tmp_path):
 
 
 def raw_annotations(path: Path, samples: list[int], symbols: str) -> None:
-    """An annotation file in any order, in the MIT format: code and interval, or a SKIP of any sign before them."""
+    """Write an annotation file in MIT format in any order: code and interval, or a SKIP of either sign before them."""
     codes, out, before = {"N": 1, "V": 5, "S": 9, "+": 28}, b"", 0
     for sample, symbol in zip(samples, symbols, strict=True):
         step = sample - before

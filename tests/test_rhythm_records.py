@@ -1,4 +1,4 @@
-"""Whole recordings: what is packed of them, and what the stream makes of it."""
+"""Whole recordings: packing and stream."""
 
 import shutil
 from dataclasses import replace

@@ -40,7 +40,7 @@ def test_every_record_has_usable_lead(recordings):
         lead = choose_lead(recording.leads, "MLII")
         check_lead(recording.signals[:, lead], SAMPLE / record, "MLII")
         assert recording.signals.shape == (108_000, 2) and recording.sampling_rate_hz == 360
-    assert recordings["114"].leads == ("V5", "MLII")  # a lead is chosen by its name, not by its place
+    assert recordings["114"].leads == ("V5", "MLII")  # leads are chosen by name, not by position
 
 
 def test_excerpt_has_limited_size_licence_and_checksums():
@@ -56,7 +56,7 @@ def test_excerpt_has_limited_size_licence_and_checksums():
 
 
 def _table():
-    """Record to its row of the README's table: start second, seconds, beats per class."""
+    """Return start second, seconds and beats per class of each record from the README's table."""
     lines = (SAMPLE / "README.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| DS")]
     return {row[1]: (row[0], *map(int, row[2:])) for row in rows}

@@ -47,7 +47,7 @@ def test_scalograms_do_not_depend_on_block_size(beats):
 
 
 def test_conversion_to_float16_rounds_like_numpy(beats):
-    smallest = 2.0**-14  # of float16's normal numbers; below it a tie may fall either way
+    smallest = 2.0**-14  # smallest normal float16; below it, ties may be rounded differently
     for part in (beats, beats * 1e-3, beats * 1e-5, beats * 50, beats * 1e4, beats * 0):
         found, expected = scalograms(part, dtype=np.float16), scalograms(part).astype(np.float16)
         normal = expected >= smallest
@@ -91,7 +91,7 @@ def test_bandpass_equals_scipy_and_keeps_passband(lead):
     inside, outside = np.sin(2 * np.pi * 10 * time), np.sin(2 * np.pi * 100 * time) + 5
     middle = slice(720, -720)
     np.testing.assert_allclose(filters.bandpass(inside, 360, 0.5, 40)[middle], inside[middle], atol=0.02)
-    assert np.abs(filters.bandpass(outside, 360, 0.5, 40)[middle]).max() < 0.1  # of 6
+    assert np.abs(filters.bandpass(outside, 360, 0.5, 40)[middle]).max() < 0.1  # the input has amplitude 6
 
 
 @pytest.mark.parametrize("rate", [128, 250, 500, 1000, 257])
@@ -132,11 +132,11 @@ def test_rr_series_fills_ends_with_median_and_reflects():
     series = rr_series(before, after, 3)
     # Unknown first and last intervals become the median of their neighbours, here 1 s.
     np.testing.assert_allclose(series, [1.5, 0.5, 1, 1, 1, 0.5, 1.5, 1, 1, 1, 1.5, 0.5])
-    assert np.isnan(before[0]) and np.isnan(after[-1])  # the arguments stay
+    assert np.isnan(before[0]) and np.isnan(after[-1])  # arguments are unchanged
 
 
 def test_rr_series_keeps_known_intervals_at_ends():
-    """Beats dropped at the ends leave their intervals behind."""
+    """The intervals to dropped beats at the ends are known."""
     series = rr_series(np.array([0.7, 1.0]), np.array([1.0, 0.6]), 1)
     np.testing.assert_allclose(series, [1.0, 0.7, 1.0, 0.6, 1.0])
 
@@ -166,7 +166,7 @@ def test_rr_window_is_centered_on_interval_of_beat():
 
 
 def features_of(seconds) -> np.ndarray:
-    """Features of every beat of a rhythm that starts with a beat and has these intervals."""
+    """Return the features of every beat of a rhythm with these RR intervals."""
     before, after = rr_intervals(np.concatenate([[0], np.cumsum(np.rint(np.array(seconds) * 360))]), 360)
     return rr_features(rr_windows(rr_series(before, after, CONTEXT), len(before), CONTEXT))
 
@@ -214,6 +214,8 @@ def test_difference_quantiles_reflect_usual_and_unusual_beats():
     beats = np.stack([usual] * 950 + [odd] * 50) + 0.01 * rng.normal(size=(1000, 187))
     found = difference_quantiles(beats, median_beat(beats))
     size = np.std((odd - usual)[70:115]) / (np.std(usual) + 0.03)
-    assert found.shape == (4,) and (found[:2] < -2).all()  # nine in ten are usual
+    assert found.shape == (4,) and (found[:2] < -2).all()  # nine of ten beats are usual
     np.testing.assert_allclose(found[2:], np.log(size + 0.05), atol=0.05)
-    np.testing.assert_allclose(difference_quantiles(3 * beats, 3 * median_beat(beats)), found, atol=0.15)  # any gain
+    np.testing.assert_allclose(
+        difference_quantiles(3 * beats, 3 * median_beat(beats)), found, atol=0.15
+    )  # independent of gain

@@ -39,7 +39,7 @@ def test_ds1_ds2_allows_only_its_declared_shared_subject():
     split = resolved("ds1_ds2")
     assert (split.train, split.test) == (mitdb.DS1, mitdb.DS2) and len(mitdb.DS1) == len(mitdb.DS2) == 22
     assert "201" in split.train and "202" in split.test
-    moved = EVERY | {"100": "101"}  # any other man on both sides is rejected there, too
+    moved = EVERY | {"100": "101"}  # any other shared subject is rejected
     with pytest.raises(InputError, match="subject 101 on both sides"):
         resolved("ds1_ds2", subjects=moved)
 
@@ -48,7 +48,7 @@ def test_shared_subject_is_rejected_in_other_splits():
     with pytest.raises(InputError, match=r"201\+202"):
         resolved(train=mitdb.DS1, test=mitdb.DS2)
     with pytest.raises(InputError, match="both sides"):
-        reject_shared_subjects("any", {"201": "a"}, {"201": "a"}, allowed=("a",))  # never the same record
+        reject_shared_subjects("any", {"201": "a"}, {"201": "a"}, allowed=("a",))  # a shared record is always rejected
 
 
 def test_seed_split_has_no_shared_subject():
@@ -66,7 +66,7 @@ def test_named_splits_are_restricted_to_packed_records():
 
 @pytest.fixture(scope="module")
 def beats():
-    """Beats of 12 records of 11 subjects; some classes in few of them."""
+    """Beats of 12 records of 11 subjects; some classes only in few records."""
     rng = np.random.default_rng(0)
     records = ["100", "101", "103", "105", "106", "108", "109", "201", "202", "203", "205", "208"]
     record = np.repeat(records, 60)

@@ -29,7 +29,7 @@ def chunk_paths(config, record) -> list[str]:
 
 
 def parsed(config, record) -> list[dict[str, np.ndarray]]:
-    """A record's chunks, one by one."""
+    """Yield the parsed chunks of a record."""
     raw = list(tf.data.TFRecordDataset(chunk_paths(config, record)))
     return [{k: v.numpy()[0] for k, v in parse_chunks([r], config.sequences, 32, 187).items()} for r in raw]
 
@@ -49,7 +49,7 @@ def test_chunks_equal_hdf5_content(packed):
     assert [c["sequences"] for c in chunks] == [size] * (count // size) + [count % size]
     for start, chunk in zip(range(0, count, size), chunks, strict=True):
         n = chunk["sequences"]
-        beats = np.clip(np.arange(start - 1, start + n + 1), 0, count - 1)  # one more on each side
+        beats = np.clip(np.arange(start - 1, start + n + 1), 0, count - 1)  # one more beat on each side
         np.testing.assert_array_equal(bits(chunk["scalograms"][: n + 2]), bits(stored["scalograms"][beats]))
         np.testing.assert_array_equal(bits(chunk["samples"][: n + 2]), bits(stored["samples"][beats]))
         np.testing.assert_array_equal(chunk["label"][:n], stored["label"][start : start + n])
@@ -72,7 +72,7 @@ def test_chunk_stores_its_shape_and_version(packed):
 
 @pytest.mark.parametrize(("storage", "beat_bytes"), [("scalogram", 2 * 187 * 33), ("samples", 2 * 187)])
 def test_each_beat_is_stored_once(packed_as, storage, beat_bytes):
-    """Eight beats a sequence, yet little more than one beat's bytes."""
+    """With eight beats in a sequence, the file has little more than the bytes of each beat once."""
     config = packed_as(storage=storage, length=8, chunk_size=256)
     size = sum(os.path.getsize(path) for record in RECORDS for path in chunk_paths(config, record))
     each = size / len(get_all_labels(list(RECORDS), config))
@@ -106,7 +106,7 @@ def test_each_beat_of_sequence_has_its_rr_features(packed_as, length, label_beat
     stored, position = hdf5(config, "200"), label_position(config.sequences)
     outer = CONTEXT + length
     series = rr_series(stored["rr_before"], stored["rr_after"], outer)
-    windows = rr_windows(series, len(series) - 2 * CONTEXT, CONTEXT)  # of beats from -length on
+    windows = rr_windows(series, len(series) - 2 * CONTEXT, CONTEXT)  # of beats from index -length on
     expected = rr_features(windows)
     for s in range(length):
         first = length - position + s
@@ -114,7 +114,7 @@ def test_each_beat_of_sequence_has_its_rr_features(packed_as, length, label_beat
 
 
 def test_scalograms_from_samples_equal_stored_scalograms(packed_as):
-    """Half precision rounds a sample by 2**-11 of itself at most, once on each path; the transform is linear.
+    """float16 has a relative error of at most 2**-11, once on each path; the transform is linear.
 
     So no coefficient differs by more than the absolute sum of its row times that, and its own rounding.
     """
@@ -164,7 +164,7 @@ def stamps(config) -> dict[str, int]:
 
 @pytest.fixture
 def copied(packed, tmp_path):
-    """The packed records in a folder that a test may spoil."""
+    """The packed records in a folder in which a test may damage files."""
     target = shutil.copytree(packed.database.tfrecord_dir, tmp_path / "tfrecord")
     return with_sections(packed, database={"tfrecord_dir": str(target)})
 
@@ -313,7 +313,7 @@ def test_packing_without_preprocessed_records_is_rejected(tmp_path):
 
 @pytest.fixture
 def own_hdf5(preprocessed, tmp_path):
-    """HDF5 files that a test may spoil, not packed yet."""
+    """HDF5 files that a test may damage, not packed."""
     folder = shutil.copytree(preprocessed.database.hdf5_dir, tmp_path / "hdf5")
     paths = {"hdf5_dir": str(folder), "tfrecord_dir": str(tmp_path / "tfrecord")}
     return with_sections(preprocessed, database=paths)
@@ -339,7 +339,7 @@ def test_damaged_hdf5_error_names_file(own_hdf5, damage):
 
 
 def test_unfinished_folder_cannot_be_read_and_rerun_completes_it(copied, packed, monkeypatch):
-    """Half the records are of one kind, half of another: as after a kill in the middle of a repacking."""
+    """A kill during repacking leaves files of old and new parameters in one folder."""
     from keras_ecg.data import tfrecords
 
     real, other = tfrecords.pack_record, with_sections(copied, sequences={"storage": "samples"})

@@ -59,7 +59,7 @@ def test_time_warp_is_monotonic_and_keeps_ends():
     assert steps.min() > 0 and steps.max() > 1.1 and steps.min() < 0.9
     np.testing.assert_array_equal(out[:, 0], 0)
     np.testing.assert_allclose(out[:, -1], 202, atol=1e-3)
-    np.testing.assert_array_equal(out[..., 0], out[..., 1])  # leads stay together
+    np.testing.assert_array_equal(out[..., 0], out[..., 1])  # all leads are warped equally
     assert np.abs(np.diff(steps[..., 0], axis=1)).max() < 0.1  # smooth
     x = windows()
     warped = changed("time_warp", x)
@@ -115,7 +115,7 @@ def test_dropout_mask_zeroes_fraction_of_each_lead():
     zero = out == 0
     np.testing.assert_allclose(zero.mean(1), 0.1, atol=0.02)  # four standard errors
     np.testing.assert_array_equal(out[~zero], x[~zero])
-    assert (zero[..., 0] != zero[..., 1]).any(1).all()  # each lead's own
+    assert (zero[..., 0] != zero[..., 1]).any(1).all()  # independent for each lead
     assert np.abs(np.corrcoef(zero[0, 1:, 0], zero[0, :-1, 0])[0, 1]) < 0.1  # scattered
 
 
@@ -135,7 +135,7 @@ def test_augmentations_are_applied_with_probability():
     two = dataclasses.replace(OFF, probability=0.5, zero_mask=0.5, dropout_mask=0.1)
     zero = keras.ops.convert_to_numpy(augment_windows(windows(400, leads=1), 1, two))[..., 0] == 0
     masked, scattered = zero.mean(1) > 0.4, np.abs(np.diff(zero.astype(int), axis=1)).sum(1) > 2
-    assert 0.18 < (masked & scattered).mean() < 0.32  # one's dice are not the other's
+    assert 0.18 < (masked & scattered).mean() < 0.32  # independent of each other
 
 
 def test_seed_generator_advances_and_key_does_not():

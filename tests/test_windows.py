@@ -1,4 +1,4 @@
-"""Unlabelled windows: what is cut, what is left out and why, and the stream of them."""
+"""Windows without labels: segmentation, dropped windows, and the stream."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ RATE = 100
 
 
 def noise(seconds, leads=1, rate=RATE, seed=0):
-    """A signal that is neither flat nor saturated, and alike at every rate: a heart-like sum of sines and noise."""
+    """Return a signal that is neither flat nor saturated, and similar at every sampling rate: sinusoids and noise."""
     at = np.arange(round(seconds * rate)) / rate
     waves = np.sin(2 * np.pi * 1.2 * at) + 0.5 * np.sin(2 * np.pi * 7 * at)
     random = np.random.default_rng(seed).normal(0, 0.05, (len(at), leads))
@@ -74,7 +74,7 @@ def only(manifest) -> dict:
 
 
 def stored(config) -> list[tuple[str, int, np.ndarray]]:
-    """Record, first sample and millivolts (T, L) of every packed window, read without the stream."""
+    """Read record, first sample and signal (T, C) in mV of every packed window from the files."""
     import tensorflow as tf
 
     out, length = [], round(config.windows.length_seconds * config.windows.sampling_rate_hz)
@@ -88,13 +88,13 @@ def stored(config) -> list[tuple[str, int, np.ndarray]]:
 
 
 def epoch(dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Signals (n, T, L) and subjects (n,) of one pass."""
+    """Return signals (n, T, C) and subjects (n,) of one epoch."""
     seen = [{k: v.numpy() for k, v in batch.items()} for batch in dataset]
     return np.concatenate([b["signals"] for b in seen]), np.concatenate([b["subject"] for b in seen])
 
 
 def standard(windows):
-    """The z-score, written down once more."""
+    """Reference implementation of the z-score."""
     windows = np.asarray(windows, np.float64)
     return (windows - windows.mean(1, keepdims=True)) / windows.std(1, keepdims=True)
 
@@ -150,7 +150,7 @@ def test_windows_equal_filtering_by_scipy(tmp_path, overlap):
     assert {record for record, _, _ in got} == {"sample/208"}
     values = np.stack([v for _, _, v in got])
     assert values.dtype == np.float16
-    # Half precision rounds by 2**-11 of a value; the program filters in float32.
+    # float16 has a relative error of 2**-11; the filter runs in float32.
     np.testing.assert_allclose(values[..., 0], expected, rtol=2**-11, atol=2e-5)
     signals, _ = epoch(create_window_dataset(config, 16, is_training=False))
     np.testing.assert_allclose(signals, standard(values), atol=1e-4)
@@ -173,7 +173,7 @@ def test_other_sampling_rate_gives_same_windows(tmp_path, rate):
     assert only(pack(config))["windows"] == 5
     for _, sample, window in stored(config):
         expected = np.sin(2 * np.pi * 1.2 * (sample / rate + np.arange(1000) / RATE))
-        inner = slice(20, -20)  # a filter knows nothing beyond a record's ends
+        inner = slice(20, -20)  # filters differ at the ends of a record
         np.testing.assert_allclose(window[inner, 0], expected[inner], atol=0.02)
 
 
@@ -206,7 +206,7 @@ def test_flat_segment_drops_windows_that_contain_it(tmp_path):
     write(tmp_path / "raw", "r1", values)
     config = config_of(tmp_path)
     entry = only(pack(config))
-    assert entry["dropped"] == {"nan": 0, "flat": 2, "saturated": 0}  # of windows from 0, 5, ... those from 20 and 25
+    assert entry["dropped"] == {"nan": 0, "flat": 2, "saturated": 0}  # of windows from 0, 5, ...: those from 20 and 25
     assert [sample for _, sample, _ in stored(config)] == [0, 500, 1000, 1500, 3000, 3500, 4000, 4500, 5000]
     assert entry["unique_seconds"] == 55  # 0 to 25 and 30 to 60
 
@@ -223,7 +223,11 @@ def test_noise_without_ecg_is_flat(tmp_path):
     values[2000:] = np.random.default_rng(0).normal(0, 0.003, (2000, 1))
     write(tmp_path / "raw", "r1", values)
     config = config_of(tmp_path, overlap=0.0)
-    assert only(pack(config))["dropped"] == {"nan": 0, "flat": 1, "saturated": 0}  # the filter rings into the other one
+    assert only(pack(config))["dropped"] == {
+        "nan": 0,
+        "flat": 1,
+        "saturated": 0,
+    }  # the filter spreads signal into the other window
     assert [sample for _, sample, _ in stored(config)] == [0, 1000, 2000]
 
 
@@ -231,7 +235,7 @@ def test_saturation_drops_windows_that_contain_it(tmp_path):
     values = noise(40)
     values[1200:1212] = 5.0  # 120 ms at the top
     values[3300:3312] = -5.0
-    values[2500:2512] = 0.3  # at no extreme
+    values[2500:2512] = 0.3  # neither minimum nor maximum
     write(tmp_path / "raw", "r1", values)
     config = config_of(tmp_path, overlap=0.0)
     assert only(pack(config))["dropped"] == {"nan": 0, "flat": 0, "saturated": 2}
@@ -470,7 +474,7 @@ def contents(config) -> dict[str, bytes]:
 def several(tmp_path) -> Config:
     for k in range(6):
         write(tmp_path / "raw", f"r{k}", noise(30, seed=k))
-    return config_of(tmp_path, chunk_size=10)  # two records a file
+    return config_of(tmp_path, chunk_size=10)  # two records in a file
 
 
 def test_rerun_keeps_files_and_jobs_do_not_change_them(several, tmp_path):
@@ -494,7 +498,7 @@ def test_only_damaged_file_is_written_again(several, damage):
             create_window_dataset(several, 4, is_training=False)
     else:
         path.write_bytes(whole[path.name][:-9] + b"123456789")
-    (path.parent / ".own-r2-0000.999999999.partial.tfrecord").touch()  # a killed writer's
+    (path.parent / ".own-r2-0000.999999999.partial.tfrecord").touch()  # of a killed writer
     pack(several)
     assert contents(several) == whole
     after = stamps(several)
@@ -551,7 +555,7 @@ def test_full_disk_leaves_no_manifest(several, monkeypatch):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> Config:
-    """Twelve subjects in two databases, of unlike length."""
+    """Twelve subjects of different length in two databases."""
     folder = tmp_path_factory.mktemp("many")
     for k in range(9):
         write(folder / "a", f"r{k}", noise(20 + 5 * k, seed=k))
@@ -595,7 +599,7 @@ def test_order_is_reproducible_and_differs_between_epochs(many):
 
 
 def test_order_of_epoch_depends_on_its_number(many):
-    """A stream that begins with a later epoch has the batches of one that began earlier."""
+    """A stream that starts with a later epoch has the same batches as one that started earlier."""
     steps = count_windows(window_manifest(many), window_subjects(window_manifest(many))) // 16
 
     def epochs(first, count, config=many):
@@ -653,7 +657,7 @@ def test_unknown_subjects_are_rejected(many):
 
 
 def test_fifty_records_of_cinc2017_are_packed(tmp_path):
-    """Of about 30 s each: grouped into few files, each window what the recording holds."""
+    """Records of about 30 s are grouped into few files, and each window equals the recording."""
     if not os.environ.get("CINC2017_DIR"):
         pytest.skip("CINC2017_DIR does not name the training set of the CinC 2017 challenge")
     folder = os.environ["CINC2017_DIR"]
@@ -664,7 +668,7 @@ def test_fifty_records_of_cinc2017_are_packed(tmp_path):
     assert len(entries) == 50 and all(entry["leads"] == ["ECG"] for entry in entries.values())
     for record in records:
         samples, entry = len(read_recording(folder, record, None).signals), entries[f"cinc2017/{record}"]
-        # 300 Hz: a window of 3,000 samples every 750, and one at the end where 375 are left.
+        # At 300 Hz: a window of 3,000 samples every 750 samples, and one at the end if at least 375 remain.
         left = -(-samples // 3) - 1000
         whole = left // 250 + 1 + (left % 250 >= 125) if left >= 0 else 0
         assert entry["windows"] + sum(entry["dropped"].values()) == whole
