@@ -36,8 +36,8 @@ def option(
     Args:
         default: the default value, or a class that makes a new one for each configuration.
         description: what the option does, its unit, and the reason for the default.
-        least: smallest allowed value, or element of a tuple; with `most`, the value must also be finite.
-        most: largest allowed value, or element of a tuple.
+        least: smallest allowed value, also of the elements of a tuple; a value with any limit must be finite.
+        most: largest allowed value, also of the elements of a tuple.
         distinct: whether a tuple must have at least one element and no duplicates.
 
     Returns:
@@ -49,16 +49,6 @@ def option(
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
-
-
-def seed_option(default: int, description: str) -> Any:
-    """Declare a seed: an integer from 0 to `MAX_SEED`."""
-    return option(default, description, least=0, most=MAX_SEED)
-
-
-def seeds_option(default: tuple[int, ...], description: str) -> Any:
-    """Declare a list of seeds: at least one, without duplicates."""
-    return option(default, description, least=0, most=MAX_SEED, distinct=True)
 
 
 class Section:
@@ -235,7 +225,7 @@ class Loader(Section):
         "Whether quantiles (B, 4) of the record's QRS differences from its median beat are an input; transductive, for "
         "the same reason; requires waveforms.",
     )
-    seed: int = seed_option(0, "Seed of shuffling, sampling and augmentation.")
+    seed: int = option(0, "Seed of shuffling, sampling and augmentation.", least=0, most=MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -346,7 +336,7 @@ class Windows(Section):
         least=0,
         most=1,
     )
-    validation_seed: int = seed_option(0, "Seed of the choice of held-out subjects.")
+    validation_seed: int = option(0, "Seed of the choice of held-out subjects.", least=0, most=MAX_SEED)
     tfrecord_dir: str = option("window_tfrecords", "Folder for the TFRecord files of windows.")
 
 
@@ -413,7 +403,9 @@ class Robustness(Section, path="rhythm.robustness"):
         most=1,
     )
     random_draws: int = option(5, "Random deletions for each fraction, whose effects are averaged.", least=1)
-    seed: int = seed_option(0, "Seed of the choice of recordings, the noise and the random deletions.")
+    seed: int = option(
+        0, "Seed of the choice of recordings, the noise and the random deletions.", least=0, most=MAX_SEED
+    )
 
 
 @dataclass(frozen=True)
@@ -592,8 +584,12 @@ class Finetuning(Section):
     labels: tuple[int, ...] = option(
         (10, 25, 50, 100), "Numbers of labels, in total (intra_patient: for each class); 0 uses all.", least=0
     )
-    seeds: tuple[int, ...] = seeds_option(
-        tuple(range(10)), "Seeds of the repetitions: the draws of labels, or the trainings."
+    seeds: tuple[int, ...] = option(
+        tuple(range(10)),
+        "Seeds of the repetitions: the draws of labels, or the trainings.",
+        least=0,
+        most=MAX_SEED,
+        distinct=True,
     )
     subtract_record_median: bool = option(
         True,
@@ -666,17 +662,25 @@ class Evaluation(Section):
     )
     train_records: tuple[str, ...] = option((), "Training records of the split `records`.")
     test_records: tuple[str, ...] = option((), "Test records of the split `records`.")
-    seeds: tuple[int, ...] = seeds_option(
-        (0, 1, 2), "Seeds of the trainings of a held-out evaluation; three show the spread."
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2),
+        "Seeds of the trainings of a held-out evaluation; three show the spread.",
+        least=0,
+        most=MAX_SEED,
+        distinct=True,
     )
-    kfold_seeds: tuple[int, ...] = seeds_option(
-        (0,), "Seeds of the trainings of each fold; one is enough, because folds differ in their data as well."
+    kfold_seeds: tuple[int, ...] = option(
+        (0,),
+        "Seeds of the trainings of each fold; one is enough, because folds differ in their data as well.",
+        least=0,
+        most=MAX_SEED,
+        distinct=True,
     )
     folds: int = option(5, "Number of folds, at most the number of subjects.", least=2)
     first_folds: int = option(
         0, "Folds of a recording-level k-fold that are run, to save time for a variant; 0 runs all.", least=0
     )
-    fold_seed: int = seed_option(0, "Seed of the assignment of subjects to folds.")
+    fold_seed: int = option(0, "Seed of the assignment of subjects to folds.", least=0, most=MAX_SEED)
     exclude_records: tuple[str, ...] = option(
         ("102", "104", "107", "217"), "Records that k-fold leaves out: the paced ones, as AAMI EC57 recommends."
     )
@@ -709,7 +713,7 @@ class Tuning(Section):
     validation_fraction: float = option(
         0.25, "Fraction of the training subjects on which trials are scored.", least=0.01, most=0.5
     )
-    seed: int = seed_option(0, "Seed of the search and of the choice of validation subjects.")
+    seed: int = option(0, "Seed of the search and of the choice of validation subjects.", least=0, most=MAX_SEED)
     directory: str = option("tuner_results", "Folder of the trials, from which an interrupted search resumes.")
     output: str = option("tuner_results/best.yaml", "YAML file that receives the best hyperparameters.")
     use_in_evaluations: bool = option(
