@@ -118,6 +118,52 @@ def test_artefact_affects_no_beat_outside_it(an_hour, artefact):
     assert np.count_nonzero(out[found]) <= 6
 
 
+@pytest.mark.parametrize("rate", [249.89, 250.05, 500.1, 999.9, 125.05, 360.1])
+def test_detection_is_independent_of_unusual_nominal_rates(an_hour, rate):
+    whole = {125.05: 125, 360.1: 360, 500.1: 500, 999.9: 1000}.get(rate, 250)
+    signal, beats = an_hour[0][: 1500 * 128], an_hour[1][an_hour[1] < 1500 * 128]
+    ratio = np.gcd(whole, 128)
+    signal = scipy.signal.resample_poly(signal, whole // ratio, 128 // ratio)
+    total = compare_peaks(np.rint(beats * whole / 128).astype(int), detect_qrs(signal, rate), rate)
+    assert sensitivity(total) >= 0.995 and predictivity(total) >= 0.995
+
+
+@pytest.mark.parametrize("every", [3, 10])
+def test_spikes_are_no_beats_and_hide_none(an_hour, every):
+    signal = an_hour[0].copy()
+    signal[np.arange(1, 3600 // every) * every * 128] += 20
+    total = compare_peaks(an_hour[1], detect_qrs(signal, 128.0), 128.0)
+    assert sensitivity(total) >= 0.995 and predictivity(total) >= 0.995
+
+
+@pytest.mark.parametrize("rate", [250, 360, 1000])
+@pytest.mark.parametrize("millivolts", [2, 10, 50])
+@pytest.mark.parametrize("seconds_before", [0.04, 0.2], ids=["ventricular", "atrial"])
+def test_pacing_spikes_are_not_detected(rate, millivolts, seconds_before):
+    signal, beats, original = annotated_lead(SAMPLE, "100")
+    ratio = np.gcd(rate, 360)
+    signal = scipy.signal.resample_poly(signal - np.median(signal), rate // ratio, 360 // ratio)
+    beats = np.rint(beats * rate / original).astype(int)
+    spikes = beats - round(seconds_before * rate)
+    signal[spikes[spikes > 0]] += millivolts
+    total = compare_peaks(beats, detect_qrs(signal, rate), rate)
+    assert sensitivity(total) >= 0.995 and predictivity(total) >= 0.995
+
+
+def test_long_artefact_affects_no_beat_of_the_same_block(an_hour):
+    low_voltage, beats = 0.2 * an_hour[0], an_hour[1]
+    rng, artefact = np.random.default_rng(0), slice(60 * 128, 660 * 128)
+    saturated, noisy, quiet = low_voltage.copy(), an_hour[0].copy(), an_hour[0].copy()
+    saturated[artefact] = 16 * rng.choice([-1, 1], 600 * 128)
+    noisy[artefact] = rng.normal(0, 100, 600 * 128)
+    quiet[artefact] *= 0.01
+    for signal in (saturated, noisy, quiet):
+        outside = (beats < artefact.start) | (beats >= artefact.stop)
+        found = detect_qrs(signal, 128.0)
+        total = compare_peaks(beats[outside], found[(found < artefact.start) | (found >= artefact.stop)], 128.0)
+        assert sensitivity(total) >= 0.98 and predictivity(total) >= 0.98
+
+
 def test_detection_is_independent_of_blocks(an_hour, monkeypatch):
     signal = an_hour[0][: 600 * 128]
     whole = detect_qrs(signal, 128.0)

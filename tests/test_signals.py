@@ -114,6 +114,17 @@ def test_equal_rates_leave_signal_unchanged(lead):
     np.testing.assert_array_equal(filters.resample_peaks(np.array([0, 7, 99]), 360, 360), [0, 7, 99])
 
 
+@pytest.mark.parametrize("rate", [249.89, 360.1, 100.03])
+def test_resampled_peaks_do_not_drift_at_unusual_rates(rate):
+    signal = np.zeros(200_000)
+    peaks = np.arange(500, 199_000, 1000)
+    signal[peaks] = 1
+    resampled = filters.resample(signal, rate, 250)
+    moved = filters.resample_peaks(peaks, rate, 250)
+    around = moved[:, None] + np.arange(-9, 10)
+    assert np.abs(resampled[around].argmax(1) - 9).max() <= 1
+
+
 def test_clean_resamples_then_filters(lead):
     at_100 = filters.resample(lead, 360, 100)
     np.testing.assert_array_equal(filters.clean(lead, 360, 100, ()), at_100)

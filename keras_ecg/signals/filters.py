@@ -30,11 +30,19 @@ def bandpass(signal: np.ndarray, sampling_rate_hz: float, low_hz: float, high_hz
     return scipy.signal.sosfiltfilt(sections, signal, axis=0).astype(signal.dtype)
 
 
+def resampling_ratio(from_hz: float, to_hz: float) -> Fraction:
+    """Return the ratio of integers by which `resample` changes the rate: exact for usual rates, else within 0.1 %."""
+    return Fraction(to_hz / from_hz).limit_denominator(1000)
+
+
 def resample(signal: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
-    """Resample a signal (T,) or (T, C) along time with a polyphase filter; with equal rates return it unchanged."""
-    if from_hz == to_hz:
+    """Resample a signal (T,) or (T, C) along time with a polyphase filter; with equal rates return it unchanged.
+
+    The new rate is `from_hz * resampling_ratio(from_hz, to_hz)`, which may differ slightly from `to_hz`.
+    """
+    ratio = resampling_ratio(from_hz, to_hz)
+    if ratio == 1:
         return signal
-    ratio = Fraction(to_hz / from_hz).limit_denominator(1000)
     # Subtracted during filtering, because an offset would cause artefacts at the ends.
     level = np.median(signal, axis=0)
     filtered = scipy.signal.resample_poly(signal - level, ratio.numerator, ratio.denominator, axis=0)
@@ -52,5 +60,5 @@ def clean(signal: np.ndarray, from_hz: float, to_hz: float, band: tuple[float, .
 
 
 def resample_peaks(samples: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
-    """Convert sample indices (n,) of a signal to those of the resampled signal."""
-    return np.rint(np.asarray(samples) * (to_hz / from_hz)).astype(np.int64)
+    """Convert sample indices (n,) of a signal to those of the signal that `resample` returns."""
+    return np.rint(np.asarray(samples) * float(resampling_ratio(from_hz, to_hz))).astype(np.int64)

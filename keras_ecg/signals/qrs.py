@@ -18,7 +18,7 @@ Shapes: T samples, n peaks, W whole seconds.
 import numpy as np
 import scipy
 
-from keras_ecg.signals.filters import bandpass, resample
+from keras_ecg.signals.filters import bandpass, resample, resampling_ratio
 
 RATE_HZ = 250.0  # sampling rate of the detection
 BAND_HZ = (5.0, 20.0)  # most of the energy of a QRS complex, little of that of P and T waves
@@ -27,7 +27,10 @@ BLOCK_SECONDS, MARGIN_SECONDS = 1800, 30  # length of a processed block and of i
 STATISTICS_SECONDS = 9  # window of the running medians of level and noise
 AMPLITUDE_SECONDS = 31  # window of the running median of the peak-to-peak amplitude
 CLIP = 5.0  # times that amplitude; larger deflections are artefacts
-LIVE = 0.02  # of the block's upper-quartile amplitude; a second with less is flat and excluded from the medians
+SPIKE, SPIKE_SECONDS = 2.5, 0.025  # a deflection above so many times that amplitude, and shorter, is no QRS complex
+SPIKE_SHARE = 0.015  # of a second that spikes may take without affecting that amplitude
+LIVE = 0.02  # of the upper-quartile amplitude nearby; a second with less is flat and excluded from the medians
+LIVE_SECONDS = 121  # window of that quartile
 QUIET_SHARE = 0.25  # quantile of a second's slope energy that is the noise level
 MIN_LEVEL = (
     3.4  # ratio of level to noise; below it there are no QRS complexes: noise, ventricular fibrillation or flutter
@@ -55,11 +58,12 @@ def detect_qrs(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
     if len(signal) < sampling_rate_hz or sampling_rate_hz <= 2 * BAND_HZ[1]:
         return np.empty(0, np.int64)
     step, margin = round(BLOCK_SECONDS * sampling_rate_hz), round(MARGIN_SECONDS * sampling_rate_hz)
+    ratio = float(resampling_ratio(sampling_rate_hz, RATE_HZ))
     found = [np.empty(0, np.int64)]
     for start in range(0, len(signal), step):
         first = max(0, start - margin)
         block = np.asarray(signal[first : start + step + margin], np.float64)
-        peaks = np.rint(_detect_block(block, sampling_rate_hz) * (sampling_rate_hz / RATE_HZ)).astype(np.int64)
+        peaks = np.rint(_detect_block(block, sampling_rate_hz) / ratio).astype(np.int64)
         peaks = refine_peaks(block, peaks, round(REFINE_SECONDS * sampling_rate_hz)) + first
         found.append(peaks[(peaks >= start) & (peaks < start + step)])
     return np.unique(np.concatenate(found))
@@ -89,7 +93,7 @@ def refine_peaks(signal: np.ndarray, peaks: np.ndarray, radius: int) -> np.ndarr
 
 def _detect_block(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
     """Detect QRS complexes in a block (T,): sample indices (n,) at RATE_HZ."""
-    signal = resample(signal, sampling_rate_hz, RATE_HZ)
+    signal = resample(remove_spikes(signal, sampling_rate_hz), sampling_rate_hz, RATE_HZ)
     second = int(RATE_HZ)
     if len(signal) < second or np.ptp(signal) == 0:
         return np.empty(0, np.int64)
@@ -118,21 +122,63 @@ def _detect_block(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
     return candidates[accepted]
 
 
+def _usual_amplitude(
+    signal: np.ndarray, sampling_rate_hz: float, excluded: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Estimate the level and the peak-to-peak amplitude of a signal (T,) from running medians over its seconds.
+
+    Args:
+        signal: (T,), at least a second.
+        sampling_rate_hz: sampling rate of the signal.
+        excluded: fraction of a second's highest and of its lowest samples that do not count for its amplitude.
+
+    Returns:
+        Level (T,), amplitude (T,), and which of its whole seconds are not flat, (W,) bool, at least one.
+    """
+    second = int(sampling_rate_hz)
+    seconds = signal[: len(signal) // second * second].reshape(-1, second)
+    middles = np.arange(len(seconds)) * second + second / 2
+    last = second - 1 - int(excluded * second)
+    ordered = np.partition(seconds, (second - 1 - last, last), axis=1)
+    amplitude, at = ordered[:, last] - ordered[:, second - 1 - last], np.arange(len(signal))
+    live = amplitude > LIVE * scipy.ndimage.percentile_filter(amplitude, 75, LIVE_SECONDS, mode="nearest")
+    if not live.any():  # constant except after the last whole second
+        live = amplitude >= amplitude.max()
+    level = np.interp(at, middles, _running_median(np.median(seconds, axis=1), 3))
+    return level, np.interp(at, middles[live], _running_median(amplitude[live], AMPLITUDE_SECONDS)), live
+
+
+def remove_spikes(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
+    """Interpolate across spikes of a signal (T,): pacing spikes, contacts of electrodes, single wrong samples.
+
+    A spike exceeds SPIKE times the usual peak-to-peak amplitude for less than SPIKE_SECONDS.
+    """
+    level, amplitude, _ = _usual_amplitude(signal, sampling_rate_hz, SPIKE_SHARE)
+    large = np.abs(signal - level) > SPIKE * amplitude
+    if not large.any():
+        return signal
+    most, margin = max(1, int(SPIKE_SECONDS * sampling_rate_hz)), max(1, round(0.01 * sampling_rate_hz))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], large, [0]])))
+    spikes = np.zeros(len(signal) + 1, int)
+    for start, stop in edges.reshape(-1, 2):
+        if stop - start <= most:
+            spikes[max(0, start - margin)] += 1
+            spikes[min(len(signal), stop + margin)] -= 1
+    spike = np.cumsum(spikes[:-1]) > 0
+    if spike.all():
+        return signal
+    at = np.arange(len(signal))
+    return np.where(spike, np.interp(at, at[~spike], signal[~spike]), signal)
+
+
 def _clip_artefacts(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Subtract the running median of a signal (T,), and clip deflections above CLIP times the usual amplitude.
 
     Returns:
         The clipped signal (T,), and which of its whole seconds are not flat, (W,) bool, at least one.
     """
-    second = int(RATE_HZ)
-    seconds = signal[: len(signal) // second * second].reshape(-1, second)
-    middles = np.arange(len(seconds)) * second + second / 2
-    amplitude, at = np.ptp(seconds, axis=1), np.arange(len(signal))
-    live = amplitude > LIVE * np.quantile(amplitude, 0.75)
-    if not live.any():  # constant except after the last whole second, or in less than a quarter of it
-        live = amplitude >= amplitude.max()
-    level = np.interp(at, middles, _running_median(np.median(seconds, axis=1), 3))
-    most = CLIP * np.interp(at, middles[live], _running_median(amplitude[live], AMPLITUDE_SECONDS))
+    level, amplitude, live = _usual_amplitude(signal, RATE_HZ)
+    most = CLIP * amplitude
     return np.clip(signal - level, -most, most), live
 
 
