@@ -6,7 +6,6 @@ import numpy as np
 import pywt
 from threadpoolctl import threadpool_limits
 
-from keras_ecg import cli
 from keras_ecg.config import Beats, Config, Context, to_dict
 from keras_ecg.data.hdf5 import VERSION, describe, hdf5_path, stored_fingerprint, writing
 from keras_ecg.databases import mitdb, recordings
@@ -217,11 +216,3 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
         each_of = ", ".join(f"{r} {n}" for r, n in dropped.items())
         print(f"dropped at the ends: {sum(dropped.values())} beats ({each_of})")
     return metadata
-
-
-def main() -> None:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    parser.add_argument("--skip-bad-records", action="store_true", help="leave bad records out, and name them")
-    args = parser.parse_args()
-    preprocess(cli.config(args), args.skip_bad_records, args.jobs)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config, Rhythm, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.manifests import load_manifest, pack_entries
@@ -259,10 +258,3 @@ def rhythm_manifest(config: Config) -> dict:
 def rhythm_records(manifest: dict) -> dict[str, dict]:
     """What the manifest says of each record, in the stream's order."""
     return {record: entry for chunk in manifest["chunks"].values() for record, entry in chunk["records"].items()}
-
-
-def main() -> None:
-    parser = cli.parser("Packs whole recordings with their labels into batched TFRecords.", "cinc2017.yaml")
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    args = parser.parse_args()
-    pack_rhythm(cli.config(args), args.jobs)

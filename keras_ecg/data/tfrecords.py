@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Beats, Config, Sequences, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
@@ -212,10 +211,3 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
 def data_fingerprint(manifest: dict, records: list[str]) -> str:
     """A hash of everything that the stream of these records holds."""
     return fingerprint([manifest["parameters"], {r: manifest["records"][r]["files"] for r in records}])
-
-
-def main() -> None:
-    parser = cli.parser("Packs preprocessed records into batched TFRecords.")
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    args = parser.parse_args()
-    pack(cli.config(args), args.jobs)

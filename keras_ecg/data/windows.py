@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config, Windows, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.manifests import load_manifest, pack_entries
@@ -311,10 +310,3 @@ def refuse_subjects(manifest: dict, subjects: Collection[str]) -> None:
             out = ", ".join(sorted(set(manifest["excluded"][name].values()))) or "nobody"
             expected = f"no test subject; excluded are {out}"
             raise InputError(f"windows.sources {name}", found, expected, "add them to its exclude, and pack again")
-
-
-def main() -> None:
-    parser = cli.parser("Packs unlabelled windows of the configured sources into batched TFRecords.")
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    args = parser.parse_args()
-    pack_windows(cli.config(args), args.jobs)

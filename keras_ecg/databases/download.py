@@ -4,7 +4,6 @@ What to fetch stands in the database's own SHA256SUMS.txt, which also says when 
 the name `FILE.partial` and is renamed once its checksum holds, so that a killed download resumes where it stopped.
 """
 
-import argparse
 import filecmp
 import os
 import re
@@ -323,18 +322,3 @@ def _cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             return " ".join(str(error).rsplit(": ", 1)[-1].split())[:120]
         error = inner
-
-
-def main(argv: list[str] | None = None) -> None:
-    """The command line of download_data.py."""
-    parser = argparse.ArgumentParser(description="Downloads a PhysioNet database, verifies it, resumes.")
-    parser.add_argument("--db-name", default="mitdb", help="PhysioNet's name of the database (%(default)s)")
-    parser.add_argument("--save-directory", help=f"where to (mitdb: {mitdb.FOLDER}; else the database's name)")
-    parser.add_argument("--from", dest="source", metavar="FOLDER", help="copy from a local folder instead")
-    parser.add_argument("--base-url", default=BASE_URL, help="the server's folder of databases (%(default)s)")
-    parser.add_argument("--version", help="such as 1.0.0 (mitdb: 1.0.0; else the newest on the server)")
-    parser.add_argument(
-        "--all-files", action="store_true", help="also subfolders without records, and files of old viewers"
-    )
-    args = parser.parse_args(argv)
-    download(args.db_name, args.save_directory, args.base_url, args.source, args.version, args.all_files)
