@@ -106,7 +106,8 @@ def train() -> str:
     model = import_quietly("keras_ecg.models").build_model("cnn", {"scalograms": (3, 32, 187, 1)})
     model.compile("sgd", "sparse_categorical_crossentropy")
     rng = numpy.random.default_rng(0)
-    loss = float(model.train_on_batch(rng.normal(size=(8, 3, 32, 187, 1)), rng.integers(0, 5, 8)))
+    scalograms = rng.normal(size=(8, 3, 32, 187, 1))
+    loss = float(model.train_on_batch({"scalograms": scalograms}, rng.integers(0, 5, 8)))
     if not numpy.isfinite(loss):
         raise InputError("self-test", f"a loss of {loss}", "a finite loss", "try another Keras backend")
     return f"one training step, loss {loss:.2f}"

@@ -1,5 +1,6 @@
 """Recordings to HDF5: one file per record with its beats and their scalograms, unnormalized, and metadata.json."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
 from keras_ecg.signals.filters import check_band, clean, moved_peaks
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 256  # beats, in memory that is used again: new memory costs as much as the transform
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
@@ -206,13 +209,14 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     notes = [assumed] * bool(assumed) + [f"annotations of {text}" for text in corrected]
     metadata = write_metadata(target, kept, config.beats, skipped, notes)
     for note in notes:
-        print(f"note: {note}")
+        logger.warning("note: %s", note)
     for record, reason in skipped.items():
-        print(f"skipped {record}: {reason}")
+        logger.warning("skipped %s: %s", record, reason)
     beats = sum(len(entry["label"]) for entry in metadata["records"].values())
     dropped = {r: len(e["dropped_samples"]) for r, e in metadata["records"].items() if e["dropped_samples"]}
-    print(f"{target}: {beats} beats of {len(kept)} records, {written} written, {len(kept) - written} current")
+    current = len(kept) - written
+    logger.info("%s: %d beats of %d records, %d written, %d current", target, beats, len(kept), written, current)
     if dropped:
         each_of = ", ".join(f"{r} {n}" for r, n in dropped.items())
-        print(f"dropped at the ends: {sum(dropped.values())} beats ({each_of})")
+        logger.info("dropped at the ends: %d beats (%s)", sum(dropped.values()), each_of)
     return metadata

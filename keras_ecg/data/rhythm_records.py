@@ -13,6 +13,7 @@ precision, cleaned and resampled; beats come from a detector, in the recording's
     records  bytes: names as the manifest lists them, one a line
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from keras_ecg.parallel import each
 from keras_ecg.signals import filters
 from keras_ecg.signals.qrs import detect_qrs
 from keras_ecg.signals.windows import fill_missing, zscore
+
+logger = logging.getLogger(__name__)
 
 VERSION = 2
 SCRIPT = "create_rhythm_tfrecords.py"
@@ -233,7 +236,7 @@ def pack_rhythm(config: Config, jobs: int | None = None, quiet: bool = False) ->
         records = rhythm_records(manifest)
         hours = sum(e["samples"] for e in records.values()) / rhythm.sampling_rate_hz / 3600
         classes = ", ".join(f"{c} {n}" for c, n in manifest["class_counts"].items())
-        print(
+        logger.info(
             f"{target}: {len(records)} recordings, {hours:.1f} hours, labels {rhythm.labels}: {classes}; "
             f"{written} chunks written, {len(tasks) - written} current"
         )

@@ -20,6 +20,7 @@ Shuffling files is therefore shuffling chunks, and a flipped byte costs one chun
     record        bytes
 """
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, read_sealed
 from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
+
+logger = logging.getLogger(__name__)
 
 VERSION = 3
 SCRIPT = "create_batched_tfrecords.py"
@@ -201,7 +204,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     entries = manifest["records"].values()
     count = sum(len(entry["label"]) for entry in entries)
     size = sum((target / name).stat().st_size for entry in entries for name in entry["files"])
-    print(
+    logger.info(
         f"{target}: {count} sequences of {len(entries)} records, {size / count:.0f} bytes each, "
         f"{written} written, {len(entries) - written} current"
     )
