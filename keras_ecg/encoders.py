@@ -12,7 +12,6 @@ also has `projection.keras`, which makes of the mean tokens what was drawn toget
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import keras
 import numpy as np
@@ -42,7 +41,7 @@ class Encoder:
     projection: keras.Model | None = None  # of the mean tokens (n, R D), of R leads, to (n, K)
 
     @classmethod
-    def from_preset(cls, preset: Path | str = "mae", leads: Sequence[str] = ()) -> Self:
+    def from_preset(cls, preset: Path | str = "mae", leads: Sequence[str] = ()) -> "Encoder":
         """Loads a preset by name, a folder of `save_to_preset` or of a run, or `hf://user/name`; see `load_encoder`."""
         return load_encoder(find_preset(preset, cls.__name__), leads)
 

@@ -113,16 +113,16 @@ def train() -> str:
     return f"one training step, loss {loss:.2f}"
 
 
-SELF_TEST: tuple[Callable[[], str], ...] = (classify, embed, train)
+SELF_TEST: dict[str, Callable[[], str]] = {"classify": classify, "embed": embed, "train": train}
 
 
 def self_test() -> Iterator[Line]:
-    for check in SELF_TEST:
+    for name, check in SELF_TEST.items():
         began = time.monotonic()
         try:
             found = check()
         except Exception as error:  # whatever is wrong with an installation: it is reported as a line
-            yield FAILED, f"self-test {check.__name__}: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}"
+            yield FAILED, f"self-test {name}: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}"
         else:
             yield OK, f"self-test: {found}, {time.monotonic() - began:.1f} s"
 

@@ -47,7 +47,7 @@ def add_renamed(parser: argparse.ArgumentParser, old: str, new: str) -> None:
 def add_messages(parser: argparse.ArgumentParser) -> None:
     """Add `--quiet` and `--verbose`."""
     group = parser.add_argument_group("messages").add_mutually_exclusive_group()
-    shown = {"dest": "level", "action": "store_const", "default": argparse.SUPPRESS}
+    shown: dict[str, Any] = {"dest": "level", "action": "store_const", "default": argparse.SUPPRESS}
     group.add_argument("-q", "--quiet", const=logging.WARNING, help="results and warnings only, no progress", **shown)
     group.add_argument("-v", "--verbose", const=logging.DEBUG, help="also files, versions and tracebacks", **shown)
 
