@@ -4,7 +4,9 @@ python create_batched_tfrecords.py
 python create_batched_tfrecords.py --set sequences.storage=samples   # 30 times smaller; scalograms in the graph
 """
 
-from keras_ecg.errors import run_script
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script("keras_ecg.data.tfrecords")
+    main(["pack", *sys.argv[1:]])

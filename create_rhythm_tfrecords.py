@@ -1,10 +1,12 @@
-"""Whole recordings with a label each to TFRecord, with their beats: what the rhythm models learn from.
+"""Whole recordings with a label each to TFRecord, for rhythm classification.
 
 python create_rhythm_tfrecords.py                      # configs/cinc2017.yaml: recordings and labels in cinc2017/
 python create_rhythm_tfrecords.py --data-dir FOLDER
 """
 
-from keras_ecg.errors import run_script
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script("keras_ecg.data.rhythm_records")
+    main(["pack-recordings", *sys.argv[1:]])

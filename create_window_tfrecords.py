@@ -1,10 +1,12 @@
 """WFDB folders to TFRecord: unlabelled windows for self-supervised pretraining, each sample stored once.
 
-python create_window_tfrecords.py --config FILE     # whose section `windows` names the sources
+python create_window_tfrecords.py --config FILE     # whose section `windows` lists the sources
 python create_window_tfrecords.py --set 'windows.sources=[{database: sample, folder: sample_data}]'
 """
 
-from keras_ecg.errors import run_script
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script("keras_ecg.data.windows")
+    main(["pack-windows", *sys.argv[1:]])

@@ -1,12 +1,13 @@
-"""Classifies the beats of a WFDB record with the pretrained classifier: out come a WFDB annotation file and a CSV.
+"""Classify the beats or the rhythm of a WFDB record; write a table, and annotations of the beats.
 
-python predict.py sample_data/213                     # peaks from its annotations
-python predict.py sample_data/213 --peaks detect      # R peaks that are detected
+python predict.py sample_data/213                     # R peaks from its annotations
+python predict.py sample_data/213 --peaks detect      # detected R peaks
 python predict.py cinc2017/A00005 --task rhythm       # normal, atrial fibrillation, other, or too noisy to classify
 """
 
-from keras_ecg.errors import run_script
-from keras_ecg.experiments import commands
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script(commands.predict)
+    main(["predict", *sys.argv[1:]])

@@ -4,7 +4,9 @@ python preprocess_data.py                                  # the whole MIT-BIH d
 python preprocess_data.py --config configs/sample.yaml     # the bundled excerpt
 """
 
-from keras_ecg.errors import run_script
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script("keras_ecg.data.preprocess")
+    main(["preprocess", *sys.argv[1:]])

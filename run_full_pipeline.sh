@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Raw recordings to a patient-wise result with its report. Without arguments: on the bundled excerpt, in minutes.
+# `keras-ecg pipeline` in an environment of its own: raw recordings to an inter-patient result with its report.
+# Without arguments: on the bundled excerpt, in minutes.
 #
 #   bash run_full_pipeline.sh
 #   bash run_full_pipeline.sh --config configs/mitdb.yaml                        # downloads the whole database first
@@ -8,4 +9,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . .ci/venv.sh requirements.txt
-exec "$python" -m keras_ecg.experiments "$@"
+exec "$python" -m keras_ecg pipeline "$@"

@@ -1,4 +1,4 @@
-"""Pretrain an encoder on unlabelled windows: masked autoencoder or contrastive, with alarms where it learns nothing.
+"""Pretrain an encoder on unlabelled windows, with alarms where it collapses.
 
 python create_window_tfrecords.py --config configs/pretrain_config.yaml      # the windows, once
 python run_pretraining.py                                                    # masked autoencoder
@@ -6,8 +6,9 @@ python run_pretraining.py --model contrastive                                # N
 python run_pretraining.py --model contrastive --set model.options.objective=cmsc
 """
 
-from keras_ecg.errors import run_script
-from keras_ecg.experiments import commands
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script(commands.pretrain)
+    main(["pretrain", *sys.argv[1:]])

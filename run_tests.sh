@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests, and before them the style. MITDB_DIR names an unpacked MIT-BIH database: without it some tests skip.
+# The tests, and before them the style and the types of the public interface. MITDB_DIR names an unpacked MIT-BIH database: without it some tests skip.
 #
 #   bash run_tests.sh              # 11 minutes on two busy cores
 #   bash run_tests.sh --slow       # the slow ones too
@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 . .ci/venv.sh requirements-dev.txt
 "$python" -m ruff check .
 "$python" -m ruff format --check .
+"$python" -m ty check --error-on-warning
 if [ "${1:-}" = "--slow" ]; then
     shift
     set -- -m "slow or not slow" "$@"

@@ -2,9 +2,9 @@
 
     import keras_ecg as ke
 
-    beats = ke.BeatClassifier.from_preset().predict("sample_data/213")
+    beats = ke.BeatClassifier.from_preset().predict(ke.sample_record())
     print(beats.counts)
-    tokens = ke.Encoder.from_preset("mae").embed("sample_data/213")
+    vectors = ke.Encoder.from_preset("mae").embed(ke.sample_record())
 
 Names are imported when they are first used: importing the package takes neither TensorFlow nor SciPy.
 """
@@ -32,6 +32,7 @@ _HOMES = {  # the module that defines each public name
     "load_model": "keras_ecg.models",
     "load_predictions": "keras_ecg.predictions",
     "read_record": "keras_ecg.presets.inputs",
+    "sample_record": "keras_ecg.resources",
     "training_statistics": "keras_ecg.data.statistics",
 }
 
@@ -53,6 +54,7 @@ __all__ = [
     "load_model",
     "load_predictions",
     "read_record",
+    "sample_record",
     "training_statistics",
 ]
 
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from keras_ecg.presets.inputs import read_record
     from keras_ecg.presets.recordings import RecordingClassifier
     from keras_ecg.presets.results import BeatPredictions, RecordingPrediction
+    from keras_ecg.resources import sample_record
 
 
 def __getattr__(name: str) -> Any:

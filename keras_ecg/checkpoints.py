@@ -1,6 +1,7 @@
 """Checkpoints of a training: the complete state after each epoch in a single file."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from keras_ecg.errors import InputError
 from keras_ecg.predictions import read_npz, write_npz
+
+logger = logging.getLogger(__name__)
 
 NAME = "variable_{}"  # of an array in the file
 KEPT = 2  # files that are kept: if the last one is damaged, the previous one is used
@@ -55,7 +58,7 @@ class Checkpoint(keras.callbacks.Callback):
         epochs = len(self.logs)
         following = f"resumes with epoch {epochs + 1}" if epochs else "starts again from epoch 1"
         for error in damaged:
-            print(f"{error.where}: found {error.found}; it is discarded, and training {following}", flush=True)
+            logger.warning("%s: found %s; it is discarded, and training %s", error.where, error.found, following)
         return epochs
 
     def on_epoch_end(self, epoch, logs=None):

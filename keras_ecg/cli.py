@@ -1,72 +1,105 @@
-"""What the scripts' command lines share: --config, --set, and the folders."""
+"""The command `keras-ecg`: a parser with a subparser for each subcommand.
+
+from keras_ecg.cli import main
+
+main(["kfold", "--config", "mitdb"])     # ends as the program does: exit status 2 and one line for bad input
+"""
 
 import argparse
-from dataclasses import replace
-from pathlib import Path
+import difflib
+import logging
+import platform
+import sys
+import time
+from collections.abc import Sequence
 
-from keras_ecg.config import Config, Model, load_config
-from keras_ecg.quiet import import_quietly
+from keras_ecg import __version__
+from keras_ecg.commands import data, doctor, experiments, predict, presets, runs
+from keras_ecg.commands.options import Command, add_messages
+from keras_ecg.errors import InputError, run_script
+from keras_ecg.quiet import show_messages
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-DEFAULT = "mitdb.yaml"
-OBJECTIVES = ("mae", "contrastive", "st_mem", "ecg_jepa", "vqvae")  # `models.objectives.OBJECTIVES`, which need Keras
+COMMANDS: dict[str, Command] = {
+    **data.COMMANDS,
+    **experiments.COMMANDS,
+    **predict.COMMANDS,
+    **runs.COMMANDS,
+    **presets.COMMANDS,
+    **doctor.COMMANDS,
+}
+DESCRIPTION = "ECG classification and self-supervised pretraining in Keras: from recordings to inter-patient results."
+EPILOG = """examples:
+  keras-ecg pipeline                                  # every stage on the bundled excerpt
+  keras-ecg predict sample_data/213                   # classify the beats of a record
+  keras-ecg evaluate --config mitdb                   # train and evaluate: DS1 -> DS2
+  keras-ecg COMMAND --help"""
 
-
-def parser(description: str | None, default: str = DEFAULT) -> argparse.ArgumentParser:
-    """A parser with `--config FILE`, by default that of configs/, and `--set section.key=value`."""
-    out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    out.add_argument(
-        "--config",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help=f"YAML with what differs (default: configs/{default}); later ones lie over earlier",
-    )
-    out.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="one setting: training.epochs=3")
-    out.add_argument("--data-dir", help="folder of the recordings")
-    out.set_defaults(default_config=default)
-    return out
-
-
-def add_jobs(out: argparse.ArgumentParser) -> None:
-    """Adds `--jobs N`."""
-    out.add_argument("--jobs", type=int, help="trainings at a time, each in a process of its own")
-
-
-def add_model(out: argparse.ArgumentParser) -> None:
-    """Adds `--model NAME` and `--weights NAME`."""
-    out.add_argument("--model", help="a model of ModelBuilder.MODELS")
-    out.add_argument("--weights", help="of a pretrained encoder: a preset, or a run of run_pretraining.py")
+logger = logging.getLogger(__name__)
 
 
-def named_model(model: Model, name: str | None, settings: list[str]) -> Model:
-    """The model of that name, if one is given; another one starts from its defaults and the options of `--set`."""
-    if not name or name == model.name:
-        return model
-    return Model(name, load_config((), settings).model.options)
+def make_parser(defaults: dict[str, dict] | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line.
 
-
-def with_model(config: Config, args: argparse.Namespace) -> Config:
-    """The configuration with the model (`named_model`) and weights of the command line.
-
-    Weights say themselves what was pretrained: `--weights nt-xent` needs no `--model contrastive` where the
-    configuration names another objective.
+    Args:
+        defaults: of a subcommand's options, by name, in place of its own.
     """
-    model, name = config.model, args.model
-    if args.weights and not name:
-        encoders = import_quietly("keras_ecg.encoders")  # Keras takes seconds
-        name = encoders.read_contract(args.weights).model if model.name in OBJECTIVES else ""
-    model = named_model(model, name, args.set)
-    if args.weights:
-        model = replace(model, options={**model.options, "weights": args.weights})
-    return replace(config, model=model)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("keras-ecg", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"keras-ecg {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, command in COMMANDS.items():
+        epilog = "\n  ".join(("examples:", *command.examples))
+        out = subparsers.add_parser(
+            name, help=command.summary, description=command.summary, epilog=epilog, formatter_class=raw
+        )
+        command.add_options(out)
+        add_messages(out)
+        out.set_defaults(**(defaults or {}).get(name, {}))
+    return parser
 
 
-def config(args: argparse.Namespace) -> Config:
-    """The resolved configuration of a script's arguments; without --config that of its default in configs/."""
-    default = CONFIGS / args.default_config
-    given = args.config or ([default] if default.is_file() else [])
-    out = load_config(given, args.set)
-    if args.data_dir:
-        out = replace(out, database=replace(out.database, data_dir=args.data_dir))
-    return out
+def check_command(arguments: Sequence[str]) -> None:
+    """Reject an unknown subcommand.
+
+    Raises:
+        InputError: the message names the nearest subcommand.
+    """
+    name = arguments[0] if arguments else ""
+    if name and not name.startswith("-") and name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1, 0)[0]
+        known = ", ".join(COMMANDS)
+        raise InputError("keras-ecg", f"unknown command {name!r}", f"one of {known}", f"did you mean {near}?")
+
+
+def run(arguments: Sequence[str], **defaults) -> None:
+    """Run a command line.
+
+    Args:
+        arguments: without the program's name.
+        defaults: of the subcommand's options, by name, in place of its own.
+
+    Raises:
+        InputError: bad input.
+        SystemExit: after `--help`, after a wrong argument, and where a check fails.
+    """
+    check_command(arguments)
+    parser = make_parser(dict.fromkeys(arguments[:1], defaults))
+    args = parser.parse_args(arguments)
+    if not args.command:
+        parser.print_help()
+        return
+    show_messages(getattr(args, "level", logging.INFO))
+    logger.debug("keras_ecg %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
+    began = time.monotonic()
+    COMMANDS[args.command].run(args)
+    logger.debug("%s took %.1f s", args.command, time.monotonic() - began)
+
+
+def main(arguments: Sequence[str] | None = None, **defaults) -> None:
+    """Run a command line, by default that of the program: exit status 2 and one line for bad input.
+
+    Args:
+        arguments: without the program's name.
+        defaults: as of `run`.
+    """
+    run_script(lambda: run(sys.argv[1:] if arguments is None else arguments, **defaults))

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 
 from keras_ecg.errors import InputError
+from keras_ecg.resources import find_config, find_data
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy accepts
@@ -842,16 +843,12 @@ def _plain(value: Any) -> Any:
 
 
 def read_yaml(path: Path | str) -> dict:
-    """Read a YAML file that contains a mapping.
+    """Read a YAML file that contains a mapping, or a shipped configuration by its name (`resources.find_config`).
 
     Raises:
         InputError: no such file, or not a YAML mapping.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            path, "no such file", "a YAML file", "check --config; configs/ contains the shipped configurations"
-        )
+    path = find_config(path)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -904,7 +901,14 @@ def load_config(
         values = merge(values, layer)
     for text in overrides:
         values = with_override(values, text)
-    return from_dict(Config, values, "--set" if overrides else "config")
+    return _with_bundled_data(from_dict(Config, values, "--set" if overrides else "config"))
+
+
+def _with_bundled_data(config: Config) -> Config:
+    """The configuration with the bundled recordings in place of a folder `sample_data` that is not here."""
+    database = dataclasses.replace(config.database, data_dir=find_data(config.database.data_dir))
+    sources = tuple(dataclasses.replace(source, folder=find_data(source.folder)) for source in config.windows.sources)
+    return dataclasses.replace(config, database=database, windows=dataclasses.replace(config.windows, sources=sources))
 
 
 def as_config(config: Config | dict | None) -> Config:

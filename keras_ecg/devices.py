@@ -1,9 +1,11 @@
-"""Training on all of a machine's devices, each of which takes its share of every batch: Keras' own data parallelism.
+"""Devices of a machine, and training on all of them, a share of every batch each: Keras' own data parallelism.
 
 The weights are on every device, gradients are those of the whole batch, and so is what a loss or a normalization makes
 of it: the same training as on one device, up to rounding.
 """
 
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,9 +14,34 @@ import keras
 from keras_ecg.config import Training
 from keras_ecg.errors import InputError
 
+logger = logging.getLogger(__name__)
+
+
+def backend() -> str:
+    """The name of the Keras backend."""
+    return keras.backend.backend()
+
+
+def list_gpus() -> list[str]:
+    """The names of the GPUs that the Keras backend uses."""
+    if backend() == "torch":  # Keras lists devices for the other two alone
+        import torch
+
+        return [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return list(keras.distribution.list_devices("gpu"))
+
+
+def memory() -> str:
+    """The machine's memory in words."""
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has none of these
+        return "memory unknown"
+    return f"{size / 2**30:.0f} GiB of memory"
+
 
 def check_devices(training: Training, batch_size: int) -> None:
-    """Rejects `training.data_parallel` where Keras knows none, or where the devices do not divide a batch.
+    """Reject `training.data_parallel` where Keras has none, or where the devices do not divide a batch.
 
     Args:
         training: the settings.
@@ -25,10 +52,9 @@ def check_devices(training: Training, batch_size: int) -> None:
     """
     if not training.data_parallel:
         return
-    backend = keras.backend.backend()
-    if backend != "jax":  # on TensorFlow Keras takes a distribution, and trains on one device without a word
+    if backend() != "jax":  # on TensorFlow Keras takes a distribution, and trains on one device without a word
         expected = "jax, the one on which Keras divides batches among devices"
-        raise InputError("training.data_parallel", f"the backend {backend}", expected, "set KERAS_BACKEND=jax")
+        raise InputError("training.data_parallel", f"the backend {backend()}", expected, "set KERAS_BACKEND=jax")
     count = len(keras.distribution.list_devices())
     if batch_size % count:
         whole = batch_size // count * count
@@ -54,7 +80,7 @@ def over_devices(training: Training, batch_size: int) -> Iterator[None]:
         yield
         return
     devices = keras.distribution.list_devices()
-    print(f"batches of {batch_size} are divided among {', '.join(devices)}", flush=True)
+    logger.info("batches of %d are divided among %s", batch_size, ", ".join(devices))
     with keras.distribution.DataParallel(devices=devices).scope():
         yield
 

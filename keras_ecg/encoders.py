@@ -12,7 +12,6 @@ also has `projection.keras`, which makes of the mean tokens what was drawn toget
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import keras
 import numpy as np
@@ -26,6 +25,7 @@ from keras_ecg.files import read_json, write_json
 from keras_ecg.layers.pooling import RowMeans
 from keras_ecg.models.fewer_leads import token_rows, with_leads
 from keras_ecg.models.loading import find_encoder, load_model, save_model
+from keras_ecg.presets import find_preset
 from keras_ecg.presets.inputs import as_recording
 
 PROJECTION = "projection.keras"
@@ -41,9 +41,9 @@ class Encoder:
     projection: keras.Model | None = None  # of the mean tokens (n, R D), of R leads, to (n, K)
 
     @classmethod
-    def from_preset(cls, preset: Path | str = "mae", leads: Sequence[str] = ()) -> Self:
-        """Loads a preset by name, or a folder of `save_to_preset` or of a run; see `load_encoder`."""
-        return load_encoder(preset, leads)
+    def from_preset(cls, preset: Path | str = "mae", leads: Sequence[str] = ()) -> "Encoder":
+        """Loads a preset by name, a folder of `save_to_preset` or of a run, or `hf://user/name`; see `load_encoder`."""
+        return load_encoder(find_preset(preset, cls.__name__), leads)
 
     def save_to_preset(self, folder: Path | str) -> None:
         """Writes encoder.keras, contract.json, and projection.keras where there is one."""

@@ -1,9 +1,10 @@
-"""The error for invalid input, and how scripts exit with it."""
+"""The error for invalid input, and how commands exit with it."""
 
+import logging
 import sys
 from collections.abc import Callable
 
-from keras_ecg.quiet import import_quietly
+logger = logging.getLogger(__name__)
 
 
 class InputError(Exception):
@@ -25,17 +26,19 @@ class InputError(Exception):
         return type(self), (self.where, self.found, self.expected, self.do)
 
 
-def run_script(main: str | Callable[[], None]) -> None:
-    """Run `main`, or the `main` of a module given by name; exit with status 2 on invalid input, 130 after Ctrl-C."""
+def run_script(main: Callable[[], None]) -> None:
+    """Call `main`; exit with status 2 on invalid input and 130 after Ctrl-C; `--verbose` shows the traceback."""
     try:
-        (import_quietly(main).main if isinstance(main, str) else main)()
+        main()
     except InputError as error:
+        logger.debug("traceback of the error below", exc_info=True)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         # For example a full disk or a read-only folder; incomplete files have temporary names.
+        logger.debug("traceback of the error below", exc_info=True)
         reason = " ".join(str(error.strerror or error).split())
-        print(f"error: {error.filename or 'writing'}: {reason}; mend it and rerun", file=sys.stderr)
+        print(f"error: {error.filename or 'writing'}: {reason}; fix it and rerun", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: finished parts are kept, the same command resumes", file=sys.stderr)

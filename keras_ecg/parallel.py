@@ -10,6 +10,8 @@ from multiprocessing import resource_tracker
 import joblib
 from tqdm import tqdm
 
+from keras_ecg.quiet import bars_hidden
+
 
 @contextmanager
 def each(
@@ -28,7 +30,7 @@ def each(
     with _interrupts_deferred():
         run = joblib.Parallel(jobs or -1, return_as="generator_unordered")
         results = run(joblib.delayed(function)(item) for item in items)
-    with tqdm(total=len(items), desc=title, unit=unit, disable=quiet or None) as bar:
+    with tqdm(total=len(items), desc=title, unit=unit, disable=quiet or bars_hidden() or None) as bar:
         try:
             yield _counted(results, bar)
         finally:

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_ecg.config import Training
 from keras_ecg.devices import WholeEvaluation
+from keras_ecg.quiet import bars_hidden
 from keras_ecg.training import compile_supervised, reject_no_number
 
 Inputs = dict[str, np.ndarray]  # each (n, ...)
@@ -64,7 +65,8 @@ def fit_recordings(
     compile_recordings(model, training, labels.shape[1], steps * training.epochs)
     best = keras.callbacks.EarlyStopping("val_auroc", mode="max", patience=patience, restore_best_weights=True)
     history = model.fit(
-        rows_of(inputs, train), labels[train], batch_size=batch_size, epochs=training.epochs, verbose=2,
+        rows_of(inputs, train), labels[train], batch_size=batch_size, epochs=training.epochs,
+        verbose=0 if bars_hidden() else 2,
         validation_data=(rows_of(inputs, held_out), labels[held_out]),
         callbacks=[WholeEvaluation(), keras.callbacks.TerminateOnNaN(), best],
     ).history  # fmt: skip

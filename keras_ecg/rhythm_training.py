@@ -17,6 +17,7 @@ from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
 from keras_ecg.models.two_stage import two_stage
+from keras_ecg.quiet import bars_hidden
 from keras_ecg.training import MacroF1, compile_supervised, prepare_backend, reject_no_number, with_seed
 
 SHAPES = {"signals": (None, 1), "length": (), "beats": (None,)}  # of any length
@@ -119,7 +120,7 @@ def train_rhythm(
             shuffle=False,  # the stream is shuffled
             class_weight=weights,
             callbacks=[keras.callbacks.TerminateOnNaN()],
-            verbose=2,
+            verbose=0 if bars_hidden() else 2,
         ).history
     reject_no_number(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]

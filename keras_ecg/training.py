@@ -21,6 +21,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import write_json
 from keras_ecg.models import build_model
 from keras_ecg.models.loading import save_model
+from keras_ecg.quiet import bars_hidden
 
 MEMBER_SEEDS = 1000  # between the seeds of an ensemble's members: seeds beside each other share none
 
@@ -243,7 +244,7 @@ def train_member(records: tuple[str, ...], config: Config, seed: int, mean, scal
             shuffle=False,  # the stream is shuffled
             class_weight=dict(enumerate(config.training.class_weights)),
             callbacks=[keras.callbacks.TerminateOnNaN()],
-            verbose=2,
+            verbose=0 if bars_hidden() else 2,
         ).history
     reject_no_number(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]

@@ -14,6 +14,9 @@ import wfdb
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_ecg.config import Config, from_dict, merge, to_dict  # noqa: E402 - after the environment
+from keras_ecg.quiet import show_messages  # noqa: E402
+
+show_messages()  # as the commands do
 
 # Background jobs ignore Ctrl-C, and would pass this on to the commands that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,3 +1,4 @@
+import argparse
 import dataclasses
 import math
 import typing
@@ -7,9 +8,9 @@ import yaml
 from conftest import SAMPLE
 
 from keras_ecg import cli
+from keras_ecg.commands import options
 from keras_ecg.config import RENAMED, Baseline, Config, Section, as_config, from_dict, load_config, merge, to_dict
 from keras_ecg.errors import InputError
-from keras_ecg.experiments import commands
 from keras_ecg.models import model_config
 from keras_ecg.models.objectives import objective_config
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig
@@ -123,10 +124,11 @@ def test_invalid_setting_error_is_one_line(setting, found):
 def test_other_model_keeps_only_options_of_command_line(write, model, width):
     file = write("model: {name: resnet1d, options: {width: 16}}")
     arguments = ["--config", file, "--set", "model.options.dropout=0.5", *(["--model", model] if model else [])]
-    reading = cli.parser("")
-    cli.add_model(reading)
-    args = reading.parse_args(arguments)
-    found = cli.with_model(cli.config(args), args).model
+    parser = argparse.ArgumentParser()
+    options.add_config(parser)
+    options.add_model(parser)
+    args = parser.parse_args(arguments)
+    found = options.with_model(options.read_config(args), args).model
     assert found.name == (model or "resnet1d") and found.options == {**width, "dropout": 0.5}
 
 
@@ -217,13 +219,11 @@ def test_value_out_of_range_error_names_option_and_range(setting):
         load_config((), [setting])
 
 
-def test_ranges_apply_to_command_line_arguments(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["run_hyperparameter_tuning.py", "--max-trials", "0"])
+def test_ranges_apply_to_command_line_arguments():
     with pytest.raises(InputError, match="tuning.max_trials: found 0; expected at least 1"):
-        commands.tune()
-    monkeypatch.setattr("sys.argv", ["run_final_evaluation.py", "--seeds", "0", "0"])
+        cli.run(["tune", "--max-trials", "0"])
     with pytest.raises(InputError, match="evaluation.seeds: found .0, 0.; expected"):
-        commands.final()
+        cli.run(["evaluate", "--seeds", "0", "0"])
 
 
 def subclasses(cls: type) -> list[type]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_ecg import cli
 from keras_ecg.databases import download as module
-from keras_ecg.databases.download import default_directory, download, is_complete, main, parse_sums
-from keras_ecg.errors import InputError, run_script
+from keras_ecg.databases.download import default_directory, download, is_complete, parse_sums
+from keras_ecg.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 BIG = np.random.default_rng(0).bytes(300_000)
@@ -109,7 +110,7 @@ def fails(capsys, *arguments):
     """Return the error line with which the script exits with status 2."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        run_script(lambda: main([*map(str, arguments)]))
+        cli.main(["download", *map(str, arguments)])
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert stop.value.code == 2 and len(errors) == 1
     return errors[0]
@@ -143,7 +144,7 @@ def test_rerun_resumes_after_server_failure(server, tmp_path, capsys, ranges):
     assert left == BIG[: len(left)] and 0 < len(left) <= 100_000 and not (tmp_path / "100.dat").exists()
     server.cut, server.dead = None, False
     server.asked.clear()
-    main([*map(str, arguments)])
+    cli.run(["download", *map(str, arguments)])
     assert ("100.dat", f"bytes={len(left)}-") in server.asked  # a server may ignore the range
     assert contents(tmp_path) == expected()
 
@@ -205,7 +206,7 @@ def test_killed_download_resumes_to_equal_files(server, tmp_path):
     server.released.set()
     server.cut = None
     server.asked.clear()
-    main(arguments)
+    cli.run(["download", *arguments])
     assert ("100.dat", f"bytes={left}-") in server.asked
     assert contents(tmp_path / "out") == expected()
 
@@ -213,7 +214,7 @@ def test_killed_download_resumes_to_equal_files(server, tmp_path):
 def test_offline_unknown_and_forbidden_errors_are_one_line(server, tmp_path, capsys):
     nowhere = "http://127.0.0.1:9/files"  # discard port: no server
     line = fails(capsys, "--save-directory", tmp_path / "a", "--base-url", nowhere)
-    assert "rejected" in line and "--from" in line
+    assert "refused" in line and "--from" in line
     line = fails(capsys, "--db-name", "bd", "--save-directory", tmp_path / "a", "--base-url", server.url)
     assert "HTTP status 404" in line and "--db-name" in line
     server.failures = [403]

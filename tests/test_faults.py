@@ -13,9 +13,8 @@ import pytest
 import yaml
 from conftest import SAMPLE, config_for, copy_records, with_sections
 
+from keras_ecg import cli
 from keras_ecg.config import Config, to_dict
-from keras_ecg.errors import run_script
-from keras_ecg.experiments import commands
 from keras_ecg.files import read_json, sha256
 
 ROOT = SAMPLE.parent
@@ -353,12 +352,11 @@ def test_missing_folder_is_one_line_error(tmp_path):
     assert f"{tmp_path}/nowhere: found no such folder" in line and "download_data.py" in line
 
 
-def test_split_with_shared_subject_is_one_line_error(small, tmp_path, monkeypatch, capsys):
+def test_split_with_shared_subject_is_one_line_error(small, tmp_path, capsys):
     config = under(small, tmp_path / "shared")
-    _, *arguments = command(FINAL, config, "--train-records", "114", "208", "--test-records", "208")
-    monkeypatch.setattr(sys, "argv", arguments)
+    _, _, *arguments = command(FINAL, config, "--train-records", "114", "208", "--test-records", "208")
     with pytest.raises(SystemExit) as ended:
-        run_script(commands.final)
+        cli.main(["evaluate", *arguments])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "subject 208 on both sides" in line

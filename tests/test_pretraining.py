@@ -16,6 +16,7 @@ from conftest import SAMPLE, with_sections
 
 from keras_ecg import cli
 from keras_ecg.baselines import interpolate_masked
+from keras_ecg.commands import options
 from keras_ecg.config import Config, Model, from_dict, merge, to_dict
 from keras_ecg.contract import Contract
 from keras_ecg.data.window_stream import split_subjects
@@ -24,7 +25,7 @@ from keras_ecg.encoders import load_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.pretraining import loss_ratio
-from keras_ecg.experiments import commands, pretrain
+from keras_ecg.experiments import pretrain
 from keras_ecg.files import write_json
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models.loading import load_model
@@ -246,7 +247,7 @@ def test_patients_cannot_be_contrasted_where_one_is_held_out(packed):
 
 
 @pytest.mark.parametrize("objective", [pytest.param("nt_xent", marks=pytest.mark.slow), "cmsc"])
-def test_contrastive(packed, tmp_path, objective, monkeypatch):
+def test_contrastive(packed, tmp_path, objective):
     options = {**CONTRASTIVE, "objective": objective}
     if objective == "cmsc":
         options["augment"] = {"probability": 0.0}
@@ -254,8 +255,7 @@ def test_contrastive(packed, tmp_path, objective, monkeypatch):
     model = {"name": "contrastive", "options": options}
     changed = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1}, model=model)
     path.write_text(yaml.safe_dump(to_dict(changed)))
-    monkeypatch.setattr(sys, "argv", ["run_pretraining.py", "--config", str(path)])
-    commands.pretrain()
+    cli.run(["pretrain", "--config", str(path)])
     (folder,) = tmp_path.glob("pretrain_contrastive_*")
     metrics = json.loads((folder / "metrics.json").read_text())
     stored = read_npz(folder / "predictions.npz")
@@ -526,5 +526,5 @@ def test_the_card_says_which_records_were_seen():
 def test_weights_say_which_model_was_pretrained(tmp_path, run, model, given, expected):
     write_json(tmp_path / "contract.json", to_dict(Contract(run=run)))
     config = replace(Config(), model=Model(model))
-    found = cli.with_model(config, Namespace(model=given, weights=str(tmp_path), set=[])).model
+    found = options.with_model(config, Namespace(model=given, weights=str(tmp_path), set=[])).model
     assert found.name == expected and found.options["weights"] == str(tmp_path)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from rhythms import RATE, config_of, recording, write_challenge
 from sklearn.metrics import f1_score
 
+from keras_ecg import cli
 from keras_ecg.baselines import recording_table
 from keras_ecg.calibration import temper
 from keras_ecg.config import Config, from_dict, merge, to_dict
@@ -29,7 +30,6 @@ from keras_ecg.files import read_json
 from keras_ecg.presets.recordings import RecordingClassifier
 from keras_ecg.rhythm_training import class_weights, predict_rhythm, train_stages
 from keras_ecg.runs import verify_run
-from keras_ecg.runs.commands import main
 
 COUNTS = {"N": 16, "A": 10, "O": 10, "~": 8}
 
@@ -192,7 +192,7 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
     other = run_rhythm_kfold(variant)
     for run in (kfold, other):
         shutil.copytree(run.path, root / "Research_Runs" / run.path.name)
-    main(["--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
+    cli.run(["runs", "--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
     folder = root / "Research_Runs" / kfold.path.name
     metrics, stored = read_json(folder / "metrics.json"), load_rhythm(folder / "predictions.npz")
     own = np.isin(stored["record"], load_rhythm(other.path / "predictions.npz")["record"])
@@ -206,7 +206,7 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
     page = (folder / "report.html").read_text()
     assert not verify_run(folder)[1] and f"one fold, {own.sum()} recordings" in page
     assert "Cross-validation over recordings" in page and "Patient-wise" not in page
-    main(["--root", str(root), "publish", "cinc2017-kfold", kfold.path.name])
+    cli.run(["runs", "--root", str(root), "publish", "cinc2017-kfold", kfold.path.name])
     rows = (root / "Research_Runs" / "README.md").read_text().splitlines()
     (model,) = (row for row in rows if row.startswith("| **model**, 2 seeds |"))
     scores = metrics["model"]
@@ -215,7 +215,7 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
     assert sum(row.startswith("| ensemble of the seeds |") for row in rows) == 1
     with pytest.raises(InputError, match="no finished study of rhythms"):
         (folder / "environment.json").write_text("{}")
-        main(["--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
+        cli.run(["runs", "--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
 
 
 @pytest.mark.slow

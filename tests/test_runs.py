@@ -5,12 +5,11 @@ import os
 import numpy as np
 import pytest
 
-from keras_ecg import evaluation, runs
+from keras_ecg import cli, evaluation, runs
 from keras_ecg.errors import InputError
 from keras_ecg.explanations import explain
 from keras_ecg.files import read_json, write_json
 from keras_ecg.predictions import load_predictions, read_npz, write_npz
-from keras_ecg.runs.commands import main
 
 CONFIG = {"title": "A test", "evaluation": {"split": "records", "bootstrap": 50}}
 
@@ -235,8 +234,8 @@ def test_confident_errors_are_the_worst_and_spread_over_records():
 
 def test_verify_catches_a_changed_number(tmp_path, capsys):
     run = finished(tmp_path)
-    main(["--root", str(tmp_path), "publish", "claim-a", run.path.name])
-    main(["verify", "--root", str(tmp_path)])
+    cli.run(["runs", "--root", str(tmp_path), "publish", "claim-a", run.path.name])
+    cli.run(["runs", "verify", "--root", str(tmp_path)])
     assert f"{run.path.name}: " in (out := capsys.readouterr().out) and "numbers agree" in out
     path = run.path / "metrics.json"
     sound = path.read_text()
@@ -244,7 +243,7 @@ def test_verify_catches_a_changed_number(tmp_path, capsys):
     metrics["model"]["classes"]["S"]["f1"]["mean"] += 1e-6
     write_json(path, metrics)
     with pytest.raises(SystemExit) as stop:
-        main(["verify", "--root", str(tmp_path)])
+        cli.run(["runs", "verify", "--root", str(tmp_path)])
     assert stop.value.code == 1 and "1 differ: model.classes.S.f1.mean is" in capsys.readouterr().out
     path.write_text(sound)
     stored = dict(np.load(run.path / "predictions_majority_class.npz"))
@@ -261,8 +260,18 @@ def test_publish_and_index(tmp_path):
     run = finished(tmp_path)
     ablation = finished(tmp_path, study="final_records", fingerprint="g", seeds=1, lean=0.3)
     root = ["--root", str(tmp_path)]
-    main(
-        [*root, "publish", "mitdb-x", run.path.name, "--title", "A title", "--ablation", f"small={ablation.path.name}"]
+    cli.run(
+        [
+            "runs",
+            *root,
+            "publish",
+            "mitdb-x",
+            run.path.name,
+            "--title",
+            "A title",
+            "--ablation",
+            f"small={ablation.path.name}",
+        ]
     )
     published = read_json(tmp_path / "Research_Runs" / "published.json")
     entry = {"run": run.path.name, "title": "A title", "ablations": {"small": ablation.path.name}}
@@ -274,14 +283,14 @@ def test_publish_and_index(tmp_path):
     text = readme.read_text()
     assert text.startswith("# Title\n<!-- results -->\nMean") and text.endswith("<!-- /results -->\nend\n")
     assert "old" not in text and "baseline: always N" in text
-    main([*root, "index"])
+    cli.run(["runs", *root, "index"])
     assert readme.read_text() == text
-    main([*root, "report", run.path.name])
+    cli.run(["runs", *root, "report", run.path.name])
     unfinished = runs.find_or_create(tmp_path / "Research_Runs", "kfold", "cnn", "h", CONFIG, "x")
     with pytest.raises(InputError, match="unfinished"):
-        main([*root, "publish", "mitdb-y", unfinished.path.name])
+        cli.run(["runs", *root, "publish", "mitdb-y", unfinished.path.name])
     with pytest.raises(InputError, match="no such file"):
-        main([*root, "publish", "mitdb-y", "nowhere"])
+        cli.run(["runs", *root, "publish", "mitdb-y", "nowhere"])
 
 
 def test_a_strange_published_file_is_named(tmp_path):

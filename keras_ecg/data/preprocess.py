@@ -1,12 +1,12 @@
 """Preprocess recordings to HDF5: one file per record with unnormalized beats and scalograms, and metadata.json."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pywt
 from threadpoolctl import threadpool_limits
 
-from keras_ecg import cli
 from keras_ecg.config import Beats, Config, Context, to_dict
 from keras_ecg.data.hdf5 import VERSION, describe, hdf5_path, stored_fingerprint, writing
 from keras_ecg.databases import mitdb, recordings
@@ -18,6 +18,8 @@ from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
 from keras_ecg.signals.filters import check_band, clean, resample_peaks
 from keras_ecg.signals.rhythm import rr_intervals
 from keras_ecg.signals.scalogram import scalograms
+
+logger = logging.getLogger(__name__)
 
 BLOCK_SIZE = 256  # beats transformed into one reused buffer: allocating new memory takes as long as the transform
 REAL_WAVELETS = ("morl", "mexh", *pywt.wavelist("gaus"))
@@ -227,21 +229,14 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     notes = [assumed] * bool(assumed) + [f"annotations of {text}" for text in corrected]
     metadata = write_metadata(target, kept, config.beats, skipped, notes)
     for note in notes:
-        print(f"note: {note}")
+        logger.warning("note: %s", note)
     for record, reason in skipped.items():
-        print(f"skipped {record}: {reason}")
+        logger.warning("skipped %s: %s", record, reason)
     beats = sum(len(entry["label"]) for entry in metadata["records"].values())
     dropped = {r: len(e["dropped_samples"]) for r, e in metadata["records"].items() if e["dropped_samples"]}
-    print(f"{target}: {beats} beats of {len(kept)} records, {written} written, {len(kept) - written} current")
+    current = len(kept) - written
+    logger.info("%s: %d beats of %d records, %d written, %d current", target, beats, len(kept), written, current)
     if dropped:
         each_of = ", ".join(f"{r} {n}" for r, n in dropped.items())
-        print(f"dropped at the ends: {sum(dropped.values())} beats ({each_of})")
+        logger.info("dropped at the ends: %d beats (%s)", sum(dropped.values()), each_of)
     return metadata
-
-
-def main() -> None:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    parser.add_argument("--skip-bad-records", action="store_true", help="leave bad records out, and name them")
-    args = parser.parse_args()
-    preprocess(cli.config(args), args.skip_bad_records, args.jobs)

@@ -13,12 +13,12 @@ filtered, z-scored and stored as float16. Beats are detected at the original sam
     records  bytes: names of the recordings as in the manifest, one per line
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config, Rhythm, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.manifests import load_manifest, pack_entries
@@ -30,6 +30,8 @@ from keras_ecg.parallel import each
 from keras_ecg.signals import filters
 from keras_ecg.signals.qrs import detect_qrs
 from keras_ecg.signals.windows import fill_missing, zscore
+
+logger = logging.getLogger(__name__)
 
 VERSION = 2
 SCRIPT = "create_rhythm_tfrecords.py"
@@ -242,7 +244,7 @@ def pack_rhythm(config: Config, jobs: int | None = None, quiet: bool = False) ->
         records = rhythm_records(manifest)
         hours = sum(e["samples"] for e in records.values()) / rhythm.sampling_rate_hz / 3600
         classes = ", ".join(f"{c} {n}" for c, n in manifest["class_counts"].items())
-        print(
+        logger.info(
             f"{target}: {len(records)} recordings, {hours:.1f} hours, labels {rhythm.labels}: {classes}; "
             f"{written} chunks written, {len(tasks) - written} current"
         )
@@ -268,10 +270,3 @@ def rhythm_manifest(config: Config) -> dict:
 def rhythm_records(manifest: dict) -> dict[str, dict]:
     """Return the manifest's metadata of each record, in stream order."""
     return {record: entry for chunk in manifest["chunks"].values() for record, entry in chunk["records"].items()}
-
-
-def main() -> None:
-    parser = cli.parser("Packs whole recordings with their labels into batched TFRecords.", "cinc2017.yaml")
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    args = parser.parse_args()
-    pack_rhythm(cli.config(args), args.jobs)

@@ -20,11 +20,11 @@ in a file, shuffling files shuffles chunks, and a damaged byte affects one chunk
     record        bytes
 """
 
+import logging
 from pathlib import Path
 
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Beats, Config, Sequences, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
@@ -34,6 +34,8 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint, read_sealed
 from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
+
+logger = logging.getLogger(__name__)
 
 VERSION = 3
 SCRIPT = "create_batched_tfrecords.py"
@@ -215,7 +217,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     entries = manifest["records"].values()
     count = sum(len(entry["label"]) for entry in entries)
     size = sum((target / name).stat().st_size for entry in entries for name in entry["files"])
-    print(
+    logger.info(
         f"{target}: {count} sequences of {len(entries)} records, {size / count:.0f} bytes each, "
         f"{written} written, {len(entries) - written} current"
     )
@@ -225,10 +227,3 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
 def data_fingerprint(manifest: dict, records: list[str]) -> str:
     """Compute a hash of all data in the stream of records."""
     return fingerprint([manifest["parameters"], {r: manifest["records"][r]["files"] for r in records}])
-
-
-def main() -> None:
-    parser = cli.parser("Packs preprocessed records into batched TFRecords.")
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    args = parser.parse_args()
-    pack(cli.config(args), args.jobs)

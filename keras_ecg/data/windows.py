@@ -17,12 +17,12 @@ Shapes: n windows, m samples of a chunk, M samples of a record, T samples of a w
     records  bytes: names of the records as in the manifest, one per line
 """
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from keras_ecg import cli
 from keras_ecg.config import Config, Windows, to_dict
 from keras_ecg.data.examples import write_example
 from keras_ecg.data.manifests import load_manifest, pack_entries
@@ -40,6 +40,8 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import fingerprint
 from keras_ecg.signals import windows as cutting
 from keras_ecg.signals.filters import bandpass, resample
+
+logger = logging.getLogger(__name__)
 
 VERSION = 2
 SCRIPT = "create_window_tfrecords.py"
@@ -259,22 +261,22 @@ def print_totals(manifest: dict, target: Path, written: int) -> None:
     files = [target / name for entry in manifest["groups"].values() for name in entry["files"]]
     size = sum(path.stat().st_size for path in files) / 1e6
     current = len(manifest["groups"]) - written
-    print(f"{target}: {len(files)} files, {size:.1f} MB, {written} groups written, {current} current")
+    logger.info("%s: %d files, %.1f MB, %d groups written, %d current", target, len(files), size, written, current)
     for name, of in manifest["totals"].items():
         dropped = ", ".join(f"{count} {reason}" for reason, count in of["dropped"].items())
         short = sum(name == "all" or record.startswith(f"{name}/") for record in manifest["too_short"])
-        print(
+        logger.info(
             f"{name}: {of['windows']} windows, {of['unique_hours']:.2f} unique hours of {of['recorded_hours']:.2f}, "
             f"{of['records']} records of {of['subjects']} subjects; dropped {dropped}; {short} records too short"
         )
     if manifest["too_short"]:
         more = f" and {len(manifest['too_short']) - 8} more" if len(manifest["too_short"]) > 8 else ""
-        print(f"too short for one window: {', '.join(manifest['too_short'][:8])}{more}")
+        logger.info("too short for one window: %s%s", ", ".join(manifest["too_short"][:8]), more)
     for note in manifest["notes"]:
-        print(f"note: {note}")
+        logger.warning("note: %s", note)
     for name, records in manifest["excluded"].items():
         if records:
-            print(f"excluded from {name}: {', '.join(records)}")
+            logger.info("excluded from %s: %s", name, ", ".join(records))
 
 
 def window_manifest(config: Config) -> dict:
@@ -321,10 +323,3 @@ def reject_subjects(manifest: dict, subjects: Collection[str]) -> None:
             raise InputError(
                 f"windows.sources {name}", found, expected, "add them to `exclude` of the source, and pack again"
             )
-
-
-def main() -> None:
-    parser = cli.parser("Packs unlabelled windows of the configured sources into batched TFRecords.")
-    parser.add_argument("--jobs", type=int, help="processes (default: one per core)")
-    args = parser.parse_args()
-    pack_windows(cli.config(args), args.jobs)

@@ -4,8 +4,8 @@ The database's SHA256SUMS.txt lists the files and their checksums. A file is dow
 after verification, so that an interrupted download resumes.
 """
 
-import argparse
 import filecmp
+import logging
 import os
 import re
 import shutil
@@ -19,6 +19,9 @@ from tqdm import tqdm
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 from keras_ecg.files import atomic, sha256, write_text
+from keras_ecg.quiet import bars_hidden
+
+logger = logging.getLogger(__name__)
 
 BASE_URL = "https://physionet.org/files"
 KNOWN_VERSIONS = {"mitdb": "1.0.0"}
@@ -60,7 +63,7 @@ def download(
     if source is not None:
         return _copy(Path(source), folder, all_files)
     if version is None and not _unfinished(folder, all_files):  # then no server is needed
-        print(f"{db_name}: {folder} is complete, and every file in it right")
+        logger.info("%s: %s is complete, and every file in it is right", db_name, folder)
         return folder
     base_url = base_url.rstrip("/")
     with requests.Session() as session:
@@ -159,17 +162,17 @@ def _fetch_all(client: "_Client", url: str, folder: Path, all_files: bool) -> No
         client.fetch(f"{url}/RECORDS", folder / "RECORDS", sums["RECORDS"])
     wanted = _select(sums, folder, all_files)
     todo = sorted(_unverified(wanted, sums, folder), key=lambda name: not name.endswith(RECORD_SUFFIXES))
-    with tqdm(unit="B", unit_scale=True, desc=folder.name) as bar:
+    with tqdm(unit="B", unit_scale=True, desc=folder.name, disable=bars_hidden()) as bar:
         for number, name in enumerate(todo, 1):
             bar.set_postfix_str(f"file {number} of {len(todo)}: {name}")
             client.fetch(f"{url}/{quote(name)}", folder / name, sums[name], bar)
-    print(f"{url}: {len(wanted)} files in {folder}, all right ({len(todo)} downloaded)")
+    logger.info("%s: %d files in %s, all right (%d downloaded)", url, len(wanted), folder, len(todo))
 
 
 def _unverified(names: list[str], sums: dict[str, str], folder: Path) -> list[str]:
     """Return the names of missing and wrong files, after deleting the wrong ones."""
     todo = []
-    for name in tqdm(names, desc="verify", unit="file", leave=False, delay=1):
+    for name in tqdm(names, desc="verify", unit="file", leave=False, delay=1, disable=bars_hidden()):
         path = folder / name
         if path.is_file() and sha256(path) != sums[name]:
             path.unlink()
@@ -187,7 +190,8 @@ def _copy(source: Path, folder: Path, all_files: bool) -> Path:
     sums = read_sums(source / SUMS) if (source / SUMS).is_file() else {}
     records = (source / "RECORDS").read_text(encoding="utf-8").split() if (source / "RECORDS").is_file() else []
     if records and "RECORDS" in sums and sha256(source / "RECORDS") != sums["RECORDS"]:
-        print(f"{source / 'RECORDS'} is not the database's own list: taken as a partial copy of {len(records)} records")
+        text = "%s is not the database's own list: taken as a partial copy of %d records"
+        logger.warning(text, source / "RECORDS", len(records))
         del sums["RECORDS"]
     missing = sorted(set(_select(sums, source, all_files)) - set(names))
     vital = [name for name in _vital(records, sums) if name not in names]
@@ -196,17 +200,15 @@ def _copy(source: Path, folder: Path, all_files: bool) -> Path:
         raise InputError(source, f"no {', '.join(vital[:5])} ({len(vital)} missing)", "all listed records", do)
     if not any(name.endswith(".hea") for name in names):
         raise InputError(source, "no record", "WFDB records (.hea)", "set --from to the folder of the database")
-    with tqdm(names, unit="file", desc=f"copy {source.name}") as bar:
+    with tqdm(names, unit="file", desc=f"copy {source.name}", disable=bars_hidden()) as bar:
         for name in bar:
             _copy_file(source / name, folder / name, sums.get(name))
     verified = sum(name in sums for name in names)
-    print(
-        f"{source.name}: {len(names)} files in {folder}, {verified} of them verified"
-        + ("" if sums else f" (no {SUMS})")
-    )
+    unverified = "" if sums else f" (no {SUMS})"
+    logger.info("%s: %d files in %s, %d of them verified%s", source.name, len(names), folder, verified, unverified)
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        print(f"not in {source}, and not needed by any record: {', '.join(missing[:5])}{more}")
+        logger.info("not in %s, and not needed by any record: %s%s", source, ", ".join(missing[:5]), more)
     return folder
 
 
@@ -323,18 +325,3 @@ def _cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             return " ".join(str(error).rsplit(": ", 1)[-1].split())[:120]
         error = inner
-
-
-def main(argv: list[str] | None = None) -> None:
-    """The command line of download_data.py."""
-    parser = argparse.ArgumentParser(description="Downloads a PhysioNet database, verifies it, resumes.")
-    parser.add_argument("--db-name", default="mitdb", help="PhysioNet's name of the database (%(default)s)")
-    parser.add_argument("--save-directory", help=f"where to (mitdb: {mitdb.FOLDER}; else the database's name)")
-    parser.add_argument("--from", dest="source", metavar="FOLDER", help="copy from a local folder instead")
-    parser.add_argument("--base-url", default=BASE_URL, help="the server's folder of databases (%(default)s)")
-    parser.add_argument("--version", help="such as 1.0.0 (mitdb: 1.0.0; else the newest on the server)")
-    parser.add_argument(
-        "--all-files", action="store_true", help="also subfolders without records, and files of old viewers"
-    )
-    args = parser.parse_args(argv)
-    download(args.db_name, args.save_directory, args.base_url, args.source, args.version, args.all_files)

@@ -1,7 +1,8 @@
-"""python -m keras_ecg.experiments: the full pipeline; see `keras_ecg.experiments.pipeline`."""
+"""python -m keras_ecg.experiments: the same as `keras-ecg pipeline`."""
 
-from keras_ecg.errors import run_script
-from keras_ecg.experiments import commands
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script(commands.pipeline)
+    main(["pipeline", *sys.argv[1:]])

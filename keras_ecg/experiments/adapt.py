@@ -1,5 +1,6 @@
 """Patient adaptation: train on other patients, adapt to the first minutes of each test record, score the rest of it."""
 
+import logging
 import time
 
 import numpy as np
@@ -26,8 +27,11 @@ from keras_ecg.experiments.study import (
     write_beats,
 )
 from keras_ecg.metrics import confusion_matrix, summary_scores
+from keras_ecg.quiet import bars_hidden
 from keras_ecg.runs import RunFolder, load_predictions
 from keras_ecg.training import predict_records, train_classifier
+
+logger = logging.getLogger(__name__)
 
 
 def early_beats(records: tuple[str, ...], config: Config) -> np.ndarray:
@@ -65,15 +69,15 @@ def fit_adapted_part(
         seed: of everything random.
     """
     if run.has_part(part):
-        print(f"{run.path.name}: {part} is done")
+        logger.info("%s: %s is done", run.path.name, part)
         return
-    print(f"{run.path.name}: {part}: training on {len(train)} records, adapting to {len(test)}", flush=True)
+    logger.info("%s: %s: training on %d records, adapting to %d", run.path.name, part, len(train), len(test))
     began = time.monotonic()
     classifier = train_classifier(train, config, seed)
     beats = get_all_beats(list(test), config)
     before = predict_records(classifier, test, config)
     adapter, found = Adapter(classifier, train, config, seed), np.empty_like(before)
-    for record in tqdm(test, "adapt", unit="record", disable=None):
+    for record in tqdm(test, "adapt", unit="record", disable=bars_hidden() or None):
         own = beats["record"] == record
         examples, first = examples_of(record, config, classifier), early[own]
         adapter.fit(examples.take(np.flatnonzero(first)))
@@ -86,7 +90,7 @@ def fit_adapted_part(
         summary_scores(confusion_matrix(beats["label"][~early], p[~early].argmax(1)))["macro_f1_nsvf"]
         for p in (before, found)
     ]
-    print(f"{part}: macro-F1 (N S V F) {scores[0]:.4f}, adapted {scores[1]:.4f}, {seconds:.0f} s", flush=True)
+    logger.info("%s: macro-F1 (N S V F) %.4f, adapted %.4f, %.0f s", part, *scores, seconds)
 
 
 def run_adaptation(config: Config) -> RunFolder:

@@ -1,5 +1,7 @@
 """Held-out evaluation: train on one side of a split, once per seed; predict the other once; compare with baselines."""
 
+import logging
+
 import numpy as np
 
 from keras_ecg.baselines import boosting_on_rhythm, rhythm_table
@@ -21,6 +23,8 @@ from keras_ecg.experiments.study import (
 )
 from keras_ecg.runs import RunFolder, load_predictions
 
+logger = logging.getLogger(__name__)
+
 
 def run_final(config: Config) -> RunFolder:
     """Trains and scores the configured model on the configured split.
@@ -38,7 +42,7 @@ def run_final(config: Config) -> RunFolder:
     need_labels(get_all_labels(split.train, config), "the training records")
     if config.evaluation.baselines:
         rhythm_table((*split.train, *split.test), config)  # what is wrong with it is told before hours of training
-    print(f"train {' '.join(split.train)}\ntest  {' '.join(split.test)}")
+    logger.info("train %s\ntest  %s", " ".join(split.train), " ".join(split.test))
     seeds = config.evaluation.seeds
     tasks = [(run, f"seed_{seed}", split.train, split.test, config, seed, seed == seeds[0]) for seed in seeds]
     fit_parts(fit_part, tasks, config.evaluation.jobs)

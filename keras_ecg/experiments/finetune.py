@@ -1,5 +1,6 @@
 """Learning from labels on a pretrained encoder, with its baselines, over many draws: normal beats or the rest."""
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -19,6 +20,8 @@ from keras_ecg.experiments.superclasses import run_superclasses
 from keras_ecg.probing import draw_labels, halves
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
+
+logger = logging.getLogger(__name__)
 
 IGNORED = ("windows", "tuning", "augment", "sequences", "evaluation")
 
@@ -95,7 +98,7 @@ def run_few_labels(config: Config) -> RunFolder:
                 columns.pop("probability")
                 where = {"predictor": name, "labels": count, "seed": seed}
                 history += [where | {k: v[e].item() for k, v in columns.items()} for e in range(len(columns["epoch"]))]
-            print(f"{name}: seed {seed} of {len(draws)} done", flush=True)
+            logger.info("%s: seed %d of %d done", name, seed, len(draws))
         run.write_arrays(name, **prediction_arrays(run, name, sizes, config, beats, draws, stored))
     run.write_history(history)
     seen = seen_unlabelled(config, beats.columns["record"][scored])

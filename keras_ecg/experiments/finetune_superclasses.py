@@ -1,5 +1,6 @@
 """PTB-XL's superclasses from a pretrained encoder that is trained end to end, with its baselines and variants."""
 
+import logging
 from dataclasses import dataclass, replace
 
 import keras
@@ -22,6 +23,8 @@ from keras_ecg.models.recording_classifier import RecordingClassifierConfig, bui
 from keras_ecg.recording_training import batch_of, fit_recordings, predict_recordings, rows_of
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
+
+logger = logging.getLogger(__name__)
 
 RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what a ResNet1D is fed, but for the length
 
@@ -182,7 +185,7 @@ def run_finetune_superclasses(config: Config) -> RunFolder:
         parts = {seed: f"{name}_{seed}" for seed in seeds}
         for seed, part in parts.items():
             if not run.has_part(part):
-                print(f"{run.path.name}: {name}, seed {seed}", flush=True)
+                logger.info("%s: %s, seed %d", run.path.name, name, seed)
                 found, rows, model = trainer.fit_predict(table[name], seed)
                 if part == f"model_{wanted.seeds[0]}":
                     save_model(run.path / "model.keras", model)

@@ -3,6 +3,7 @@
 A stage that is current is skipped, an interrupted one is taken up again.
 """
 
+import logging
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from keras_ecg.experiments.tune import run_tuning
 from keras_ecg.files import read_json
 from keras_ecg.runs.index import cell
 
+logger = logging.getLogger(__name__)
+
 HEADLINES = {
     "beats": {"accuracy": "accuracy", "macro_f1_nsvf": "macro-F1 NSVF", "classes.S.f1": "F1 S", "classes.V.f1": "F1 V"},
     "rhythm": {"score": "score", "classes.N.f1": "F1 N", "classes.A.f1": "F1 A", "classes.O.f1": "F1 O"},
@@ -30,7 +33,7 @@ def fetch(config: Config) -> None:
     """Downloads the configured database, unless its folder is complete."""
     folder = Path(config.database.data_dir)
     if is_complete(folder):
-        print(f"{folder}: complete")
+        logger.info("%s: complete", folder)
     elif config.task == "rhythm":
         expected = "training2017.zip of physionet.org/content/challenge-2017 unpacked, and REFERENCE-v3.csv in it"
         raise InputError(folder, "no complete copy", expected, "download and unpack it, or set --data-dir")
@@ -72,7 +75,7 @@ def run_pipeline(config: Config, stages: tuple[str, ...], jobs: int | None = Non
     }
     if config.task == "rhythm":
         work |= {
-            "preprocess": lambda: print("recordings are cleaned as they are packed"),
+            "preprocess": lambda: logger.info("recordings are cleaned as they are packed"),
             "pack": lambda: pack_rhythm(config, jobs=jobs),
             "kfold": lambda: finished.append(run_rhythm_kfold(evaluated)),
             "final": lambda: finished.append(run_rhythm_final(evaluated)),
@@ -81,11 +84,11 @@ def run_pipeline(config: Config, stages: tuple[str, ...], jobs: int | None = Non
         if stage not in work:
             continue
         began = time.monotonic()
-        print(f"\n== {number}/{len(stages)} {stage}", flush=True)
+        logger.info("\n== %d/%d %s", number, len(stages), stage)
         work[stage]()
         if stage == "tune" and config.tuning.use_in_evaluations:
             evaluated = load_config(config.tuning.output, base=config)
-        print(f"-- {stage}: {time.monotonic() - began:.0f} s", flush=True)
+        logger.info("-- %s: %.0f s", stage, time.monotonic() - began)
     if "report" in stages and finished:
         print(f"\n== {len(stages)}/{len(stages)} report\n{table(finished, config.task)}\n")
         for run in finished:

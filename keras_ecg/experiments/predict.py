@@ -1,11 +1,14 @@
 """Classification of the beats of a record, or of its rhythm, with the pretrained models."""
 
 import json
+import logging
 from pathlib import Path
 
 from keras_ecg.presets import BEATS, RHYTHM
 from keras_ecg.presets.beats import BeatClassifier, Peaks
 from keras_ecg.presets.recordings import RecordingClassifier
+
+logger = logging.getLogger(__name__)
 
 RHYTHMS = {"N": "normal", "A": "atrial fibrillation", "O": "other", "~": "too noisy to classify"}
 
@@ -15,7 +18,7 @@ def classify_beats(path: Path | str, preset: str | None, peaks: Peaks, folder: P
     found = BeatClassifier.from_preset(preset or BEATS).predict(path, peaks=peaks)
     print(f"{found.record}: {len(found)} beats, {json.dumps(found.counts)}")
     for note in found.notes:
-        print(f"note: {note}")
+        logger.warning("note: %s", note)
     print(f"wrote {found.to_wfdb(folder)} and {found.to_csv(Path(folder) / f'{found.record}.csv')}")
 
 

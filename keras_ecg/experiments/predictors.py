@@ -1,5 +1,6 @@
 """What learns from the labels of some beats and predicts others: a probe of frozen features, or end-to-end training."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from keras_ecg.encoders import load_encoder
 from keras_ecg.models import build_model
 from keras_ecg.probing import embed_beats, fit_probe, predict_batches, relative_to_record, standardized
 from keras_ecg.training import compile_supervised, reject_no_number
+
+logger = logging.getLogger(__name__)
 
 RAW_SECONDS = 0.5  # on each side of the beat, of the baseline that sees samples
 
@@ -130,7 +133,7 @@ def feature_blocks(config: Config, beats: Beats, name: str) -> list[np.ndarray]:
         if name == "random_init":
             keras.utils.set_random_seed(0)
             encoder = keras.models.clone_model(encoder)
-        print(f"{name}: embedding {len(beats.windows)} beats", flush=True)
+        logger.info("%s: embedding %d beats", name, len(beats.windows))
         features = embed_beats(encoder, beats.windows, context.sampling_rate_hz)
     blocks = [features] if wanted.keep_absolute_features or not wanted.subtract_record_median else []
     blocks += [relative_to_record(features, beats.columns["record"])] if wanted.subtract_record_median else []

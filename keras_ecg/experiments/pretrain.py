@@ -1,5 +1,6 @@
 """Self-supervised pretraining on unlabelled windows: a run folder with the encoder, its contract and its alarms."""
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -34,8 +35,11 @@ from keras_ecg.models.mae import MaskedAutoencoder
 from keras_ecg.models.objectives import build_objective, objective_config
 from keras_ecg.models.vqvae import VQVAE
 from keras_ecg.predictions import write_npz
+from keras_ecg.quiet import bars_hidden
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import compile_objective, prepare_backend, reject_no_number
+
+logger = logging.getLogger(__name__)
 
 IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
 PICTURES = 6  # windows; of several leads, which are all reconstructed, as many fewer
@@ -132,7 +136,7 @@ def fit_objective(
     """
     size, training = config.loader.batch_size, config.training
     counts = [count_windows(manifest, side) for side in (train, held_out)]
-    print(f"{counts[0]} windows of {len(train)} subjects; {counts[1]} of {len(held_out)} subjects held out", flush=True)
+    logger.info(f"{counts[0]} windows of {len(train)} subjects; {counts[1]} of {len(held_out)} subjects held out")
     steps = counts[0] // size
     if not steps:
         found = f"{counts[0]} training windows"
@@ -162,7 +166,7 @@ def fit_objective(
         shuffle=False,  # the stream is shuffled
         validation_data=held,
         callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=0 if bars_hidden() else 1 if sys.stdout.isatty() else 2,
     ).history
     reject_no_number(history.get("loss", ()))
 

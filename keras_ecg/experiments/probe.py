@@ -1,5 +1,7 @@
 """A linear probe of a frozen encoder on all labels of a split's training side, N S V F Q, with its baselines."""
 
+import logging
+
 import numpy as np
 
 from keras_ecg.baselines import majority_class
@@ -21,6 +23,8 @@ from keras_ecg.experiments.study import (
 from keras_ecg.probing import fit_probe, standardized
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
+
+logger = logging.getLogger(__name__)
 
 IGNORED = ("windows", "tuning", "augment", "sequences", "training")
 
@@ -66,7 +70,7 @@ def run_probe(config: Config) -> RunFolder:
             stored = run.load_part(part)
             found.append(stored["probabilities"])
             history.append({"predictor": name, "seed": seed, "epoch": 1, "strength": float(stored["strength"])})
-            print(f"{name}: seed {seed} done", flush=True)
+            logger.info("%s: seed %d done", name, seed)
         run.write_predictions(name, **truth, probabilities=np.stack(found), seeds=np.array(wanted.seeds))
     constant = majority_class(len(test))[np.newaxis].astype(np.float16)
     run.write_predictions("majority_class", **truth, probabilities=constant, seeds=np.array([0]))

@@ -9,6 +9,7 @@ of the Bayesian search.
 
 import errno
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from keras_ecg.checkpoints import read_checkpoint, values_of, write_checkpoint
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json, sweep, write_text
 from keras_ecg.predictions import read_npz
+
+logger = logging.getLogger(__name__)
 
 RESULT = "result.json"  # of a trial: the values that it was trained with, and its metrics epoch by epoch
 WEIGHTS = "weights.npz"  # after its best epoch, of Hyperband, which continues the best trials
@@ -90,7 +93,8 @@ class Resumable:
             read_npz(path)
         except InputError as error:
             path.unlink(missing_ok=True)
-            print(f"{path}: found {error.found}; trial {trial_id}, which is to be continued, is trained again")
+            text = "%s: found %s; trial %s, which is to be continued, is trained again"
+            logger.warning(text, path, error.found, trial_id)
             self.train(self.oracle.get_trial(trial_id), **kwargs)
 
     def read_result(self, trial_id: str) -> dict | None:
@@ -128,7 +132,7 @@ def discard(path: Path, found: str) -> None:
     """Deletes a damaged file of a search, with a message."""
     path.unlink()
     result = "the trial is trained again" if path.name == RESULT else "written again from the results of the trials"
-    print(f"{path}: found {found}; it is discarded, and {result}", flush=True)
+    logger.warning("%s: found %s; it is discarded, and %s", path, found, result)
 
 
 def prepare_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 A model is trained on the training recordings but for a share of them, on which its temperature is set.
 """
 
+import logging
 import time
 
 import numpy as np
@@ -28,6 +29,8 @@ from keras_ecg.predictions import write_npz
 from keras_ecg.presets.recordings import RecordingClassifier
 from keras_ecg.rhythm_training import class_weights, predict_rhythm, train_stages
 from keras_ecg.runs import RunFolder
+
+logger = logging.getLogger(__name__)
 
 Names = tuple[str, ...]
 IGNORED = ("beats", "sequences", "augment", "windows", "finetuning", "tuning")
@@ -110,14 +113,13 @@ def fit_rhythm_part(
         keep: whether the model is saved in the run folder.
     """
     if run.has_part(part) and (not keep or (run.path / "model.keras").is_file()):
-        print(f"{run.path.name}: {part} is done")
+        logger.info("%s: %s is done", run.path.name, part)
         return
     wanted = config.rhythm
     fitted, held_out = hold_out(known, train, wanted.calibration_fraction, config.evaluation.fold_seed)
-    print(
+    logger.info(
         f"{run.path.name}: {part}: training on {len(fitted)} recordings, {len(held_out)} set the temperature, "
-        f"scoring {len(test)}",
-        flush=True,
+        f"scoring {len(test)}"
     )
     began = time.monotonic()
     model, history = train_stages(fitted, config, seed)
@@ -140,7 +142,7 @@ def fit_rhythm_part(
     truth = known["label"][np.isin(known["record"], test)]
     scored = rhythm_scores(confusion_matrix(truth, found.argmax(1), len(CLASSES)))
     each = ", ".join(f"F1 {c} {scored[f'classes.{c}.f1']:.3f}" for c in CLASSES)
-    print(f"{part}: score {scored['score']:.4f}, {each}, {seconds:.0f} s", flush=True)
+    logger.info("%s: score %.4f, %s, %.0f s", part, scored["score"], each, seconds)
 
 
 def run_rhythm_kfold(config: Config) -> RunFolder:

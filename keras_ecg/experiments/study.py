@@ -1,5 +1,6 @@
 """What the studies share: the run folder of a configuration, and one fitted and scored part of it."""
 
+import logging
 import shlex
 import sys
 import time
@@ -22,6 +23,8 @@ from keras_ecg.models import model_config
 from keras_ecg.models.loading import find_encoder
 from keras_ecg.runs import RunFolder, find_or_create
 from keras_ecg.training import check_training, predict_records, train_classifier
+
+logger = logging.getLogger(__name__)
 
 # Settings that change no result, and settings younger than published runs, which at their defaults change none.
 WITHOUT_EFFECT = {"evaluation": ("jobs",)}
@@ -122,11 +125,11 @@ def open_folder(
         config.model.name,
         fingerprint([study, settings_of(config, (*ignored, *(s for s in ALONE if s != own))), data, __version__]),
         to_dict(config),
-        shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        shlex.join([*(["python"] if sys.argv[0].endswith(".py") else []), Path(sys.argv[0]).name, *sys.argv[1:]]),
         {"data_hashes": data} | details,
     )
     if run.finished:
-        print(f"{run.path}: finished before under the same data and settings; nothing to do")
+        logger.info("%s: finished before under the same data and settings; nothing to do", run.path)
     return run
 
 
@@ -165,9 +168,9 @@ def fit_part(
         keep: whether the model is saved in the run folder.
     """
     if run.has_part(part) and (not keep or (run.path / "model.keras").is_file()):
-        print(f"{run.path.name}: {part} is done")
+        logger.info("%s: %s is done", run.path.name, part)
         return
-    print(f"{run.path.name}: {part}: training on {len(train)} records, scoring {len(test)}", flush=True)
+    logger.info("%s: %s: training on %d records, scoring %d", run.path.name, part, len(train), len(test))
     began = time.monotonic()
     classifier = train_classifier(train, config, seed)
     probabilities = predict_records(classifier, test, config)
@@ -178,9 +181,8 @@ def fit_part(
     run.save_part(part, probabilities=probabilities.astype(np.float16), seconds=np.array(seconds), **columns)
     truth = get_all_beats(test, config)["label"]
     scored = summary_scores(confusion_matrix(truth, probabilities.argmax(1)))
-    print(
-        f"{part}: accuracy {scored['accuracy']:.4f}, macro-F1 (N S V F) {scored['macro_f1_nsvf']:.4f}, {seconds:.0f} s",
-        flush=True,
+    logger.info(
+        f"{part}: accuracy {scored['accuracy']:.4f}, macro-F1 (N S V F) {scored['macro_f1_nsvf']:.4f}, {seconds:.0f} s"
     )
 
 

@@ -1,5 +1,6 @@
 """A linear probe of frozen encoders on PTB-XL's five superclasses, by its own patient folds, with its baselines."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
 from keras_ecg.probing import embed_windows, standardized
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
+
+logger = logging.getLogger(__name__)
 
 IGNORED = ("training", "loader")
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)  # C, of features with a total variance of their number
@@ -61,7 +64,7 @@ def feature_sets(
     for k, (name, source) in enumerate(sources):
         encoder = load_encoder(source)
         leads, apart = leads_of(encoder)
-        print(f"{Path(source).name}: embedding {len(records)} recordings", flush=True)
+        logger.info("%s: embedding %d recordings", Path(source).name, len(records))
         windows, size = read_windows(folder, records, encoder.contract, leads, apart), len(leads) if apart else 1
         yield name, embed(encoder.model, windows, size)
         if apart:

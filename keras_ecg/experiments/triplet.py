@@ -1,5 +1,6 @@
 """An encoder on triplets of PTB-XL's superclasses: the projection of its means learns first, all of it then."""
 
+import logging
 from dataclasses import dataclass, field, replace
 
 import keras
@@ -16,7 +17,10 @@ from keras_ecg.experiments.compared import components, projected
 from keras_ecg.experiments.diagnoses import Folds, read_windows
 from keras_ecg.experiments.superclasses import embed_recordings, leads_of
 from keras_ecg.models.triplet import Triplet, TripletConfig, build_projection, build_triplet
+from keras_ecg.quiet import bars_hidden
 from keras_ecg.training import compile_objective, reject_no_number
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -126,7 +130,7 @@ def record(fitted: Fitted, learned: Learned, features: np.ndarray, epoch: int, l
     area = learned.area(features, fitted.projection)
     fitted.history.append({"probe": "triplet", "epoch": epoch, "loss": loss, "selection_auroc": area})
     of = f"epoch {epoch}" if epoch else "projection alone"
-    print(f"triplets: {of}, loss {loss:.4f}, neighbours on the selection fold {area:.4f}", flush=True)
+    logger.info("triplets: %s, loss %.4f, neighbours on the selection fold %.4f", of, loss, area)
     return area
 
 
@@ -147,7 +151,7 @@ def fit_projection(
     )
     model = Triplet(fitted.projection, config.finetuning.margin)
     epochs = Epochs(model, means, labels, training, config.loader.batch_size, rng)
-    losses = [epochs.fit() for _ in tqdm(range(training.epochs), "projection", unit="epoch")]
+    losses = [epochs.fit() for _ in tqdm(range(training.epochs), "projection", unit="epoch", disable=bars_hidden())]
     record(fitted, learned, features, 0, losses[-1])
 
 

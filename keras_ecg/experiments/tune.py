@@ -1,6 +1,7 @@
 """Hyperparameter search by KerasTuner on held-out training subjects; the test subjects are never read."""
 
 import csv
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from keras_ecg.experiments.resumable_search import (
 from keras_ecg.experiments.rhythm import check_rhythm_contract, hold_out, rhythm_data, rhythm_folds
 from keras_ecg.experiments.study import ALONE, check_contract, decisive, packed_subjects
 from keras_ecg.files import atomic, fingerprint, write_text
+from keras_ecg.quiet import bars_hidden
 from keras_ecg.rhythm_training import build_rhythm, class_weights, compile_rhythm, scoring_stream, training_stream
 from keras_ecg.rhythm_training import training_batch as rhythm_batch
 from keras_ecg.training import (
@@ -40,6 +42,8 @@ from keras_ecg.training import (
     training_batch,
     with_seed,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict]) -> dict:
@@ -222,12 +226,13 @@ def run_tuning(config: Config) -> dict:
         data = data_fingerprint(read_manifest(config.database.tfrecord_dir), sorted((*train, *held_out)))
     key = fingerprint([settings, space, data, __version__])
     folder = Path(config.tuning.directory) / f"{config.tuning.algorithm}_{config.model.name}_{key}"
-    print(f"{folder}: train {listed(train)}; score {listed(held_out)}", flush=True)
+    logger.info("%s: train %s; score %s", folder, listed(train), listed(held_out))
     kind = RhythmHyperModel if rhythm else ClassifierHyperModel
     hypermodel = kind(with_seed(config, config.tuning.seed), space, train, held_out)
     with search_errors(folder), over_devices(config.training, hypermodel.batch(config)):
         tuner = make_tuner(hypermodel, config, folder)
-        tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], **search_epochs(config))
+        verbose = 0 if bars_hidden() else 1  # of the table of trials
+        tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], verbose=verbose, **search_epochs(config))
     rows, objective = trial_rows(tuner), kind.objective
     if not rows or rows[0][objective] is None or not np.isfinite(rows[0][objective]):
         raise InputError(folder, "no trial that finished", "at least one", "see its error above")

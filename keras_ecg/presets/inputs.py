@@ -57,10 +57,11 @@ def as_recording(
         )
     if leads is None and signal.ndim == 2 and signal.shape[1] == 1:
         leads = ("ECG",)
-    if signal.ndim != 2 or len(leads or ()) != signal.shape[1]:
-        found = f"a signal of shape {np.shape(recording)} and {len(leads or ())} leads"
+    names = tuple(leads or ())
+    if signal.ndim != 2 or len(names) != signal.shape[1]:
+        found = f"a signal of shape {np.shape(recording)} and {len(names)} leads"
         raise InputError("recording", found, "(T, C) in mV, and the names of its C leads", "give leads=[...]")
-    return Recording("recording", signal, tuple(leads), float(sampling_rate_hz), NO_SAMPLES, NO_SYMBOLS)
+    return Recording("recording", signal, names, float(sampling_rate_hz), NO_SAMPLES, NO_SYMBOLS)
 
 
 def with_beats(recording: Recording, samples: np.ndarray) -> Recording:

@@ -1,6 +1,8 @@
-"""python -m keras_ecg.runs: see `keras_ecg.runs.commands`."""
+"""python -m keras_ecg.runs: the same as `keras-ecg runs`."""
 
-from keras_ecg.errors import run_script
+import sys
+
+from keras_ecg.cli import main
 
 if __name__ == "__main__":
-    run_script("keras_ecg.runs.commands")
+    main(["runs", *sys.argv[1:]])

@@ -1,6 +1,7 @@
 """One run's folder: found again by its fingerprint, filled part by part, finished once."""
 
 import csv
+import logging
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from keras_ecg.evaluation import evaluate_run
 from keras_ecg.files import atomic, is_running, read_json, sweep, write_json, write_yaml
 from keras_ecg.predictions import file_name, read_npz, save_predictions, write_npz
 from keras_ecg.runs.environment import collect
+
+logger = logging.getLogger(__name__)
 
 STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -62,7 +65,7 @@ class RunFolder:
             read_npz(self._part(name))
         except InputError as error:
             self._part(name).unlink()
-            print(f"{error.where}: found {error.found}; it is discarded, and computed again", flush=True)
+            logger.warning("%s: found %s; it is discarded, and computed again", error.where, error.found)
             return False
         return True
 

@@ -1,0 +1,72 @@
+"""Subcommand that classifies a record: predict."""
+
+import argparse
+from pathlib import Path
+
+from keras_ecg.commands.options import Command
+from keras_ecg.errors import InputError
+from keras_ecg.quiet import import_quietly
+from keras_ecg.resources import find_data
+
+SUFFIXES = (".hea", ".dat", ".mat", ".atr")  # as `databases.recordings.without_suffix`, which imports wfdb
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("record", help="path of a WFDB record, such as sample_data/213, which is bundled")
+    group = parser.add_argument_group("classification")
+    group.add_argument(
+        "--task",
+        choices=("beats", "rhythm"),
+        default="beats",
+        help="class of each beat (N S V F Q), or rhythm of the recording (N A O ~); default: %(default)s",
+    )
+    group.add_argument(
+        "--preset", "--run", dest="run", metavar="NAME", help="preset, or folder of a run or of save_to_preset"
+    )
+    group.add_argument(
+        "--peaks",
+        choices=("auto", "annotations", "detect"),
+        default="auto",
+        help="source of the R peaks; auto: annotations where there are any (default: %(default)s)",
+    )
+    group.add_argument("--output-dir", metavar="FOLDER", default=".", help="for the results (default: this folder)")
+
+
+def need_header(record: str) -> None:
+    """Check that a record has a header, before wfdb and TensorFlow are imported.
+
+    Raises:
+        InputError: it has none.
+    """
+    path = Path(record)
+    header = path.with_name(f"{path.stem if path.suffix in SUFFIXES else path.name}.hea")
+    if not header.is_file():
+        raise InputError(header, "no such file", "the header of a WFDB record", "correct the path")
+
+
+def predict(args: argparse.Namespace) -> None:
+    record = find_data(args.record)
+    need_header(record)
+    recordings = import_quietly("keras_ecg.databases.recordings")
+    path = recordings.without_suffix(Path(record))
+    recordings.record_files(path.parent, path.name)  # a missing signal file is reported before TensorFlow is imported
+    module = import_quietly("keras_ecg.experiments.predict")
+    if args.task == "rhythm":
+        module.classify_rhythm(record, args.run, args.output_dir)
+    else:
+        module.classify_beats(record, args.run, args.peaks, args.output_dir)
+
+
+COMMANDS = {
+    "predict": Command(
+        "Classify the beats or the rhythm of a WFDB record; write a table, and annotations of the beats.",
+        (
+            "keras-ecg predict sample_data/213                    # R peaks from its annotations",
+            "keras-ecg predict sample_data/213 --peaks detect     # detected R peaks",
+            "keras-ecg predict sample_data/100 --task rhythm      # normal, atrial fibrillation, other, or too noisy",
+        ),
+        add_predict,
+        predict,
+        "predict.py",
+    ),
+}
