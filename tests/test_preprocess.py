@@ -415,3 +415,14 @@ def test_segment_together_with_its_record_is_rejected(tmp_path):
     config = config_for(tmp_path, database={"data_dir": str(folder), "records": ["long", "r1"]})
     with pytest.raises(InputError, match="its segment r1 as a further record"):
         preprocess(config, jobs=1)
+
+
+def test_records_whose_files_would_have_one_name_are_rejected(tmp_path):
+    signal = np.random.default_rng(0).normal(size=3600)
+    for record in ("a/1", "a_1"):
+        (tmp_path / "raw" / record).parent.mkdir(parents=True, exist_ok=True)
+        write_record((tmp_path / "raw" / record).parent, Path(record).name, signal, [1000, 2000], "NN")
+    (tmp_path / "raw" / "RECORDS").write_text("a/1\na_1\n")
+    config = config_for(tmp_path, database={"name": "own", "data_dir": str(tmp_path / "raw"), "records": []})
+    with pytest.raises(InputError, match="records a/1 and a_1, whose HDF5 files would have one name"):
+        preprocess(config, jobs=1)

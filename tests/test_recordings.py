@@ -1,4 +1,5 @@
 import os
+import shutil
 import struct
 from collections import Counter
 from contextlib import nullcontext
@@ -12,8 +13,8 @@ from conftest import SAMPLE, write_signals
 from keras_ecg.databases import mitdb
 from keras_ecg.databases.annotations import DUPLICATE, OUTSIDE, UNORDERED
 from keras_ecg.databases.recordings import (
+    check_distinct_records,
     check_lead,
-    check_no_segments,
     check_rates,
     choose_lead,
     list_records,
@@ -82,7 +83,7 @@ FAULTS = {
     "annotations of another record": (
         lambda d: wfdb.wrann("r1", "atr", np.array([5, 1000, 2000]), ["N"] * 3, write_dir=str(d)),
         "r1.atr",
-        "2 of 3 annotations outside the signal's 1000 samples",
+        "2 of 3 beats outside the signal's 1000 samples",
     ),
     "rate of zero": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 0"), "r1.hea", "unreadable header"),
     "negative rate": (lambda d: _edit(d / "r1.hea", "r1 2 250", "r1 2 -250"), "r1.hea", "unreadable header"),
@@ -246,9 +247,62 @@ def test_segments_of_multi_segment_record_are_not_listed(folder):
     assert list_records(path) == ["long", "r3"]
     (path / "RECORDS").write_text("r1\nr2\nr3\nlong\n")
     assert list_records(path) == ["long", "r3"]
-    check_no_segments(path, ["r1", "r2"])
+    check_distinct_records(path, ["r1", "r2"])
     with pytest.raises(InputError, match="long: found its segment r1 as a further record"):
-        check_no_segments(path, ["r1", "long"])
+        check_distinct_records(path, ["r1", "long"])
+    (path / "RECORDS").write_text("./r2\nlong\nsub/../r1\n")
+    assert list_records(path) == ["long"]
+
+
+def test_records_that_share_a_signal_file_are_rejected(folder):
+    path, _ = folder
+    shutil.copy(path / "r1.hea", path / "other.hea")
+    with pytest.raises(InputError, match="r1: found the signal file r1_1.dat of record other"):
+        check_distinct_records(path, ["other", "r1"])
+    for name in ("a", "b"):
+        (path / f"{name}.hea").write_text(f"{name}/1 2 250 1000\nr1 1000\n")
+    with pytest.raises(InputError, match="b: found the signal file r1_1.dat of record a"):
+        check_distinct_records(path, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda d: _flip(d / "r2.dat", 101), "checksum"),
+        (lambda d: _edit(d / "r2.hea", " 250 ", " 500 "), "500 Hz in a record of 250 Hz"),
+        (lambda d: _edit(d / "r2.hea", "/mV", "/uV"), "lead MLII in uV, in another segment in mV"),
+        (lambda d: os.truncate(d / "r2.dat", 1000), "truncated"),
+    ],
+    ids=["damaged", "rate", "unit", "truncated"],
+)
+def test_invalid_segment_is_rejected(tmp_path, change, found):
+    for name in ("r1", "r2"):
+        write_signals(tmp_path, name, np.random.default_rng(0).normal(size=(1000, 1)), 250, ("MLII",))
+    (tmp_path / "long.hea").write_text("long/2 1 250 2000\nr1 1000\nr2 1000\n")
+    assert len(read_recording(tmp_path, "long", None).signals) == 2000
+    change(tmp_path)
+    with pytest.raises(InputError, match=f"r2.*{found}"):
+        read_recording(tmp_path, "long", None)
+
+
+def test_gap_of_lead_with_fewer_samples_per_frame_keeps_its_place(tmp_path):
+    slow = np.sin(np.arange(6000) / 20)
+    slow[2000:2200] = np.nan  # 10 to 11 s at 200 Hz
+    fast = np.sin(np.arange(9000) / 20)
+    wfdb.wrsamp(
+        "r", 100, ["mV", "mV"], ["II", "V1"], e_p_signal=[slow, fast], fmt=["16", "16"], samps_per_frame=[2, 3],
+        adc_gain=[1000.0, 1000.0], baseline=[0, 0], write_dir=str(tmp_path),
+    )  # fmt: skip
+    signals = read_recording(tmp_path, "r", None).signals
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(signals[:, 0])), np.arange(3000, 3300))
+    np.testing.assert_allclose(signals[100:2900, 0], np.sin(np.arange(100, 2900) / 30), atol=0.01)
+
+
+def test_annotations_past_the_end_without_beats_are_dropped(folder):
+    path, _ = folder
+    wfdb.wrann("r1", "atr", np.array([900, 1000, 1100]), ["N", "+", "~"], write_dir=str(path))
+    found = read_recording(path, "r1")
+    assert found.samples.tolist() == [900] and found.corrections == {OUTSIDE: 2}
 
 
 def test_gap_of_layout_is_read_as_nan(tmp_path):

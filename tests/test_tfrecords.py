@@ -325,10 +325,23 @@ def test_files_of_unfinished_preprocessing_are_rejected(own_hdf5):
 
     config = own_hdf5
     source, beats = config.database.data_dir, replace(config.beats, bandpass_hz=(0.5, 40.0))
-    preprocess_record(source, "208", config.database.hdf5_dir, beats, "mitdb")
-    with pytest.raises(InputError, match="208.h5: found beats of another run"):
+    preprocess_record(source, "208", config.database.hdf5_dir, beats, "mitdb", None)
+    with pytest.raises(InputError, match="208.h5: found a damaged or edited file"):
         pack(config, jobs=1)
     assert "manifest.json" not in os.listdir(config.database.tfrecord_dir)
+
+
+def test_edited_hdf5_labels_are_rejected_and_written_again(own_hdf5):
+    path = hdf5_path(own_hdf5.database.hdf5_dir, "208")
+    with h5py.File(path, "r+") as file:
+        before = file["label"][:]
+        file["label"][:] = 2
+    with pytest.raises(InputError, match="208.h5: found a damaged or edited file; expected the SHA-256 in metadata"):
+        pack(own_hdf5, jobs=1)
+    preprocess(own_hdf5, jobs=1)
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["label"][:], before)
+    assert (before != 2).any()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing"])

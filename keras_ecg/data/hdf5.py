@@ -23,8 +23,9 @@ import numpy as np
 
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
+from keras_ecg.files import sha256
 
-VERSION = 3  # to be increased when equal parameters give a different file
+VERSION = 4  # to be increased when equal parameters give a different file
 COLUMNS = ("sample", "symbol", "label", "rr_before", "rr_after")
 
 
@@ -103,6 +104,7 @@ def describe(path: Path) -> dict:
     label = columns.pop("label").tolist()
     return {
         **{k: attrs[k] for k in ("subject", "lead", "fingerprint")},
+        "sha256": sha256(path),
         **{k: float(attrs[k]) for k in ("original_rate_hz", "sampling_rate_hz")},
         "inputs": dict(line.split(" ") for line in attrs["inputs"]),
         "corrections": list(attrs["corrections"]),

@@ -12,7 +12,7 @@ from keras_ecg.data.hdf5 import VERSION, describe, hdf5_path, stored_fingerprint
 from keras_ecg.databases import mitdb, recordings
 from keras_ecg.databases.subjects import subjects, subjects_note
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic, fingerprint, sha256, swept, write_sealed
+from keras_ecg.files import atomic, fingerprint, read_sealed, sha256, swept, write_sealed
 from keras_ecg.parallel import each
 from keras_ecg.signals.beats import cut_beats, median_beat, near_edge
 from keras_ecg.signals.filters import check_band, clean, resample_peaks
@@ -104,11 +104,21 @@ def extract_beats(recording: recordings.Recording, beats: Beats, where: Path | s
     }
 
 
-def preprocess_record(folder: str, record: str, target: str, beats: Beats, database: str) -> bool:
+def preprocess_record(
+    folder: str, record: str, target: str, beats: Beats, database: str, digest: str | None
+) -> tuple[dict, bool]:
     """Write a record's HDF5 file unless it is up to date.
 
+    Args:
+        folder: folder of the database.
+        record: name of the record.
+        target: folder of the HDF5 files.
+        beats: options of the segmentation.
+        database: name of the database.
+        digest: SHA-256 that metadata.json states for the file; a file with another content is written again.
+
     Returns:
-        Whether the file was written.
+        `describe` of the file, and whether it was written.
 
     Raises:
         InputError: as `read_recording` and `extract_beats`.
@@ -118,7 +128,9 @@ def preprocess_record(folder: str, record: str, target: str, beats: Beats, datab
     expected = fingerprint({"beats": to_dict(beats), "inputs": inputs, "subject": subject, "version": VERSION})
     path = hdf5_path(target, record)
     if stored_fingerprint(path) == expected:
-        return False
+        described = describe(path)
+        if digest in (None, described["sha256"]):
+            return described, False
     recording = recordings.read_recording(folder, record)
     details = {
         "subject": subject,
@@ -126,7 +138,7 @@ def preprocess_record(folder: str, record: str, target: str, beats: Beats, datab
         "fingerprint": expected,
     }
     write_beats(path, recording, beats, Path(folder) / record, details)
-    return True
+    return describe(path), True
 
 
 def write_beats(path: Path, recording: recordings.Recording, beats: Beats, where: Path | str, details: dict) -> None:
@@ -182,6 +194,16 @@ def write_metadata(
     return metadata
 
 
+def known_digests(target: Path | str) -> dict[str, str]:
+    """Return the SHA-256 of each record's file as metadata.json states it; none where it is missing or invalid."""
+    path = Path(target) / "metadata.json"
+    try:
+        records = read_sealed(path, "")["records"] if path.is_file() else {}
+    except InputError:
+        return {}
+    return {record: entry["sha256"] for record, entry in records.items() if "sha256" in entry}
+
+
 def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None = None) -> dict:
     """Preprocess all records of the configured database in parallel; files that are up to date are kept.
 
@@ -199,27 +221,36 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     check_parameters(config.beats)
     folder, target = config.database.data_dir, Path(config.database.hdf5_dir)
     records = list(config.database.records) or recordings.list_records(folder)
-    recordings.check_no_segments(folder, records)
+    recordings.check_distinct_records(folder, records)
     target.mkdir(parents=True, exist_ok=True)
 
-    def work(record: str) -> tuple[str, bool, InputError | None]:
+    paths: dict[Path, str] = {}
+    for record in records:
+        if (other := paths.setdefault(hdf5_path(target, record), record)) != record:
+            found = f"records {other} and {record}, whose HDF5 files would have one name"
+            raise InputError(folder, found, "distinct names", "rename or exclude one of them")
+    digests = known_digests(target)
+
+    def work(record: str) -> tuple[str, dict, bool, InputError | None]:
+        database = config.database.name
         try:
-            return record, preprocess_record(folder, record, str(target), config.beats, config.database.name), None
+            found = preprocess_record(folder, record, str(target), config.beats, database, digests.get(record))
+            return record, *found, None
         except InputError as error:
-            return record, False, error
+            return record, {}, False, error
 
     described: dict[str, dict] = {}
     skipped: dict[str, str] = {}
     written = 0
     with swept(target), each(work, records, "preprocess", jobs) as results:
-        for record, was_written, error in results:
+        for record, entry, was_written, error in results:
             written += was_written
             if error and not skip_bad_records:
                 raise error
             if error:
                 skipped[record] = str(error)
             else:
-                described[record] = describe(hdf5_path(target, record))
+                described[record] = entry
     kept = {r: described[r] for r in records if r in described}
     if not kept:
         first = next(iter(skipped.values()))

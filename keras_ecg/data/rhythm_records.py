@@ -183,6 +183,7 @@ def plan_items(config: Config, jobs: int | None, quiet: bool) -> list[Item]:
                 f"a recording and a label (labels {config.rhythm.labels}) of each record",
                 "complete the folder",
             )
+    recordings.check_distinct_records(folder, records)
     subject_of = subjects(folder, name, list(records))
 
     def describe(record: str) -> Item:

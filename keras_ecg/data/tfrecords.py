@@ -31,7 +31,7 @@ from keras_ecg.data.hdf5 import VERSION as HDF5_VERSION
 from keras_ecg.data.hdf5 import hdf5_path, reading
 from keras_ecg.data.manifests import load_manifest, pack_entries
 from keras_ecg.errors import InputError
-from keras_ecg.files import fingerprint, read_sealed
+from keras_ecg.files import fingerprint, read_sealed, sha256
 from keras_ecg.signals.beats import QUANTILES, difference_quantiles
 from keras_ecg.signals.rhythm import CONTEXT, rr_series
 
@@ -199,11 +199,15 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
         raise InputError(metadata_path, found, "the options of this configuration", "run preprocess_data.py")
     parameters = {"version": VERSION, "beats": beats, **to_dict(config.sequences)}
     fingerprints = {record: entry["fingerprint"] for record, entry in metadata["records"].items()}
+    digests = {record: entry["sha256"] for record, entry in metadata["records"].items()}
 
     def work(record: str) -> tuple[str, dict]:
+        path = hdf5_path(source, record)
+        if path.is_file() and sha256(path) != digests[record]:
+            found = "a damaged or edited file"
+            raise InputError(path, found, "the SHA-256 in metadata.json", "run preprocess_data.py")
         entry = pack_record(source, record, str(target), config.sequences, config.beats)
         if entry["fingerprint"] != fingerprints[record]:
-            path = hdf5_path(source, record)
             raise InputError(path, "beats of another run", "the fingerprint in metadata.json", "run preprocess_data.py")
         return record, entry
 

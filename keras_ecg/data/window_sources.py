@@ -112,6 +112,7 @@ def source_records(source: dict) -> tuple[dict[str, str], dict[str, str]]:
     kept = {record: subject for record, subject in selected.items() if record not in excluded}
     if not kept:
         raise InputError(where, f"{len(excluded)} records, all excluded", "at least one record", "exclude fewer")
+    recordings.check_distinct_records(folder, list(kept))
     return kept, excluded
 
 

@@ -42,7 +42,7 @@ def read_annotations(path: Path, length: int, sampling_rate_hz: float, frame_rat
         Annotations with sample indices at the sampling rate of the signal.
 
     Raises:
-        InputError: the file is missing, truncated or unreadable, or most annotations are outside the signal.
+        InputError: the file is missing, truncated or unreadable, or most beats are outside the signal.
     """
     if not path.is_file():
         raise InputError(path, "no such file", "an annotation file", FETCH)
@@ -55,10 +55,12 @@ def read_annotations(path: Path, length: int, sampling_rate_hz: float, frame_rat
         raise InputError(path, f"unreadable ({reason})", "a WFDB annotation file", FETCH_AGAIN) from error
     rate = float(found.fs or frame_rate_hz)
     samples = np.rint(np.asarray(found.sample, np.int64) * (sampling_rate_hz / rate)).astype(np.int64)
-    annotations = correct_annotations(samples, np.asarray(found.symbol, dtype=str), length)
-    outside = annotations.corrections.get(OUTSIDE, 0)
-    if outside > len(samples) / 2:
-        found_text = f"{outside} of {len(samples)} annotations outside the signal's {length} samples"
+    symbols = np.asarray(found.symbol, dtype=str)
+    annotations = correct_annotations(samples, symbols, length)
+    beats = samples[np.isin(symbols, BEAT_SYMBOLS)]
+    outside = int(np.count_nonzero((beats < 0) | (beats >= length)))
+    if outside > len(beats) / 2:
+        found_text = f"{outside} of {len(beats)} beats outside the signal's {length} samples"
         raise InputError(path, found_text, "the annotations of this signal", "check that both files belong together")
     return annotations
 

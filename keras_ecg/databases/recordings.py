@@ -9,6 +9,7 @@ Shapes: T samples, C leads, n annotations.
 """
 
 import math
+import posixpath
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ def list_records(folder: Path | str, database_name: str = "") -> list[str]:
     listed = folder / "RECORDS"
     if listed.is_file():
         try:
-            names = sorted(set(listed.read_text(encoding="utf-8-sig").split()))
+            names = sorted({posixpath.normpath(n) for n in listed.read_text(encoding="utf-8-sig").split()})
         except UnicodeDecodeError as error:
             raise InputError(listed, f"text that is not UTF-8 ({error.reason})", "UTF-8", "save it as UTF-8") from None
     else:
@@ -91,19 +92,37 @@ def segment_names(folder: Path | str, record: str) -> list[str]:
     return [f"{home}/{name}" if home else name for name in names]
 
 
-def check_no_segments(folder: Path | str, records: list[str] | tuple[str, ...]) -> None:
-    """Check that no record is a segment of another record.
+def signal_files(folder: Path | str, record: str) -> set[str]:
+    """Return the paths of a record's signal files, with those of its segments, relative to the folder."""
+    path, home = _path(Path(folder), record, "hea"), posixpath.dirname(record)
+    if segments := segment_names(folder, record):
+        return set().union(*(signal_files(folder, segment) for segment in segments if segment != record))
+    rows = _header_rows(path) if path.is_file() else []
+    names = (
+        [words[0] for words in rows[1 : 1 + int(rows[0][1])]] if rows and rows[0][1:2] and rows[0][1].isdigit() else []
+    )
+    return {posixpath.normpath(posixpath.join(home, name)) for name in names if name != GAP}
 
-    Otherwise its beats would be counted twice, and its subject could be on both sides of a split.
+
+def check_distinct_records(folder: Path | str, records: list[str] | tuple[str, ...]) -> None:
+    """Check that no record is a segment of another record, and that no two records share a signal file.
+
+    Otherwise beats would be counted twice, and their subject could be on both sides of a split.
 
     Raises:
-        InputError: a record is a segment of another record.
+        InputError: two records have the same samples.
     """
+    owners: dict[str, str] = {}
     for record in records:
         both = set(segment_names(folder, record)) & set(records)
         if both:
             found = f"its segment {min(both)} as a further record"
             raise InputError(Path(folder) / record, found, "a record or its segments", "exclude one of them")
+        for name in sorted(signal_files(folder, record)):
+            if name in owners:
+                found = f"the signal file {name} of record {owners[name]}"
+                raise InputError(Path(folder) / record, found, "signal files of its own", "exclude one of the records")
+            owners[name] = record
 
 
 def without_suffix(path: Path) -> Path:
@@ -160,6 +179,8 @@ def read_recording(folder: Path | str, record: str, annotations: str | None = "a
         raise InputError(path, "no signal", "a header with at least one signal", "exclude the record")
     if isinstance(header, wfdb.Record):
         _check_sizes(folder, record, header)
+    else:
+        _check_segments(folder, record, header)
     try:
         if isinstance(header, wfdb.MultiRecord):
             data = wfdb.rdrecord(str(folder / record), smooth_frames=False)
@@ -191,9 +212,9 @@ def _join_leads(columns: list[np.ndarray], frame: list[int]) -> np.ndarray:
     for lead, (values, count) in enumerate(zip(columns, frame, strict=True)):
         if count < most:
             filled = np.nan_to_num(values, nan=float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0)
-            invalid = np.repeat(~np.isfinite(values), -(-most // count))[: len(out)]
+            invalid = ~np.isfinite(values)[np.arange(len(out)) * count // most]
             values = scipy.signal.resample_poly(filled, most, count, padtype="median")[: len(out)]
-            values[: len(invalid)][invalid] = np.nan
+            values[invalid] = np.nan
         out[:, lead] = values
     return out
 
@@ -331,6 +352,32 @@ def _check_sizes(folder: Path, record: str, header: wfdb.Record) -> None:
         found = path.stat().st_size
         if found < expected:
             raise InputError(path, f"{found} bytes (truncated)", f"{expected} according to the header", FETCH_AGAIN)
+
+
+def _check_segments(folder: Path, record: str, header: wfdb.MultiRecord) -> None:
+    """Check the sizes, checksums, sampling rates and units of the segments of a record.
+
+    Raises:
+        InputError: a segment is damaged, or differs from the record in its rate, or from another in a lead's unit.
+    """
+    units: dict[str, str] = {}
+    for segment in dict.fromkeys(segment_names(folder, record)):
+        path, part = _path(folder, segment, "hea"), _header(folder, segment)
+        if part.fs != header.fs:
+            found = f"{part.fs:g} Hz in a record of {header.fs:g} Hz"
+            raise InputError(path, found, "segments of one sampling rate", "correct the header")
+        for lead, unit in zip(part.sig_name or (), part.units or (), strict=False):
+            if units.setdefault(lead, unit) != unit:
+                found = f"lead {lead} in {unit}, in another segment in {units[lead]}"
+                raise InputError(path, found, "one unit", "correct the header")
+        if not part.sig_len or not isinstance(part, wfdb.Record):  # the layout of a record has no samples
+            continue
+        _check_sizes(folder, segment, part)
+        try:
+            data = wfdb.rdrecord(str(folder / segment), physical=False, smooth_frames=False, return_res=32)
+        except Exception as error:  # wfdb raises various exceptions on damaged files
+            raise InputError(path, _reason(error), "signals that wfdb can read", FETCH_AGAIN) from error
+        _check_checksums(path, data)
 
 
 def _check_checksums(path: Path, data: wfdb.Record) -> None:
