@@ -19,9 +19,8 @@ from keras_ecg.errors import InputError
 Epoch = int | tf.Tensor | None  # number of the epoch; None: each iteration is a new epoch
 EPOCH_SEEDS = 1_000_003  # distance between consecutive seeds: larger than any number of epochs
 
-plain = (
-    tf.autograph.experimental.do_not_convert
-)  # AutoGraph is not needed: no branches on tensors; conversion takes seconds
+# AutoGraph is not needed, as nothing branches on tensors, and its conversion takes seconds.
+plain = tf.autograph.experimental.do_not_convert
 
 
 def fixed_threads() -> tf.data.Options:
