@@ -88,10 +88,8 @@ def keep_shares(record_names: list[str], config: Config) -> dict[str, np.ndarray
     """
     counts = {r: np.bincount(get_all_labels([r], config), minlength=len(CLASSES)) for r in record_names}
     per_epoch = np.zeros(len(CLASSES))
-    per_epoch[[CLASSES.index("N"), CLASSES.index("F")]] = (
-        config.augment.normal_per_epoch,
-        config.augment.fusion_per_epoch,
-    )
+    per_epoch[CLASSES.index("N")] = config.augment.normal_per_epoch
+    per_epoch[CLASSES.index("F")] = config.augment.fusion_per_epoch
     total = np.maximum(sum(n**0.5 for n in counts.values()), 1.0)
     return {
         r: np.where(per_epoch > 0, np.minimum(1.0, per_epoch / total / np.maximum(n, 1) ** 0.5), 1.0)

@@ -32,9 +32,7 @@ SPIKE_SHARE = 0.015  # of a second that spikes may take without affecting that a
 LIVE = 0.02  # of the upper-quartile amplitude nearby; a second with less is flat and excluded from the medians
 LIVE_SECONDS = 121  # window of that quartile
 QUIET_SHARE = 0.25  # quantile of a second's slope energy that is the noise level
-MIN_LEVEL = (
-    3.4  # ratio of level to noise; below it there are no QRS complexes: noise, ventricular fibrillation or flutter
-)
+MIN_LEVEL = 3.4  # ratio of level to noise; below it there are no QRS complexes: noise, fibrillation or flutter
 MIN_CONTRAST = 3.6  # ratio of a peak to noise
 THRESHOLD = 0.3  # ratio of a peak to level
 SEARCH_BACK_THRESHOLD = 0.2

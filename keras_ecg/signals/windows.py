@@ -11,12 +11,8 @@ from typing import Any
 import numpy as np
 
 FLAT_SECONDS = 1.0  # an ECG or amplifier noise is never constant for so long
-FLAT_MV = (
-    0.05  # peak-to-peak amplitude of a filtered window without ECG; a third of the threshold of asystole in AAMI EC13
-)
-SATURATED_SECONDS = (
-    0.1  # at the record's minimum or maximum: longer than any peak; a flat ST segment lasts up to half of it
-)
+FLAT_MV = 0.05  # peak to peak, of a filtered window without ECG; a third of AAMI EC13's threshold of asystole
+SATURATED_SECONDS = 0.1  # at the record's minimum or maximum: no peak is so long; a flat ST segment is half of it
 
 
 def window_step(length: int, overlap: float) -> int:
