@@ -214,7 +214,7 @@ def test_killed_download_resumes_to_equal_files(server, tmp_path):
 def test_offline_unknown_and_forbidden_errors_are_one_line(server, tmp_path, capsys):
     nowhere = "http://127.0.0.1:9/files"  # discard port: no server
     line = fails(capsys, "--save-directory", tmp_path / "a", "--base-url", nowhere)
-    assert "refused" in line and "--from" in line
+    assert "no complete response" in line and "--from" in line
     line = fails(capsys, "--db-name", "bd", "--save-directory", tmp_path / "a", "--base-url", server.url)
     assert "HTTP status 404" in line and "--db-name" in line
     server.failures = [403]
