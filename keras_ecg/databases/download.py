@@ -160,13 +160,13 @@ def _fetch_all(client: "_Client", url: str, folder: Path, all_files: bool) -> No
     write_text(folder / SUMS, text)
     if "RECORDS" in sums:  # lists the subfolders with records
         client.fetch(f"{url}/RECORDS", folder / "RECORDS", sums["RECORDS"])
-    wanted = _select(sums, folder, all_files)
-    todo = sorted(_unverified(wanted, sums, folder), key=lambda name: not name.endswith(RECORD_SUFFIXES))
+    requested = _select(sums, folder, all_files)
+    todo = sorted(_unverified(requested, sums, folder), key=lambda name: not name.endswith(RECORD_SUFFIXES))
     with tqdm(unit="B", unit_scale=True, desc=folder.name, disable=bars_hidden()) as bar:
         for number, name in enumerate(todo, 1):
             bar.set_postfix_str(f"file {number} of {len(todo)}: {name}")
             client.fetch(f"{url}/{quote(name)}", folder / name, sums[name], bar)
-    logger.info("%s: %d files in %s, all right (%d downloaded)", url, len(wanted), folder, len(todo))
+    logger.info("%s: %d files in %s, verified (%d downloaded)", url, len(requested), folder, len(todo))
 
 
 def _unverified(names: list[str], sums: dict[str, str], folder: Path) -> list[str]:
