@@ -18,6 +18,7 @@ from keras_ecg.resources import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "Research_Runs"
+REPORT = re.compile(r"\]\(([\w.-]+/report\.html)\)")  # a link to a report, from the folder of the runs
 TOP_LEVEL = "general"  # heading of the options that belong to no section
 HEAD = re.compile(r"((?:^#.*\n)*)", re.MULTILINE)
 FIELD = re.compile(r"^(paper|command|duration|memory|expect|search|chosen)\s+(.*)$")
@@ -43,11 +44,10 @@ def pages() -> dict[str, str]:
     return out
 
 
-def copied_files() -> dict[str, Path]:
-    """Files of the repository by path on the site: notebooks, and the reports that the results link to."""
-    notebooks = {f"notebooks/{path.name}": path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
-    linked = re.findall(r"\]\(([\w.-]+/report\.html)\)", published_runs())
-    return notebooks | {f"runs/{link}": RUNS / link for link in linked}
+def copied_files() -> list[str]:
+    """Paths in the repository of what the site has at the same path: notebooks, and the reports of published runs."""
+    notebooks = [f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    return notebooks + [f"{RUNS.name}/{link}" for link in REPORT.findall(published_runs())]
 
 
 def published_runs() -> str:
@@ -58,7 +58,7 @@ def published_runs() -> str:
 def results() -> str:
     """Every table of the published runs, below the headings of that page."""
     _, _, body = published_runs().partition("\n## ")
-    return re.sub(r"\]\(([\w.-]+/report\.html)\)", r"](runs/\1)", f"## {body}")
+    return REPORT.sub(rf"]({RUNS.name}/\1)", f"## {body}")
 
 
 def kind_of(annotation: Any) -> tuple[str, str]:
@@ -167,7 +167,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 def command_line() -> str:
     """Description, usage and options of each subcommand of `keras-ecg`."""
     parts = []
-    for parser in commands(cli.parser()):
+    for parser in commands(cli.make_parser()):
         depth = len(parser.prog.split())
         parts += [f"{'#' * depth} {parser.prog}", escaped(parser.description)]
         usage = parser.format_usage().removeprefix("usage: ")

@@ -30,8 +30,8 @@ def on_files(files: Files, config) -> Files:
     """Adds notebooks, cards of presets, CONTRIBUTING, CHANGELOG and the published reports."""
     for path, content in generated.pages().items():
         files.append(File.generated(config, path, content=content))
-    for path, source in generated.copied_files().items():
-        files.append(File.generated(config, path, abs_src_path=str(source)))
+    for path in generated.copied_files():
+        files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 
