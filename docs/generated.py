@@ -5,6 +5,7 @@ Nothing here imports TensorFlow or Keras.
 
 import argparse
 import dataclasses
+import math
 import re
 import typing
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ def published_runs() -> str:
 def results() -> str:
     """Every table of the published runs, below the headings of that page."""
     _, _, body = published_runs().partition("\n## ")
+    body = re.sub(r"(\d)–(-?\d)", "\\1–\u2060\\2", body).replace(" ± ", "\u00a0±\u00a0")  # no line breaks in there
     return REPORT.sub(rf"]({RUNS.name}/\1)", f"## {body}")
 
 
@@ -76,10 +78,10 @@ def kind_of(annotation: Any) -> tuple[str, str]:
 
 def limits_of(metadata: typing.Mapping) -> str:
     """The limits of an option, in words."""
-    low, high = metadata.get("limits", (None, None))
-    if low is None:
-        return ""
-    return f"≥ {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
+    low, high = metadata.get("limits", (-math.inf, math.inf))
+    if high == math.inf:
+        return "" if low == -math.inf else f"≥ {low:g}"
+    return f"≤ {high:g}" if low == -math.inf else f"{low:g} to {high:g}"
 
 
 def default_of(field: dataclasses.Field) -> str:
@@ -139,7 +141,7 @@ def shipped_configurations() -> str:
                 intro.append(line.strip())
         parts += [f"## `{path.stem}`", " ".join(intro).strip()]
         parts += ["\n".join(f"{name.capitalize()}\n:   {field_text(name, lines)}\n" for name, lines in fields)]
-        parts += [f"??? note \"configs/{path.name}\"\n\n    ```yaml\n{indent(HEAD.sub('', text, count=1))}\n    ```"]
+        parts += [f'??? note "configs/{path.name}"\n\n    ```yaml\n{indent(HEAD.sub("", text, count=1))}\n    ```']
     return "\n\n".join(part for part in parts if part)
 
 
@@ -193,7 +195,9 @@ def option_row(parser: argparse.ArgumentParser, action: argparse.Action) -> tupl
     """Name, default and help of one argument."""
     value = action.metavar or (action.dest.upper() if action.nargs != 0 else "")
     value = " ".join(value) if isinstance(value, tuple) else value
-    names = [f"`{f'{name} {value}'.strip()}`" for name in action.option_strings] or [f"`{action.metavar or action.dest}`"]
+    names = [f"`{f'{name} {value}'.strip()}`" for name in action.option_strings] or [
+        f"`{action.metavar or action.dest}`"
+    ]
     default = "" if action.default in (None, argparse.SUPPRESS, [], False) else f"`{action.default}`"
     text = escaped(parser._get_formatter()._expand_help(action)) if action.help else ""
     if action.choices:
