@@ -64,7 +64,7 @@ def results() -> str:
 
 
 def kind_of(annotation: Any) -> tuple[str, str]:
-    """The type of an option and the values that are allowed, in words."""
+    """The type of an option and the values that are allowed."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return type(args[0]).__name__, ", ".join(f"`{value}`" for value in args)
@@ -77,7 +77,7 @@ def kind_of(annotation: Any) -> tuple[str, str]:
 
 
 def limits_of(metadata: typing.Mapping) -> str:
-    """The limits of an option, in words."""
+    """The limits of an option."""
     low, high = metadata.get("limits", (-math.inf, math.inf))
     if high == math.inf:
         return "" if low == -math.inf else f"≥ {low:g}"
@@ -211,7 +211,7 @@ def presets_table() -> str:
     for name, kind in list_presets().items():
         card = (PRESETS / name / "README.md").read_text("utf-8")
         _, _, rest = card.partition("## Input\n")
-        words = " ".join(rest.split("\n##")[0].replace("\n- ", "; ").split()).lstrip("- ")
+        text = " ".join(rest.split("\n##")[0].replace("\n- ", "; ").split()).lstrip("- ")
         size = sum(file.stat().st_size for file in (PRESETS / name).iterdir())
-        rows.append((f"[`{name}`]({name}.md)", f"`{kind}`", cell(words), f"{size / 1e6:.1f} MB"))
+        rows.append((f"[`{name}`]({name}.md)", f"`{kind}`", cell(text), f"{size / 1e6:.1f} MB"))
     return table(("preset", "class", "input", "size"), rows)

@@ -1,8 +1,8 @@
 """README.md and the documentation site: every block runs or says why not, names are complete, the site builds.
 
-Blocks in Python and for a shell run in a folder that has `sample_data/`, `configs/` and the doors, those of a page in
-order; Python blocks of a page share their names. `<!-- not run: reason -->` above a block leaves it out. Commands of
-this project in a shell block are parsed and their configurations loaded, run or not.
+Blocks in Python and for a shell run in a folder that has `sample_data/`, `configs/` and the modules of the root, those
+of a page in order; Python blocks of a page share their names. `<!-- not run: reason -->` above a block leaves it out.
+Commands of this project in a shell block are parsed and their configurations loaded, run or not.
 """
 
 import contextlib
@@ -72,15 +72,15 @@ def command_lines(code: str) -> list[list[str]]:
     """The commands of this project in a shell block, as arguments of `keras-ecg`."""
     found = []
     for line in code.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-            words = words[1:]  # settings of the environment
-        if words[:1] == ["keras-ecg"]:
-            found.append(words[1:])
-        elif words[:3] == ["python", "-m", "keras_ecg.runs"]:
-            found.append(["runs", *words[3:]])
-        elif words[:1] == ["python"] and len(words) > 1 and words[1] in SCRIPTS:
-            found.append([SCRIPTS[words[1]], *words[2:]])
+        tokens = shlex.split(line, comments=True)
+        while tokens and re.fullmatch(r"[A-Z_]+=.*", tokens[0]):
+            tokens = tokens[1:]  # settings of the environment
+        if tokens[:1] == ["keras-ecg"]:
+            found.append(tokens[1:])
+        elif tokens[:3] == ["python", "-m", "keras_ecg.runs"]:
+            found.append(["runs", *tokens[3:]])
+        elif tokens[:1] == ["python"] and len(tokens) > 1 and tokens[1] in SCRIPTS:
+            found.append([SCRIPTS[tokens[1]], *tokens[2:]])
     return found
 
 
@@ -189,6 +189,8 @@ def test_documented_options_exist():
     walk(defaults, "")
     sections = "|".join(name for name, value in defaults.items() if isinstance(value, dict))
     for path in PAGES:
+        if path.stem == "migration":
+            continue  # lists the old names, too
         for name in re.findall(rf"`((?:{sections})\.[a-z_.0-9]+)(?:=[^`]*)?`", path.read_text(encoding="utf-8")):
             attribute = hasattr(ke.BeatPredictions, name.removeprefix("beats."))  # of a variable `beats`
             assert name in known or name.startswith("model.options.") or attribute, f"{path.name}: {name}"
@@ -215,10 +217,10 @@ def test_rows_of_the_results_table_have_a_published_claim():
         assert row["public"]["value"] in readme and row["task"] in readme
 
 
-def test_figure_is_small_and_drawn_on_paper():
-    figure = DOCS / "images" / "predicted_beats.svg"
-    text = figure.read_text(encoding="utf-8")
-    assert figure.stat().st_size < 200_000
+def test_image_is_small_and_drawn_on_paper():
+    image = DOCS / "images" / "predicted_beats.svg"
+    text = image.read_text(encoding="utf-8")
+    assert image.stat().st_size < 200_000
     assert "#fffaf7" in text  # a background of its own: readable in light and in dark mode
 
 
