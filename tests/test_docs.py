@@ -30,6 +30,7 @@ BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$", re.M | re.S
 )
 RUN = ("python", "bash")
+PRINTED = re.compile(r"^print\(.*\)  # ([\[({][\d'].*)$", re.M)  # a value in the comment of a line that prints it
 OTHERS = ("text", "yaml", "markdown")
 SCRIPTS = {
     "download_data.py": "download",
@@ -130,7 +131,7 @@ def test_each_block_is_closed_and_of_a_known_language(path: Path):
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_blocks_of_a_page_run(path: Path, folder: Path):
+def test_blocks_of_a_page_run(path: Path, folder: Path, capfd):
     names: dict = {"__name__": "__main__"}
     for block in blocks(path):
         if block.language not in RUN or block.reason is not None:
@@ -142,6 +143,8 @@ def test_blocks_of_a_page_run(path: Path, folder: Path):
                     run_shell(block.code)
                 else:
                     exec(compile(block.code, f"{block.page}:{block.line}", "exec"), names)
+                    printed = capfd.readouterr().out
+                    assert not [value for value in PRINTED.findall(block.code) if value not in printed], printed
             except BaseException as error:
                 error.add_note(f"{block.page}, line {block.line}")
                 raise
