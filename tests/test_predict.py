@@ -13,7 +13,7 @@ import wfdb
 from conftest import SAMPLE, copy_records, write_signals
 
 from keras_ecg.databases import mitdb
-from keras_ecg.databases.recordings import read_recording
+from keras_ecg.databases.recordings import Recording, read_recording
 from keras_ecg.errors import InputError
 from keras_ecg.predictions import load_predictions
 from keras_ecg.presets.beats import BeatClassifier
@@ -94,6 +94,27 @@ def test_a_flat_record_and_a_run_without_weights_are_told(tmp_path):
 def strip(folder: Path, name: str, signal: np.ndarray, rate: float) -> Path:
     write_signals(folder, name, signal, rate)
     return folder / name
+
+
+def signal_of(values: np.ndarray) -> Recording:
+    return Recording("noise", values[:, None], ("MLII",), 360.0, np.empty(0, int), np.empty(0, str))
+
+
+def test_ten_seconds_of_noise_are_no_ecg():
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(0, 0.1, 3600)
+        with pytest.raises(InputError, match="no ECG in lead MLII"):
+            classifier().detect_peaks(signal_of(noise))
+
+
+def test_detections_of_different_shapes_are_noted():
+    rng, bursts = np.random.default_rng(0), np.zeros(60 * 360)
+    for start in np.arange(60) * 360 + rng.integers(0, 120, 60):  # contractions of a muscle, like an irregular rhythm
+        bursts[start : start + 60] += np.convolve(rng.normal(size=65), np.ones(6) / 6, "valid") * np.hanning(60)
+    _, notes = classifier().locate_beats(signal_of(bursts))
+    assert any("detected beats differ in shape" in note for note in notes)
+    _, notes = classifier().locate_beats(read_recording(SAMPLE, "208", None))
+    assert not any("differ in shape" in note for note in notes)
 
 
 def test_noise_is_no_ecg(tmp_path):

@@ -18,9 +18,11 @@ from keras_ecg.models.loading import load_model, save_model
 from keras_ecg.presets import BEATS, find_preset
 from keras_ecg.presets.inputs import as_recording, with_beats
 from keras_ecg.presets.results import BeatPredictions
-from keras_ecg.signals.qrs import detect_qrs
+from keras_ecg.signals.qrs import detect_qrs, similar_beats
 
 BATCH_SIZE = 256  # of every call of the model: one shape, which is traced once
+MIN_HEART_RATE = 15.0  # beats per minute of a whole recording; fewer detections are noise
+MIN_SIMILAR = 0.1  # a smaller fraction of detected beats of similar shape is noted: in noise alone there are none
 LONGEST_RR_SECONDS = 5.0  # a longer interval between detected beats is noted
 
 Peaks = Literal["auto", "annotations", "detect"]
@@ -105,7 +107,9 @@ class BeatClassifier:
             return recording, tuple(notes)
         if len(recording.symbols) and peaks == "auto":
             notes.append("the annotations have no beats; R peaks are detected")
-        recording = self.detect_peaks(recording)
+        recording, similar = self.detect_peaks(recording)
+        if similar < MIN_SIMILAR:
+            notes.append(f"the {len(recording.samples)} detected beats differ in shape: they may be noise")
         edges = np.concatenate([[0], recording.samples, [len(recording.signals)]]) / recording.sampling_rate_hz
         gaps = np.diff(edges)
         silent = gaps[gaps > LONGEST_RR_SECONDS].sum()
@@ -114,8 +118,11 @@ class BeatClassifier:
             notes.append(f"no beat found in {silent:.0f} of {edges[-1]:.0f} s: {causes}")
         return recording, tuple(notes)
 
-    def detect_peaks(self, recording: Recording) -> Recording:
-        """The recording with detected R peaks in place of its annotations.
+    def detect_peaks(self, recording: Recording) -> tuple[Recording, float]:
+        """Detect the R peaks of a recording.
+
+        Returns:
+            The recording with R peaks in place of its annotations, and `similar_beats` of them.
 
         Raises:
             InputError: the lead is missing or flat, or there is no ECG in it.
@@ -126,7 +133,7 @@ class BeatClassifier:
         signal, name = recording.signals[:, lead], recording.leads[lead]
         recordings.check_lead(signal, where, name)
         found = detect_qrs(signal, recording.sampling_rate_hz)
-        if not len(found):
+        if len(found) < max(1, MIN_HEART_RATE * len(signal) / recording.sampling_rate_hz / 60):
             text = f"no ECG in lead {name}: no QRS complex stands out of the noise"
             raise InputError(where, text, "an ECG", "check the electrodes, or give a recording with another lead")
-        return with_beats(recording, found)
+        return with_beats(recording, found), similar_beats(signal, found, recording.sampling_rate_hz)

@@ -39,6 +39,7 @@ SEARCH_BACK_THRESHOLD = 0.2
 SEARCH_BACK_RR = 1.5  # times the median RR interval of nine beats: a longer interval is searched for a missed beat
 REFRACTORY_SECONDS = 0.27
 T_WAVE_SECONDS, T_WAVE_SLOPE = 0.35, 0.5  # a deflection so near to a beat with twice its slope is a P or T wave
+SIMILAR, SIMILAR_SECONDS = 0.8, 0.15  # correlation of two beats of one shape, over so much on each side of the R peak
 REFINE_SECONDS = 0.05  # from the maximum of slope energy to the R peak
 
 
@@ -65,6 +66,27 @@ def detect_qrs(signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
         peaks = refine_peaks(block, peaks, round(REFINE_SECONDS * sampling_rate_hz)) + first
         found.append(peaks[(peaks >= start) & (peaks < start + step)])
     return np.unique(np.concatenate(found))
+
+
+def similar_beats(signal: np.ndarray, peaks: np.ndarray, sampling_rate_hz: float) -> float:
+    """Return the fraction of beats whose correlation with the median beat is SIMILAR at least.
+
+    In muscle noise and in ECGs covered by noise it is nearly 0; in MIT-BIH recordings it is 0.3 at least.
+
+    Args:
+        signal: (T,) in any unit.
+        peaks: (n,) sample indices of R peaks.
+        sampling_rate_hz: sampling rate of the signal.
+    """
+    radius = round(SIMILAR_SECONDS * sampling_rate_hz)
+    inside = peaks[(peaks >= radius) & (peaks < len(signal) - radius)]
+    if not len(inside):
+        return 0.0
+    beats = signal[inside[:, None] + np.arange(-radius, radius + 1)].astype(np.float64)
+    beats -= beats.mean(axis=1, keepdims=True)
+    median = np.median(beats, axis=0)
+    norms = np.linalg.norm(beats, axis=1) * np.linalg.norm(median)
+    return float(np.mean(beats @ median >= SIMILAR * np.maximum(norms, np.finfo(float).tiny)))
 
 
 def refine_peaks(signal: np.ndarray, peaks: np.ndarray, radius: int) -> np.ndarray:
