@@ -9,7 +9,7 @@ from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.beats import aligned
 from keras_ecg.experiments.adapt import early_beats, run_adaptation
-from keras_ecg.experiments.study import open_study
+from keras_ecg.experiments.common import open_beat_run
 from keras_ecg.predictions import load_predictions
 from keras_ecg.runs import verify_run
 from keras_ecg.training import predict_records, train_classifier
@@ -114,9 +114,9 @@ def test_only_this_study_depends_on_how_it_adapts(small, tmp_path):
     config = with_sections(small, database={"runs_dir": str(tmp_path)})
     other = with_sections(config, adaptation={"seconds": 90.0})
     final, adapted = ({"study": name, "records": TRAIN, "seeds": (0,)} for name in ("final", "adapted"))
-    assert open_study(config, **final).path == open_study(other, **final).path
+    assert open_beat_run(config, **final).path == open_beat_run(other, **final).path
     adapted["own"] = "adaptation"
-    assert open_study(config, **adapted).path != open_study(other, **adapted).path
+    assert open_beat_run(config, **adapted).path != open_beat_run(other, **adapted).path
 
 
 def test_several_devices_are_rejected(small):

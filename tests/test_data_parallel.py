@@ -9,7 +9,7 @@ from keras_ecg.config import Config, Training, from_dict, to_dict
 from keras_ecg.data.windows import pack_windows
 from keras_ecg.devices import check_devices
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.study import open_folder
+from keras_ecg.experiments.common import open_run
 
 LINEAR = """
 import sys
@@ -173,5 +173,5 @@ def test_other_backends_are_rejected_before_anything_is_written(tmp_path):
     check_devices(Training(), 7)
     config = from_dict(Config, {"training": {"data_parallel": True}, "database": {"runs_dir": str(tmp_path)}})
     with pytest.raises(InputError, match=r"training.data_parallel: found the backend tensorflow; .*KERAS_BACKEND=jax"):
-        open_folder(config, "pretrain", (), "", {})
+        open_run(config, "pretrain", (), "", {})
     assert not list(tmp_path.iterdir())

@@ -116,13 +116,13 @@ def test_the_target_encoder_is_a_moving_average_whose_momentum_rises_to_one():
     for momentum in (0.9, 0.925, 0.95, 0.975, 1.0, 1.0):
         fast = [rng.normal(size=w.shape).astype(np.float32) for w in slow]
         model.encoder.set_weights(fast)
-        model.follow()
+        model.update_target_encoder()
         slow = [momentum * s + (1 - momentum) * f for s, f in zip(slow, fast, strict=True)]
         for found, expected in zip(model.target_encoder.weights, slow, strict=True):
             np.testing.assert_allclose(array(found), expected, atol=1e-6)
     plain = made(momentum=0.9)  # no number of steps is known
     for _ in range(2):
-        plain.follow()
+        plain.update_target_encoder()
     assert float(array(plain.step)) == 2 and float(array(plain.steps)) == 0
 
 

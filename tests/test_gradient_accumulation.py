@@ -10,7 +10,7 @@ from linear import examples, linear, trained
 
 from keras_ecg.config import Config, Training
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.study import settings_of
+from keras_ecg.experiments.common import settings_of
 from keras_ecg.layers.quantizer import VectorQuantizer
 from keras_ecg.models.ecg_jepa import ECGJEPA, ECGJEPAConfig
 from keras_ecg.training import adamw
@@ -90,11 +90,11 @@ def test_targets_move_with_the_last_batch_of_a_step():
             model.encoder.set_weights(fast)
         before = arrays(small.target_encoder.weights)
         for _ in range(2):
-            small.follow()
+            small.update_target_encoder()
         for mine, theirs in zip(arrays(small.target_encoder.weights), before, strict=True):
             np.testing.assert_array_equal(mine, theirs)
-        small.follow()
-        large.follow()
+        small.update_target_encoder()
+        large.update_target_encoder()
         for mine, theirs in zip(*(arrays(m.target_encoder.weights) for m in (small, large)), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
@@ -107,9 +107,9 @@ def test_codes_move_as_far_in_the_batches_of_a_step():
     tokens = np.random.default_rng(0).normal(size=(2, 20, 4)).astype(np.float32)
     chosen = large(tokens)[1]
     flat = keras.ops.normalize(keras.ops.reshape(tokens, (-1, 4)), axis=-1)
-    large.learn(flat, keras.ops.reshape(chosen, (-1,)))
+    large.update_codebook(flat, keras.ops.reshape(chosen, (-1,)))
     for _ in range(3):
-        small.learn(flat, keras.ops.reshape(chosen, (-1,)))
+        small.update_codebook(flat, keras.ops.reshape(chosen, (-1,)))
     for mine, theirs in zip(arrays(small.weights[:3]), arrays(large.weights[:3]), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
 

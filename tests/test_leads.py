@@ -76,7 +76,7 @@ def test_a_lead_has_its_own_embedding_whichever_leads_there_are():
     some.set_weights(every.get_weights())
     np.testing.assert_allclose(array(some(x)) - x, np.tile(table[[2, 0, 2, 0, 2, 0], None], (1, 4, 1)), atol=1e-6)
     for leads in ((), (3,)):
-        with pytest.raises(ValueError, match="of 3 that are known"):
+        with pytest.raises(ValueError, match="an embedding of 3 leads"):
             LeadEmbedding(3, leads)
 
 
@@ -162,8 +162,8 @@ def test_to_convolutions_a_missing_lead_is_one_of_zeros():
 def test_leads_that_encoders_cannot_do_without():
     mixing = build_mae((20, 3), MAEConfig(width=8, depth=1, heads=2, patch_samples=5))
     for leads in ([0, 1], [1, 0, 2]):
-        with pytest.raises(ValueError, match="takes all 3, in their order"):
+        with pytest.raises(ValueError, match="give all 3, in their order"):
             with_leads(mixing, leads)
     for leads in ([], [3], [1, 1]):
-        with pytest.raises(ValueError, match="of an encoder of 3"):
+        with pytest.raises(ValueError, match="of the 3 leads of the encoder"):
             with_leads(mixing, leads)

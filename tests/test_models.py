@@ -151,7 +151,7 @@ def test_a_damaged_model_file_is_an_error_that_names_it(tmp_path, kept):
     path = tmp_path / "model.keras"
     built("cnn").save(path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match="model.keras: found .*a whole .keras model") as caught:
+    with pytest.raises(InputError, match="model.keras: found .*a valid .keras model") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
 

@@ -6,21 +6,21 @@ import pytest
 from conftest import with_sections
 
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.parts import fit_parts
+from keras_ecg.experiments.parts import fit_folds
 from keras_ecg.files import read_json, write_json
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_part_is_fitted_and_what_it_prints_is_shown(jobs, tmp_path, capsys):
-    fit_parts(print, [("one", 1), ("two", 2), ("three", 3)], jobs)
+    fit_folds(print, [("one", 1), ("two", 2), ("three", 3)], jobs)
     lines = capsys.readouterr().out.splitlines()
     assert sorted(lines[-3:]) == ["one 1", "three 3", "two 2"] and len(lines) == 3 + (jobs > 1)
-    fit_parts(write_json, [(tmp_path / "a.json", [1]), (tmp_path / "b.json", [2])], jobs)
+    fit_folds(write_json, [(tmp_path / "a.json", [1]), (tmp_path / "b.json", [2])], jobs)
     assert (read_json(tmp_path / "a.json"), read_json(tmp_path / "b.json")) == ([1], [2])
 
 
 def test_what_parts_print_at_a_time_is_not_mixed(capsys):
-    fit_parts(print, [tuple(name * 1000) for name in "ab"], 2)
+    fit_folds(print, [tuple(name * 1000) for name in "ab"], 2)
     _, *lines = capsys.readouterr().out.splitlines()
     assert sorted(line.replace(" ", "") for line in lines) == ["a" * 1000, "b" * 1000]
 
@@ -29,7 +29,7 @@ def test_what_parts_print_at_a_time_is_not_mixed(capsys):
 def test_a_part_that_fails_tells_why(jobs, tmp_path):
     (tmp_path / "torn.json").write_text("{")
     with pytest.raises(InputError, match=r"torn\.json: found .*; expected"):
-        fit_parts(read_json, [(tmp_path / "torn.json",)], jobs)
+        fit_folds(read_json, [(tmp_path / "torn.json",)], jobs)
 
 
 @pytest.mark.parametrize(

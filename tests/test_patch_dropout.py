@@ -104,7 +104,7 @@ def test_leads_that_attend_to_each_other_at_one_time_lose_the_same_times():
 
 def test_convolutions_have_no_patches():
     convolutions = build_convolutions("cnn", (40, 3), {"width": 8, "kernel_sizes": (5, 3), "strides": (2, 2)})
-    with pytest.raises(ValueError, match="no patches to leave out"):
+    with pytest.raises(ValueError, match="no patches to drop"):
         with_patch_dropout(convolutions, 0.5)
-    with pytest.raises(ValueError, match="no patches to leave out"):
+    with pytest.raises(ValueError, match="no patches to drop"):
         build_recording_classifier({"signals": (40, 3)}, 2, RecordingClassifierConfig(patch_dropout=0.5), convolutions)

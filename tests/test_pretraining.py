@@ -505,7 +505,7 @@ def test_released_encoders_take_a_recording(name):
     assert (folder / "encoder.keras").stat().st_size <= 5_000_000
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert all(f"| {database} | {seen['records']:,} |" in card for database, seen in encoder.contract.seen.items())
-    assert f'leads = "{" ".join(encoder.contract.leads)}"' in card  # the example is one that it takes
+    assert f'ke.Encoder.from_preset("{name}")' in card
 
 
 def test_the_card_says_which_records_were_seen():

@@ -162,7 +162,7 @@ def test_mixed_precision(name):
 def test_odd_lengths_and_inputs_are_rejected():
     with pytest.raises(InputError, match="tokens of 8"):
         build_model("resnet1d", {**SHAPES, "signals": (1001, 1)}, classes=4, options=SMALL["resnet1d"])
-    with pytest.raises(InputError, match="instead of signals, length, beats"):
+    with pytest.raises(InputError, match="a rhythm model takes signals, length, beats"):
         build_model("resnet1d", {"signals": (1024, 1)}, classes=4)
     with pytest.raises(InputError, match="did you mean 'width'"):
         model_config("resnet1d", {"widths": 3})

@@ -102,7 +102,7 @@ def test_the_scores_are_those_of_the_predictions(kfold):
     assert metrics["kind"] == "rhythm"
     assert metrics["model"]["score"]["mean"] == pytest.approx(np.mean(scores))
     assert metrics["model"]["score"]["low"] <= np.mean(scores) <= metrics["model"]["score"]["high"]
-    assert set(metrics["baselines"]) == {"majority_class", "gradient_boosting_rr", "30s"}
+    assert set(metrics["baselines"]) == {"majority_class", "gradient_boosting_rr", "first_30_seconds"}
     majority = metrics["baselines"]["majority_class"]
     assert majority["accuracy"]["mean"] == pytest.approx(16 / 44) and majority["collapse"]["collapsed"]
     gap = metrics["differences"]["majority_class"]["score"]

@@ -159,7 +159,7 @@ def test_a_recording_of_fewer_leads_is_taken_where_they_are_named(tmp_path):
     out = two(recording[:, [0, 2]], 100.0, ["I", "V1"])  # columns in any order
     np.testing.assert_allclose(out, two(recording, 100.0, leads), atol=1e-6)
     assert out.shape == (1, 24, 16) and not two.model.trainable_weights
-    with pytest.raises(InputError, match="no lead aVR"):
+    with pytest.raises(InputError, match="unknown leads aVR"):
         load_encoder(tmp_path, leads=["aVR"])
 
 

@@ -31,7 +31,7 @@ from keras_ecg.experiments.finetune_superclasses import (
 )
 from keras_ecg.experiments.pretrain import test_subjects as forbidden_subjects
 from keras_ecg.experiments.superclasses import embed_recordings, run_superclasses
-from keras_ecg.experiments.triplet import beside
+from keras_ecg.experiments.triplet import stack_leads
 from keras_ecg.files import read_json
 from keras_ecg.metrics import resampled_auroc
 from keras_ecg.models.loading import load_model
@@ -267,7 +267,7 @@ def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3] if size else [1, 2, 3]
     assert (max(changes) > 1e-3) == (size == 0 or np.argmax(scores) > 0)  # epoch 0 has the encoder as it was
     folds = read_folds(str(database))
-    windows = read_windows(str(database), folds.diagnosed.record, after.contract, ptbxl.LEADS, apart=True)
+    windows = read_windows(str(database), folds.diagnosed.record, after.contract, ptbxl.LEADS, per_lead=True)
     x = embed_recordings(after.model, windows, 12)
     stored = read_npz(run.path / "predictions.npz")["embeddings"].astype("f4")
     if size:
@@ -301,7 +301,7 @@ def test_a_frozen_encoder_leaves_triplets_to_the_projection(database, weights, t
 def test_windows_of_single_leads_beside_each_other():
     signals = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)  # recordings, windows, samples, leads
     apart = signals.transpose(0, 3, 1, 2).reshape(2, 15, 4, 1)
-    np.testing.assert_array_equal(beside(apart, 5), signals)
+    np.testing.assert_array_equal(stack_leads(apart, 5), signals)
 
 
 @pytest.mark.slow

@@ -153,7 +153,7 @@ def test_patches_are_left_out_while_training_alone():
     compile_with(model, keras.optimizers.SGD(1.0))
     model.fit(x, np.array([0, 0, 1, 1]), batch_size=4, verbose=0)
     assert max(np.abs(array(w) - b).max() for w, b in zip(encoder.weights, before, strict=True)) > 1e-4
-    with pytest.raises(ValueError, match="no patches to leave out"):
+    with pytest.raises(ValueError, match="no patches to drop"):
         build_triplet(build_encoder("cnn", (64, 1), {"width": 16}), 1, TripletConfig(patch_dropout=0.5))
 
 

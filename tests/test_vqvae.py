@@ -143,7 +143,7 @@ def test_codes_start_at_the_centres_of_k_means():
     centres = KMeans(12, n_init=1, max_iter=20, random_state=5).fit(tokens).cluster_centers_
     np.testing.assert_allclose(array(model.quantizer.codebook), unit(centres), atol=1e-3)
     assert len(np.unique(array(model.codes_of(x)))) == 12  # every code has a token
-    with pytest.raises(ValueError, match="18 tokens to start 1000 codes"):
+    with pytest.raises(ValueError, match="18 tokens are too few to initialise 1000 codes"):
         made(codes=1000).begin(x[:1], 10)
 
 
@@ -217,9 +217,9 @@ def test_every_hyperparameter_changes_something(hyperparameter):
 
 
 def test_hyperparameters_that_do_not_fit():
-    with pytest.raises(ValueError, match="no encoder 'vit'"):
+    with pytest.raises(ValueError, match="unknown encoder 'vit'"):
         made(encoder="vit")
     with pytest.raises(InputError, match="did you mean 'width'"):
         made(encoder_options={"widht": 8})
-    with pytest.raises(ValueError, match="do not divide into 8 tokens of a lead"):
+    with pytest.raises(ValueError, match="do not divide into 8 tokens per lead"):
         made(encoder_options={"width": 8, "strides": [4, 2]})

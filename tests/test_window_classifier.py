@@ -14,10 +14,10 @@ from keras_ecg.data.tfrecords import pack
 from keras_ecg.encoders import read_contract, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
+from keras_ecg.experiments.common import check_contract, seen_unlabelled
 from keras_ecg.experiments.final import run_final
 from keras_ecg.experiments.finetune import run_few_labels
 from keras_ecg.experiments.probe import run_probe
-from keras_ecg.experiments.study import check_contract, seen_unlabelled
 from keras_ecg.files import write_json
 from keras_ecg.models import build_model, load_model
 from keras_ecg.models.objectives import build_objective
@@ -90,7 +90,7 @@ def test_weights_random_twins_and_frozen_stages(weights):
         moved = [np.abs(a - b).max() > 0 for a, b in zip(before, arrays(model.get_layer("mae_encoder")), strict=True)]
         assert sum(moved) == trained[frozen]  # only what is not frozen has learned
     assert trained[0] > trained[1] > trained[2] > trained[-1] == 0
-    with pytest.raises(InputError, match="5 frozen stages of 4"):
+    with pytest.raises(InputError, match="frozen_stages is 5, but the encoder has 4 stages"):
         build_model("mae", SHAPES, 1, 5, {"weights": weights, "frozen_stages": 5})
 
 

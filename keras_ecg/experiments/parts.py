@@ -1,4 +1,4 @@
-"""Parts of a study, a seed or a fold under one: one after the other, or several at a time in processes of their own."""
+"""Fitting of folds and seeds, one after the other or in parallel processes."""
 
 import contextlib
 import io
@@ -12,19 +12,19 @@ from keras_ecg.parallel import each
 from keras_ecg.quiet import import_quietly
 
 
-def fit_parts(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
-    """Calls `fit(*part)` for every part.
+def fit_folds(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
+    """Call `fit(*arguments)` for every fold.
 
     Args:
-        fit: a function of a module, which stores what it finds.
-        parts: its arguments, picklable.
-        jobs: parts at a time. Of several, what one prints comes when it is done.
+        fit: module-level function that stores its results.
+        parts: picklable arguments for each fold.
+        jobs: number of parallel processes; with several, the output of a fold is printed when it is done.
     """
     if jobs == 1:
         for part in parts:
             fit(*part)
         return
-    print(f"{len(parts)} trainings, {jobs} at a time; each one's lines come when it is done", flush=True)
+    print(f"{len(parts)} folds, {jobs} in parallel; the output of each is shown when it is done", flush=True)
     with each(partial(_printed, fit.__module__, fit.__name__), list(parts), "train", jobs, unit="part") as results:
         for text in results:
             tqdm.write(text, end="")
@@ -32,9 +32,9 @@ def fit_parts(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
 
 
 def _printed(module: str, name: str, part: tuple) -> str:
-    """What a function of a module prints, which may import TensorFlow."""
+    """Call a function of a module, which may import TensorFlow, and return its output."""
     fit = getattr(import_quietly(module), name)
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):  # no bar on a terminal of many
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):  # suppresses progress bars
         fit(*part)
     return printed.getvalue()

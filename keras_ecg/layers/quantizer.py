@@ -12,6 +12,8 @@ Shapes: B batch, N tokens, C width of tokens and codes, K codes.
 import keras
 from keras import layers, ops
 
+from keras_ecg.layers.normalize import l2_normalize
+
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class VectorQuantizer(layers.Layer):
@@ -46,13 +48,13 @@ class VectorQuantizer(layers.Layer):
             )
 
         self.codebook = state("codebook", (self.codes, shape[-1]), keras.initializers.RandomNormal(seed=self.seed))
-        self.codebook.assign(ops.normalize(self.codebook, axis=-1))
+        self.codebook.assign(l2_normalize(self.codebook))
         self.uses = state("uses", (self.codes,), "ones")  # moving average of the number of tokens per code
         self.sums = state("sums", (self.codes, shape[-1]), "zeros")  # moving average of the sum of these tokens
         self.sums.assign(ops.copy(self.codebook))  # a copy: JAX donates buffers, so weights must not share one
 
     def call(self, x, training=None):
-        tokens = ops.normalize(ops.cast(x, "float32"), axis=-1)  # (B, N, C)
+        tokens = l2_normalize(x)  # (B, N, C)
         flat = ops.reshape(tokens, (-1, tokens.shape[-1]))
         index = ops.cast(ops.argmax(ops.matmul(flat, ops.transpose(self.codebook)), -1), "int32")  # (B N,)
         codes = ops.stop_gradient(ops.reshape(ops.take(self.codebook, index, axis=0), ops.shape(tokens)))
@@ -77,11 +79,11 @@ class VectorQuantizer(layers.Layer):
             sums = ops.where(restart[:, None], average * ops.take(tokens, drawn, axis=0), sums)
         self.uses.assign(uses)
         self.sums.assign(sums)
-        self.codebook.assign(ops.normalize(sums, axis=-1))
+        self.codebook.assign(l2_normalize(sums))
 
     def initialize(self, codebook) -> None:
         """Set the codes (K, C), which are l2-normalized here, with equal usage."""
-        codebook = ops.normalize(ops.cast(codebook, "float32"), axis=-1)
+        codebook = l2_normalize(codebook)
         self.codebook.assign(codebook)
         self.sums.assign(ops.copy(codebook))
         self.uses.assign(ops.ones((self.codes,)))

@@ -30,6 +30,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_ecg.layers.normalize import l2_normalize
 from keras_ecg.signals.window_augment import WindowAugment, augment_windows
 
 OBJECTIVES = ("nt_xent", "cmsc", "cmlc", "cmsmlc")
@@ -73,10 +74,6 @@ def views_of(signals, objective: str, augment: Callable | None = None):
     return ops.reshape(augment(ops.reshape(views, (-1, *views.shape[2:]))), (-1, *views.shape[1:]))
 
 
-def _normalized(embeddings):
-    return ops.normalize(ops.cast(embeddings, "float32"), axis=-1)
-
-
 def nt_xent(z1, z2, temperature: float = 0.1):
     """Compute the NT-Xent loss of SimCLR: cross-entropy of the positive view among the other 2 B - 1 views.
 
@@ -85,7 +82,7 @@ def nt_xent(z1, z2, temperature: float = 0.1):
         z2: embeddings (B, D) of the second views of the same windows.
         temperature: divisor of the cosine similarities.
     """
-    z, batch = _normalized(ops.concatenate([z1, z2], 0)), ops.shape(z1)[0]
+    z, batch = l2_normalize(ops.concatenate([z1, z2], 0)), ops.shape(z1)[0]
     logits = ops.matmul(z, ops.transpose(z)) / temperature  # (2 B, 2 B)
     logits -= 1e9 * ops.eye(2 * batch)  # exclude the pair of a view with itself
     same = ops.sum(z * ops.roll(z, batch, 0), -1) / temperature
@@ -100,7 +97,7 @@ def clocs_loss(views, patients, temperature: float = 0.1):
         patients: (B,) patient of each window.
         temperature: divisor of the cosine similarities.
     """
-    views, count = _normalized(views), views.shape[1]
+    views, count = l2_normalize(views), views.shape[1]
     logits = ops.einsum("ivd,jwd->vwij", views, views) / temperature
     positive = ops.equal(patients[:, None], patients[None])  # (B, B)
     loss = ops.logsumexp(logits, -1) - ops.logsumexp(ops.where(positive, logits, -1e9), -1)  # (V, V, B)

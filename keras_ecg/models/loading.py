@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_ecg.errors import InputError
-from keras_ecg.files import atomic
+from keras_ecg.files import atomic, write_json
 from keras_ecg.resources import PRESETS
 
 
@@ -13,6 +14,13 @@ def save_model(path: Path | str, model: keras.Model) -> None:
     """Write a `.keras` model atomically."""
     with atomic(path) as partial:
         model.save(partial)
+
+
+def save_normalized(folder: Path | str, model: keras.Model, mean: np.ndarray | None, scale: np.ndarray | None) -> None:
+    """Write model.keras and normalization.json: mean and scale of the training set, null for no normalization."""
+    save_model(Path(folder) / "model.keras", model)
+    values = {k: None if v is None else v.tolist() for k, v in (("mean", mean), ("scale", scale))}
+    write_json(Path(folder) / "normalization.json", values)
 
 
 def load_model(path: Path | str) -> keras.Model:

@@ -21,6 +21,7 @@ import numpy as np
 from keras import layers, ops
 from sklearn.decomposition import PCA
 
+from keras_ecg.layers.normalize import l2_normalize
 from keras_ecg.layers.pooling import RowMeans
 from keras_ecg.models.recording_classifier import set_trainable, tokens_of
 
@@ -67,7 +68,7 @@ def triplet_loss(embeddings, labels, margin: float = 0.2):
         labels: labels as in `pairs_of`.
         margin: distance by which negatives should be further away than positives.
     """
-    z = ops.normalize(ops.cast(embeddings, "float32"), axis=-1)
+    z = l2_normalize(embeddings)
     distance = 2 - 2 * ops.matmul(z, ops.transpose(z))  # (B, B)
     positive, negative = pairs_of(labels)
     # anchor, positive, negative: (B, B, B)
@@ -97,7 +98,7 @@ class Triplet(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        return ops.normalize(ops.cast(self.body(inputs, training=training), "float32"), axis=-1)
+        return l2_normalize(self.body(inputs, training=training))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return triplet_loss(y_pred, y, self.margin)
