@@ -1,4 +1,4 @@
-"""What small models make of given inputs, to be compared between backends."""
+"""Outputs of small models for given inputs, to be compared between backends."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ VISIBLE = 3  # of six patches
 
 
 def of_beats(model, given: dict) -> dict:
-    """A classifier's probabilities."""
+    """Compute a classifier's probabilities."""
     return {"probabilities": model.predict({name: given[name] for name in ("scalograms", "rr")}, verbose=0)}
 
 
 def of_mae(model, given: dict) -> dict:
-    """Tokens, and what is made of the visible ones."""
+    """Compute tokens, and predictions from the visible ones."""
     signals, order = given["signals"], given["order"]
     tokens = model.encoder.predict(signals, verbose=0)
     predictions = model.decode(tokens[:, :VISIBLE], order)
@@ -25,7 +25,7 @@ def of_mae(model, given: dict) -> dict:
 
 
 def of_contrastive(model, given: dict) -> dict:
-    """Losses of two steps of training."""
+    """Compute the losses of two training steps."""
     model.compile(keras.optimizers.SGD(0.1))
     views = {"views": given["views"], "subject": given["subject"]}
     logs = model.fit(views, batch_size=len(given["views"]), epochs=2, verbose=0).history
@@ -33,12 +33,12 @@ def of_contrastive(model, given: dict) -> dict:
 
 
 def rows_of(given: dict) -> np.ndarray:
-    """The order of the patches for each lead: those of a window are masked alike."""
+    """Repeat the order of the patches for each lead: all leads of a window have the same mask."""
     return np.repeat(given["order"], given["signals"].shape[2], 0)
 
 
 def of_st_mem(model, given: dict) -> dict:
-    """Tokens, and what is made of the visible ones."""
+    """Compute tokens, and predictions from the visible ones."""
     signals, rows = given["signals"], rows_of(given)
     encoded = model.encode(model.patchify(signals)[:, :VISIBLE], rows)
     tokens = model.encoder.predict(signals, verbose=0)
@@ -46,7 +46,7 @@ def of_st_mem(model, given: dict) -> dict:
 
 
 def of_ecg_jepa(model, given: dict) -> dict:
-    """Tokens, the loss, and the targets after it: as in training, their weights move."""
+    """Compute tokens, the loss, and the targets after the update of the target encoder."""
     signals, rows = given["signals"], rows_of(given)
     tokens = model.encoder.predict(signals, verbose=0)
     predicted = model.predict_hidden(model.encode(model.patchify(signals)[:, :VISIBLE], rows), rows)
@@ -55,7 +55,7 @@ def of_ecg_jepa(model, given: dict) -> dict:
 
 
 def of_vqvae(model, given: dict) -> dict:
-    """Losses of two steps of training, and the codebook then."""
+    """Compute the losses of two training steps, and the codebook after them."""
     signals = given["signals"]
     model.compile(keras.optimizers.SGD(0.1))
     logs = model.fit(signals, batch_size=len(signals), epochs=2, verbose=0).history
@@ -74,7 +74,7 @@ RESULTS = {
 
 
 def results(folder: Path | str, names: list[str]) -> dict[str, np.ndarray]:
-    """What the named models that are saved in a folder make of `given.npz` there."""
+    """Compute the outputs of the named models saved in a folder for `given.npz`."""
     given = dict(np.load(Path(folder) / "given.npz"))
     found = {}
     for name in names:

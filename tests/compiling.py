@@ -1,9 +1,9 @@
-"""Compiling by hand, on every backend."""
+"""Compilation of test models on every backend."""
 
 import keras
 
 
 def compile_with(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Compiles a model whose optimizer has its variables: else TensorFlow traces the first step twice, for seconds."""
+    """Compile a model and create the optimizer's variables, so that TensorFlow traces the first step only once."""
     model.compile(optimizer)
     optimizer.build(model.trainable_variables)

@@ -1,4 +1,4 @@
-"""What every layer and every model must pass."""
+"""Checks for every layer and every model."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def as_model(layer, inputs: dict) -> keras.Model:
 def run_layer_test(
     layer_class, options: dict, shapes: dict, output_shape: tuple, tmp_path, unmoved: tuple = ()
 ) -> None:
-    """Checks one layer.
+    """Check a layer.
 
     Args:
         layer_class: of the layer.
@@ -67,7 +67,7 @@ def training_of(layer) -> dict:
 
 
 def check_gradients(layer, call, unmoved: tuple = ()) -> None:
-    """Every trainable weight moves the output."""
+    """Check that every trainable weight has a gradient."""
     with tf.GradientTape() as tape:
         out = call()
         mix = np.random.default_rng(1).normal(size=out.shape).astype(np.float32)
@@ -81,7 +81,7 @@ def check_gradients(layer, call, unmoved: tuple = ()) -> None:
 
 
 def check_saving(model, inputs: dict, tmp_path) -> None:
-    """A model from disk predicts the same."""
+    """Check that a saved and loaded model predicts the same."""
     path = tmp_path / "model.keras"
     model.save(path)
     loaded = load_model(path)

@@ -1,4 +1,4 @@
-"""Recordings that stand for the four classes, so plain that a small model tells them apart."""
+"""Synthetic recordings of the four rhythm classes, which a small model can distinguish."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ KINDS = "NAO~"
 
 
 def intervals(kind: str, count: int, rng) -> np.ndarray:
-    """Seconds between beats: regular, irregular, or every second one early."""
+    """RR intervals in seconds: regular, irregular, or bigeminal."""
     if kind == "A":
         return rng.uniform(0.4, 1.1, count)
     if kind == "O":
@@ -21,7 +21,7 @@ def intervals(kind: str, count: int, rng) -> np.ndarray:
 
 
 def recording(kind: str, seconds: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A recording (M,) in mV at RATE, and where its beats are in seconds; of the noisy kind there are none."""
+    """A recording (M,) in mV at RATE, and its R-peak times in seconds; none for noise."""
     rng = np.random.default_rng(seed)
     at = np.arange(round(seconds * RATE)) / RATE
     if kind == "~":
@@ -34,7 +34,7 @@ def recording(kind: str, seconds: float, seed: int = 0) -> tuple[np.ndarray, np.
 
 
 def write_challenge(folder: Path, counts: dict[str, int], seconds=(12, 20, 34)) -> list[str]:
-    """A folder of the challenge's layout with so many recordings of each kind, in turn of three lengths."""
+    """Write a folder in the challenge's layout with a number of recordings per class, of three lengths."""
     names, labels = [], []
     for kind, count in counts.items():
         for k in range(count):
@@ -47,7 +47,7 @@ def write_challenge(folder: Path, counts: dict[str, int], seconds=(12, 20, 34)) 
 
 
 def config_of(folder: Path, **sections) -> Config:
-    """A small configuration of recordings under `folder`/raw, whose every output goes under `folder`."""
+    """A small configuration for recordings in `folder`/raw, with all outputs in `folder`."""
     plain = {
         "task": "rhythm",
         "database": {"name": "cinc2017", "data_dir": str(folder / "raw"), "runs_dir": str(folder / "runs")},

@@ -1,4 +1,4 @@
-"""A task that a tiny masked autoencoder learns in seconds, on every backend."""
+"""A task that a tiny masked autoencoder learns in seconds on every backend."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder
 
 
 def learn_sinusoids() -> list[float]:
-    """The relative loss of six epochs of sixteen steps."""
+    """Train six epochs of sixteen steps, and return the relative losses."""
     time = np.arange(80)[:, None] / 80
     phase = np.random.default_rng(0).uniform(0, 2 * np.pi, (512, 1, 1))
     signals = (np.sqrt(2) * np.sin(2 * np.pi * 2 * time + phase)).astype(np.float32)  # two periods, any phase

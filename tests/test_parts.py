@@ -1,4 +1,4 @@
-"""Parts of a study at a time: what they print, and how they fail. test_faults.py kills and resumes them."""
+"""Parallel folds: output and failures. test_faults.py kills and resumes them."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from keras_ecg.files import read_json, write_json
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_every_part_is_fitted_and_what_it_prints_is_shown(jobs, tmp_path, capsys):
+def test_every_fold_is_fitted_and_its_output_shown(jobs, tmp_path, capsys):
     fit_folds(print, [("one", 1), ("two", 2), ("three", 3)], jobs)
     lines = capsys.readouterr().out.splitlines()
     assert sorted(lines[-3:]) == ["one 1", "three 3", "two 2"] and len(lines) == 3 + (jobs > 1)
@@ -19,14 +19,14 @@ def test_every_part_is_fitted_and_what_it_prints_is_shown(jobs, tmp_path, capsys
     assert (read_json(tmp_path / "a.json"), read_json(tmp_path / "b.json")) == ([1], [2])
 
 
-def test_what_parts_print_at_a_time_is_not_mixed(capsys):
+def test_outputs_of_parallel_folds_are_not_mixed(capsys):
     fit_folds(print, [tuple(name * 1000) for name in "ab"], 2)
     _, *lines = capsys.readouterr().out.splitlines()
     assert sorted(line.replace(" ", "") for line in lines) == ["a" * 1000, "b" * 1000]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_part_that_fails_tells_why(jobs, tmp_path):
+def test_failing_fold_raises_its_error(jobs, tmp_path):
     (tmp_path / "torn.json").write_text("{")
     with pytest.raises(InputError, match=r"torn\.json: found .*; expected"):
         fit_folds(read_json, [(tmp_path / "torn.json",)], jobs)
@@ -41,7 +41,7 @@ def test_a_part_that_fails_tells_why(jobs, tmp_path):
     ],
 )
 @pytest.mark.parametrize("study", ["final", "kfold"])
-def test_what_no_part_could_do_is_rejected_before_there_is_a_folder(packed, tmp_path, study, wrong, told):
+def test_invalid_settings_are_rejected_before_a_run_folder_exists(packed, tmp_path, study, wrong, told):
     from keras_ecg.experiments.final import run_final
     from keras_ecg.experiments.kfold import run_kfold
 

@@ -51,7 +51,8 @@ class RecordingClassifier:
         values = read_json(files[0]) if files else {}
         if config.task != "rhythm" or "temperature" not in values:
             expected = "a preset, or a finished held-out evaluation of recordings"
-            raise InputError(folder, f"a model of task {config.task}, or no temperature", expected, "give another one")
+            found = "no temperature" if config.task == "rhythm" else f"a model of task {config.task}"
+            raise InputError(folder, found, expected, "give another preset or folder")
         return cls(load_model(folder), config, float(values["temperature"]))
 
     def save_to_preset(self, folder: Path | str) -> None:
