@@ -92,7 +92,7 @@ def test_record_without_early_beats_leaves_model_unchanged(adapter, classifier, 
 def test_early_beats_depend_on_original_sampling_rate(small):
     sample = get_all_beats(list(TEST), small)["sample"]
     np.testing.assert_array_equal(early_beats(TEST, small), sample < 60 * 360)
-    with pytest.raises(InputError, match=r"adaptation\.seconds: found 1000000\.0; expected less than a record lasts"):
+    with pytest.raises(InputError, match=r"adaptation\.seconds: found 1000000\.0; expected less than the duration"):
         early_beats(TEST, with_sections(small, adaptation={"seconds": 1e6}))
 
 

@@ -220,28 +220,28 @@ def test_windows_of_a_test_subject_are_rejected(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ({"name": "simclr"}, "one of mae, contrastive"),
         ({"options": {"depht": 2}}, "did you mean 'depth'"),
         ({"options": {**TINY, "patch_samples": 7}}, "that fit together"),
     ],
 )
-def test_bad_hyperparameters_are_rejected(packed, model, said):
-    with pytest.raises(InputError, match=said):
+def test_bad_hyperparameters_are_rejected(packed, model, message):
+    with pytest.raises(InputError, match=message):
         pretrain.run_pretraining(with_sections(packed, model=model))
 
 
 def test_too_few_windows_for_a_batch(packed, tmp_path):
     config = with_sections(packed, loader={"batch_size": 4096}, database={"runs_dir": str(tmp_path)})
-    with pytest.raises(InputError, match="at least a batch of 4096"):
+    with pytest.raises(InputError, match="at least one batch of 4096"):
         pretrain.run_pretraining(config)
 
 
 def test_single_held_out_subject_is_rejected_for_contrastive_loss(packed):
     contrastive = {"name": "contrastive", "options": {"objective": "cmsc"}}
     config = with_sections(packed, windows={"validation_fraction": 0.1}, model=contrastive)
-    with pytest.raises(InputError, match="to be told apart"):
+    with pytest.raises(InputError, match="the loss contrasts subjects"):
         pretrain.run_pretraining(config)
 
 
@@ -412,7 +412,7 @@ def test_encoder_resamples_and_filters_recordings(run, packed):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"leads": ["aVR"]}, "MLII or one of"),
         ({"leads": ["MLII", "V1"]}, "the names of its C leads"),
@@ -422,19 +422,19 @@ def test_encoder_resamples_and_filters_recordings(run, packed):
         ({"rate": 0.0}, "positive sampling rate"),
     ],
 )
-def test_input_specification_is_enforced(run, change, said):
+def test_input_specification_is_enforced(run, change, message):
     given = {"signal": np.random.default_rng(0).normal(size=(3600, 1)), "rate": 360.0, "leads": ["MLII"]} | change
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_encoder(run.path)(given["signal"], given["rate"], given["leads"])
 
 
 def test_missing_encoder_and_mismatched_contract_are_rejected(run, tmp_path):
-    with pytest.raises(InputError, match="no encoder"):
+    with pytest.raises(InputError, match="no pretrained encoder"):
         load_encoder("nothing")
     (tmp_path / "encoder.keras").write_bytes((run.path / "encoder.keras").read_bytes())
     contract = json.loads((run.path / "contract.json").read_text())
     (tmp_path / "contract.json").write_text(json.dumps({**contract, "window_seconds": 5.0}))
-    with pytest.raises(InputError, match="as its model"):
+    with pytest.raises(InputError, match="the input shape of encoder.keras"):
         load_encoder(tmp_path)
 
 

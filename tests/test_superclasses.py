@@ -193,11 +193,11 @@ def test_pretrained_seeds_are_seeds_of_the_probe(database, weights, tmp_path):
     np.testing.assert_array_equal(
         *(read_npz(run.path / "predictions_random_init.npz")["probabilities"] for run in (alone, both))
     )
-    with pytest.raises(InputError, match="encoders that take what"):
+    with pytest.raises(InputError, match="encoders with the input specification of"):
         run_superclasses(with_finetuning(config, pretrained_seeds=(str(weights / "one"),)))
     with pytest.raises(InputError, match="pretrained_seeds: found .*twelve twice; expected each seed once"):
         run_superclasses(with_finetuning(config, pretrained_seeds=(str(weights / "twelve"),)))
-    with pytest.raises(InputError, match="a probe's alone"):
+    with pytest.raises(InputError, match="none, except with objective probe"):
         run_embed(with_finetuning(config, pretrained_seeds=(str(again),), objective="embed"))
 
 

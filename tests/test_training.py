@@ -175,14 +175,14 @@ def test_ensemble_averages_two_architectures(small, probabilities):
 
 
 @pytest.mark.parametrize(("ensemble_members", "least"), [([], 1), ([{"name": "cnn"}], 2)])
-def test_ensemble_smaller_than_number_of_models_is_rejected(small, beside, least):
-    config = with_sections(small, model={"ensemble_members": beside}, training={"ensemble_size": least - 1})
+def test_ensemble_smaller_than_number_of_models_is_rejected(small, ensemble_members, least):
+    config = with_sections(small, model={"ensemble_members": ensemble_members}, training={"ensemble_size": least - 1})
     with pytest.raises(InputError, match=f"training.ensemble_size: found {least - 1}; expected at least {least}"):
         train_classifier(TRAIN, config, 0)
 
 
 def test_non_finite_loss_ends_training(small):
-    with pytest.raises(InputError, match="a loss that is not a number.*lower training.learning_rate"):
+    with pytest.raises(InputError, match="a loss that is not finite.*lower training.learning_rate"):
         train_classifier(TRAIN, with_sections(small, training={"learning_rate": 1e38, "epochs": 3}), 0)
 
 
@@ -328,7 +328,7 @@ def test_hdf5_beats_that_differ_from_packed_beats_are_rejected(preprocessed, pac
     folder = shutil.copytree(preprocessed.database.hdf5_dir, tmp_path / "hdf5")
     config = replace(packed, database=replace(packed.database, hdf5_dir=str(folder)))
     shutil.copy(hdf5_path(folder, "114"), hdf5_path(folder, "208"))
-    with pytest.raises(InputError, match="208.h5: found other beats; expected those that were packed"):
+    with pytest.raises(InputError, match="208.h5: found beats that differ from the TFRecords"):
         rhythm_table(TRAIN, config)
     hdf5_path(folder, "208").unlink()
     with pytest.raises(InputError, match="208.h5: found no such file"):

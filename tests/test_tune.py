@@ -233,7 +233,7 @@ def test_failing_trials_are_rejected_with_one_line_at_every_rerun(tmp_path):
         raise ValueError("no such layer")
 
     for _ in range(2):
-        with pytest.raises(InputError, match="several trials that failed: ValueError: no such layer"):
+        with pytest.raises(InputError, match="consecutive failed trials: ValueError: no such layer"):
             search("random", tmp_path / "failing", fail)
     assert len(search("random", tmp_path / "failing")[0]) == 6  # a failed trial is tried again
 

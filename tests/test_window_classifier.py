@@ -109,13 +109,13 @@ def test_classifier_depends_on_tokens_at_the_beat_and_rr_features(weights, tmp_p
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(load_model(tmp_path / "model.keras")(x)), out)
     tokens = np.arange(24, dtype=np.float32).reshape(1, 8, 3)
     np.testing.assert_array_equal(BeatTokens(2)(tokens)[0], tokens[0, 2:6].ravel())
-    for shapes, options, said in (
-        ({"rr": (3, 40)}, {}, "needs loader.context"),
-        ({"context": (1000, 1)}, {"weights": weights}, r"windows of \(400, 1\) is given \(1000, 1\)"),
-        ({"context": (400, 1)}, {"weights": weights, "reach": 21}, "reach of 21 in 40"),
-        ({"context": (400, 1)}, {"weights": "nothing"}, "no encoder"),
+    for shapes, options, message in (
+        ({"rr": (3, 40)}, {}, "set loader.context"),
+        ({"context": (1000, 1)}, {"weights": weights}, r"windows of shape \(400, 1\), not \(1000, 1\)"),
+        ({"context": (400, 1)}, {"weights": weights, "reach": 21}, "reach of 21 does not fit an encoder of 40 tokens"),
+        ({"context": (400, 1)}, {"weights": "nothing"}, "no pretrained encoder"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             build_model("mae", shapes, 0, 5, options)
 
 
@@ -146,14 +146,14 @@ def test_run_reports_scored_records_in_the_pretraining_set(config, weights, tmp_
     seen = {"mitdb": {"records": 2, "named": ["101", "106"]}, "cinc2017": {"records": 8528}}
     write_json(tmp_path / "contract.json", to_dict(replace(read_contract(weights), seen=seen)))
 
-    def told(database: str, records: list[str], **options) -> str:
+    def note(database: str, records: list[str], **options) -> str:
         database = replace(config.database, name=database)
         model = replace(config.model, options={"weights": str(tmp_path), **options})
         return seen_unlabelled(replace(config, database=database, model=model), records)
 
-    assert f"{tmp_path} was pretrained on 1 of them" in told("mitdb", ["101", "100"])
-    assert "on 2 of them" in told("cinc2017", ["A00001", "A00002"])
-    assert told("mitdb", ["100", "103"]) == told("ptbxl", ["1"]) == told("mitdb", ["101"], random=True) == ""
+    assert f"{tmp_path} was pretrained on 1 of the scored records" in note("mitdb", ["101", "100"])
+    assert "on 2 of the scored records" in note("cinc2017", ["A00001", "A00002"])
+    assert note("mitdb", ["100", "103"]) == note("ptbxl", ["1"]) == note("mitdb", ["101"], random=True) == ""
     assert seen_unlabelled(replace(config, model=replace(config.model, options={})), ["101"]) == ""
 
 
