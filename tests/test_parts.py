@@ -33,19 +33,19 @@ def test_failing_fold_raises_its_error(jobs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("invalid", "message"),
     [
         ({"evaluation": {"jobs": 0}}, r"evaluation\.jobs: found 0; expected at least 1"),
         ({"training": {"class_weights": [1, 2]}}, "class_weights: found 2 weights; expected 5"),
         ({"model": {"ensemble_members": [{"name": "cnn"}]}}, r"training\.ensemble_size: found 1; expected at least 2"),
     ],
 )
-@pytest.mark.parametrize("study", ["final", "kfold"])
-def test_invalid_settings_are_rejected_before_a_run_folder_exists(packed, tmp_path, study, wrong, told):
+@pytest.mark.parametrize("experiment", ["final", "kfold"])
+def test_invalid_settings_are_rejected_before_a_run_folder_exists(packed, tmp_path, experiment, invalid, message):
     from keras_ecg.experiments.final import run_final
     from keras_ecg.experiments.kfold import run_kfold
 
     config = with_sections(packed, database={"runs_dir": str(tmp_path / "runs")}, evaluation={"folds": 2})
-    with pytest.raises(InputError, match=told):
-        {"final": run_final, "kfold": run_kfold}[study](with_sections(config, **wrong))
+    with pytest.raises(InputError, match=message):
+        {"final": run_final, "kfold": run_kfold}[experiment](with_sections(config, **invalid))
     assert not Path(config.database.runs_dir).exists()

@@ -373,15 +373,15 @@ def test_the_objectives_of_twelve_leads(packed, tmp_path, name):
     assert ("Reconstructions" in report) == (name != "ecg_jepa")
     assert ("perplexity" in report) == (name == "vqvae")
     (row,) = csv.DictReader((run.path / "history.csv").read_text().splitlines())
-    wanted = {"relative_loss", "val_relative_loss", "effective_rank"}
-    assert set(row) >= wanted | ({"usage", "perplexity"} if name == "vqvae" else set())
+    expected = {"relative_loss", "val_relative_loss", "effective_rank"}
+    assert set(row) >= expected | ({"usage", "perplexity"} if name == "vqvae" else set())
     encoder = load_encoder(run.path)
     assert encoder.model.output_shape[2] == (8 if name == "vqvae" else 16)
     assert (run.path / "model.keras").is_file() == (name == "vqvae")
     if name == "vqvae":
         model, windows = load_model(run.path), read_npz(run.path / "pictures.npz")["signals"]
-        words = model.codes_of(windows)
-        assert words.shape == (len(windows), 100) and model.signals_of_codes(words).shape == windows.shape
+        codes = model.codes_of(windows)
+        assert codes.shape == (len(windows), 100) and model.signals_of_codes(codes).shape == windows.shape
 
 
 def test_linear_interpolation_of_masked_samples():

@@ -114,8 +114,8 @@ def test_the_scores_are_those_of_the_predictions(kfold):
 
 def test_the_report_shows_labels_matrices_and_baselines(kfold):
     page = (kfold.path / "report.html").read_text()
-    for words in ("<strong>v3</strong>", "the first 30 s", "gradient boosting on RR", "Before temperature scaling"):
-        assert words in page, words
+    for text in ("<strong>v3</strong>", "the first 30 s", "gradient boosting on RR", "Before temperature scaling"):
+        assert text in page, text
     assert ">recordings</text>" in page and ">beats</text>" not in page  # of the calibration's bins
     assert "http" not in page.split("</style>")[1].split("Reproduce")[0].replace("http://www.w3.org", "")
     assert (kfold.path / "history.csv").read_text().startswith("seed,fold,epoch")

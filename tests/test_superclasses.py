@@ -247,8 +247,8 @@ def test_embeddings_of_an_encoder_and_its_baselines(database, weights, tmp_path,
 @pytest.mark.parametrize("size", [0, 6])
 def test_triplet_training_saves_a_changed_encoder(database, weights, tmp_path, size):
     hyperparameters = {"options": {"projection_epochs": 2}}
-    wanted = {"projection": size, "patience": 9}
-    run = run_embed(studied(database, weights, tmp_path, "triplet", model=hyperparameters, finetuning=wanted))
+    settings = {"projection": size, "patience": 9}
+    run = run_embed(studied(database, weights, tmp_path, "triplet", model=hyperparameters, finetuning=settings))
     metrics = read_json(run.path / "metrics.json")
     assert set(metrics["baselines"]) == {
         "random_init",

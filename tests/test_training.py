@@ -154,9 +154,9 @@ def test_ensemble_members_cycle_through_models(small, monkeypatch):
 
     monkeypatch.setattr(training, "train_member", train)
     first, other = small.model.options, {"width": 12}
-    beside = [{"name": "attention_only", "options": other}]
+    members = [{"name": "attention_only", "options": other}]
     ensemble = train_classifier(
-        TRAIN, with_sections(small, model={"ensemble_members": beside}, training={"ensemble_size": 3}), 3
+        TRAIN, with_sections(small, model={"ensemble_members": members}, training={"ensemble_size": 3}), 3
     )
     turns = ("cnn", first, 3), ("attention_only", other, 3 + MEMBER_SEEDS), ("cnn", first, 3 + 2 * MEMBER_SEEDS)
     assert tuple(members) == turns and [row["member"] for row in ensemble.history] == [0, 1, 2]
