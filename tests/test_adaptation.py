@@ -113,7 +113,7 @@ def test_adaptation_scores_later_beats_against_unadapted_model(small, trained, t
 def test_adaptation_settings_change_only_adaptation_runs(small, tmp_path):
     config = with_sections(small, database={"runs_dir": str(tmp_path)})
     other = with_sections(config, adaptation={"seconds": 90.0})
-    final, adapted = ({"study": name, "records": TRAIN, "seeds": (0,)} for name in ("final", "adapted"))
+    final, adapted = ({"experiment": name, "records": TRAIN, "seeds": (0,)} for name in ("final", "adapted"))
     assert open_beat_run(config, **final).path == open_beat_run(other, **final).path
     adapted["own"] = "adaptation"
     assert open_beat_run(config, **adapted).path != open_beat_run(other, **adapted).path
