@@ -1,4 +1,4 @@
-"""Runs benchmarks by name and prints `NAME RATIO`, what was measured, and a summary table."""
+"""Run benchmarks by name, and print `NAME RATIO`, the measurements, and a summary table."""
 
 import argparse
 import importlib
@@ -6,17 +6,20 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks import NAMES
+from benchmarks import BENCHMARKS, NAMES
 from keras_ecg.errors import InputError, run_script
 from keras_ecg.quiet import import_quietly
 
-EPILOG = f"""names: {", ".join(NAMES)}
+EPILOG = """benchmarks, and what their ratio compares (reference implementation / ours):
+{names}
 
-MITDB_DIR names the unpacked MIT-BIH database; without it the bundled excerpt is used.
-scalogram-kernel has rows for fCWT and ssqueezepy where they are installed: pip install fCWT ssqueezepy
-Times mean something on a machine that does nothing else; everything is written to a temporary folder (TMPDIR),
-which needs 7 GB for the whole database.
-"""
+environment variables:
+  MITDB_DIR    folder of the MIT-BIH Arrhythmia Database; default: the bundled excerpt
+  SVDB_DIR, LUDB_DIR, CPSC2021_DIR    further databases for detection
+  TMPDIR       folder for temporary files, which need 7 GB for the whole MIT-BIH database
+
+Run on an otherwise idle machine. scalogram-kernel also measures fCWT and ssqueezepy if they are installed.
+""".format(names="\n".join(f"  {name:18}{text}" for name, text in BENCHMARKS.items()))
 
 
 def heading(workspace) -> str:
@@ -25,7 +28,7 @@ def heading(workspace) -> str:
     here = collect()
     packages = ", ".join(f"{name} {here['packages'][name]}" for name in ("numpy", "PyWavelets", "tensorflow", "keras"))
     load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
-    threads = f"{here['cores']} cores, a thread each{load}"
+    threads = f"{here['cores']} cores, one thread per core{load}"
     return f"{workspace}\n{here['processor']}, {threads}; Python {here['python']}, {packages}"
 
 
@@ -42,9 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
-    parser.add_argument("--list", action="store_true", help="print the names and stop")
-    parser.add_argument("--tiny", action="store_true", help="a minute's check that all runs; its ratios mean nothing")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
+    parser.add_argument("--list", action="store_true", help="print the names and exit")
+    parser.add_argument("--tiny", action="store_true", help="a test run of a minute on little data; ignore its ratios")
     args = parser.parse_args(arguments)
     if args.list:
         print("\n".join(NAMES))
@@ -52,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in args.names:
         if name not in NAMES:
             raise InputError("benchmark", repr(name), f"one of {', '.join(NAMES)}", "correct it")
-    wanted = [name for name in NAMES if not args.names or name in args.names]
+    selected = [name for name in NAMES if not args.names or name in args.names]
     import_quietly("tensorflow")
     from benchmarks.workspace import TINY, Scale, Workspace
 
@@ -60,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="keras_ecg_benchmarks_") as temporary:
         workspace = Workspace(Path(temporary), TINY if args.tiny else Scale())
         print(heading(workspace), flush=True)
-        for name in wanted:
+        for name in selected:
             module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
             results.append(module.run(workspace))
             print(f"\n{results[-1]}", flush=True)

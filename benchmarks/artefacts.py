@@ -1,4 +1,4 @@
-"""An hour of ECG at 128 Hz with artefacts of ambulatory recordings, and the beats that must be found beside them."""
+"""One hour of ECG at 128 Hz with artefacts of ambulatory recordings, and the beats that must be detected."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ LEADS = ("II", "V5", "V2", "V1", "ECG1")
 
 
 def annotated_lead(folder: Path | str, record: str) -> tuple[np.ndarray, np.ndarray, float]:
-    """The lead MLII, or one of LEADS, (T,) of a record, its annotated beats (n,), and its sampling rate."""
+    """Read the lead MLII, or the first of LEADS: signal (T,), annotated beats (n,) in samples, and sampling rate."""
     found = read_recording(folder, record)
     beats = found.samples[np.isin(found.symbols, list(CLASS_OF_SYMBOL))]
     return found.signals[:, choose_lead(found.leads, "MLII", LEADS)], beats, found.sampling_rate_hz
 
 
 def hour(folder: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """An hour (T,) of a folder's records one after the other, and the sample indices (n,) of its annotated beats."""
+    """Concatenate a folder's records to one hour (T,), with its annotated beats (n,) in samples."""
     signals, beats, start = [], [], 0
     for record in list_records(folder):
         signal, samples, rate = annotated_lead(folder, record)
@@ -74,7 +74,7 @@ ARTEFACTS = {
 
 
 def with_artefact(signal: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A copy of a signal (T,) with an artefact, and where no beat can be expected, (T,) bool."""
+    """Copy a signal (T,) with an artefact added, and a mask (T,) of samples where beats are not scored."""
     signal, out = signal.copy(), np.zeros(len(signal), bool)
     ARTEFACTS[name](signal, out)
     return signal, out

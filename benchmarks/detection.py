@@ -1,4 +1,4 @@
-"""R peaks against annotations, by wfdb's comparator: ours and wfdb's XQRS, at the record's own rate and at 250 Hz."""
+"""QRS detection: our detector against XQRS of wfdb, scored with wfdb's comparator, and timed."""
 
 import os
 import time
@@ -20,8 +20,8 @@ from keras_ecg.signals.filters import resample
 from keras_ecg.signals.qrs import detect_qrs
 
 NAME, TARGET = "detection", 4
-XQRS_HOURS = 3  # of recordings: XQRS takes minutes for more
-LEAST = {  # sensitivity and positive predictivity
+XQRS_HOURS = 3  # longest database, in hours, that XQRS is run on: it takes minutes for more
+LEAST = {  # required sensitivity and positive predictivity
     "excerpt": (0.995, 0.999),
     "MIT-BIH, all 48": (0.997, 0.997),
     "SVDB": (0.995, 0.985),
@@ -32,14 +32,14 @@ Strip = tuple[np.ndarray, np.ndarray, float]  # signal (T,), annotated peaks (n,
 
 
 def xqrs(signal: np.ndarray, rate: float) -> np.ndarray:
-    """The peaks of wfdb's XQRS at the recording's own rate."""
+    """Detect R peaks with XQRS of wfdb at the recording's sampling rate."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it divides by the height of peaks that a signal may not have
+        warnings.simplefilter("ignore")  # XQRS divides by zero on signals without peaks
         return np.asarray(processing.xqrs_detect(signal.astype(float), rate, verbose=False), np.int64)
 
 
 def xqrs_at_250_hz(signal: np.ndarray, rate: float) -> np.ndarray:
-    """The same, brought to 250 Hz before and back after."""
+    """Detect R peaks with XQRS of wfdb after resampling to 250 Hz; positions at the original sampling rate."""
     return np.rint(xqrs(resample(signal, rate, 250.0), 250.0) * (rate / 250)).astype(np.int64)
 
 
@@ -51,7 +51,7 @@ def annotated(folder: Path | str, records: Iterable[str]) -> list[Strip]:
 
 
 def ludb(folder: str, records: Iterable[str]) -> list[Strip]:
-    """Lead II of LUDB, whose marks begin after the first complete cycle: what lies before and after them is cut off."""
+    """Read lead II of LUDB with the range of its annotations, which omit the first and last beats."""
     out = []
     for record in records:
         found = read_recording(folder, record, None)
@@ -62,7 +62,7 @@ def ludb(folder: str, records: Iterable[str]) -> list[Strip]:
 
 
 def counted(strips: list[Strip], detector: Detector) -> np.ndarray:
-    """True and false positives and false negatives over all strips; LUDB's are scored between first and last mark."""
+    """Count true positives, false positives and false negatives over all strips, within their annotated ranges."""
     total = np.zeros(3, int)
     for signal, beats, rate, *limits in strips:
         peaks = detector(signal, rate)
@@ -73,12 +73,12 @@ def counted(strips: list[Strip], detector: Detector) -> np.ndarray:
 
 
 def scores(total: np.ndarray) -> tuple[float, float]:
-    """Sensitivity and positive predictivity."""
+    """Compute sensitivity and positive predictivity."""
     return total[0] / max(total[0] + total[2], 1), total[0] / max(total[0] + total[1], 1)
 
 
 def databases() -> dict[str, list[Strip]]:
-    """Every set of recordings that is there."""
+    """Read the excerpt, and the databases whose folders are given by environment variables."""
     found = {"excerpt": annotated(SAMPLE, list_records(SAMPLE))}
     if folder := os.environ.get("MITDB_DIR"):
         for name, records in (("DS1", mitdb.DS1), ("DS2", mitdb.DS2), ("all 48", mitdb.RECORDS)):
@@ -95,7 +95,7 @@ def databases() -> dict[str, list[Strip]]:
 
 
 def at_other_rates() -> list[str]:
-    """Beats found in three records at 360 Hz and brought to 500 and 1000 Hz."""
+    """Count the beats detected in three records at 360 Hz, and resampled to 500 and 1000 Hz."""
     rows = []
     for record in ("223", "100", "119"):
         signal, beats, rate = annotated_lead(SAMPLE, record)
@@ -105,8 +105,8 @@ def at_other_rates() -> list[str]:
     return rows
 
 
-def beside_artefacts(everything: bool) -> list[str]:
-    """Sensitivity outside the artefacts of an hour at 128 Hz, and seconds."""
+def with_artefacts(everything: bool) -> list[str]:
+    """Count the beats detected outside the artefacts of one hour at 128 Hz, and measure the time."""
     rows, (clean, beats) = [], hour(SAMPLE)
     for name in ARTEFACTS:
         signal, out = with_artefact(clean, name)
@@ -115,8 +115,8 @@ def beside_artefacts(everything: bool) -> list[str]:
             found = DETECTORS[detector](signal, float(RATE_HZ))
             seconds = time.perf_counter() - began
             total = compare_peaks(beats[~out[beats]], found[~out[found]], RATE_HZ)
-            said = f"{total[0]} of {total[0] + total[2]} beats, {total[1]} false, {seconds:.1f} s"
-            rows.append(f"an hour at 128 Hz, {name}, {detector}: {said}")
+            counts = f"{total[0]} of {total[0] + total[2]} beats, {total[1]} false positives, {seconds:.1f} s"
+            rows.append(f"an hour at 128 Hz, {name}, {detector}: {counts}")
     return rows
 
 
@@ -134,8 +134,8 @@ def run(workspace: Workspace) -> Result:
         reached &= all(value >= least for value, least in zip(found["ours"], LEAST.get(name, (0, 0)), strict=True))
     for variable in ("MITDB_DIR", "SVDB_DIR", "LUDB_DIR", "CPSC2021_DIR"):
         if not os.environ.get(variable):
-            rows.append(f"not measured: {variable} names no folder")
-    rows += at_other_rates() + beside_artefacts(everything)
+            rows.append(f"not measured: {variable} is not set")
+    rows += at_other_rates() + with_artefacts(everything)
     few = strips["excerpt"][: 2 * workspace.scale.turns]
 
     def timed(detector: Detector) -> Callable[[], int]:

@@ -1,4 +1,4 @@
-"""K-fold: folds at a time in processes of their own (`evaluation.jobs`) against one after the other, the same folds."""
+"""K-fold cross-validation: parallel folds (`evaluation.jobs`) against sequential folds."""
 
 import os
 from dataclasses import replace
@@ -16,7 +16,7 @@ FOLDS = 4
 
 
 def configured(workspace: Workspace) -> Config:
-    """Trainings of an epoch on a few records."""
+    """Configure k-fold on a few records, with one epoch per fold."""
     size, config = workspace.scale, workspace.packed()
     chosen = {r for r in (*size.train, *size.held_out) if r in workspace.records}
     left_out = tuple(r for r in workspace.all_records if r not in chosen)
@@ -45,5 +45,5 @@ def run(workspace: Workspace) -> Result:
         found.append(np.load(path)["probabilities"][0])
     equal = check_equal("probabilities out of fold", *found, 0)
     workspace.clear()
-    rows = compared.rows(f"{jobs} folds at a time, starting the processes included", "one fold after the other")
+    rows = compared.rows(f"{jobs} folds in parallel, including the start of the processes", "sequential folds")
     return Result(NAME, compared.ratio, TARGET, [equal, *rows])

@@ -1,4 +1,4 @@
-"""An epoch of shuffled, normalized batches of 256 from TFRecords: whole chunks at once against example by example."""
+"""Loading: an epoch of shuffled, normalized batches from TFRecords, parsed by chunk against parsed by example."""
 
 import time
 
@@ -16,17 +16,17 @@ BATCH, BUFFER = 256, 1024
 
 
 class Epoch:
-    """Runs through a stream of batches, and keeps the iterator: closing it is measured apart.
+    """Iterates over a stream of batches, and measures closing the iterator separately.
 
-    tf.data's search for numbers of threads, which an ordinary stream leaves on, is joined then, and may sleep as long
-    as the epoch took. Counting that would flatter ours.
+    Closing waits for tf.data's autotuning, which may sleep as long as the epoch took. It runs on the reference's stream
+    only, so counting it would favour ours.
     """
 
     def __init__(self, stream):
         self.stream, self.iterator, self.closing = stream, None, []
 
     def __call__(self) -> int:
-        """The number of sequences."""
+        """Run one epoch, and return its number of sequences."""
         self.iterator = iter(self.stream)
         return sum(int(labels.shape[0]) for _, labels in self.iterator)
 
@@ -37,7 +37,7 @@ class Epoch:
 
 
 def digest(dataset) -> np.ndarray:
-    """Label, mean and weighted sum of every sequence, each column sorted: equal for equal multisets of sequences."""
+    """Compute sorted columns of label, mean and weighted sum of every sequence, equal for equal sets of sequences."""
     rows = []
     for values, labels in dataset.as_numpy_iterator():
         flat = values.reshape(len(labels), -1)
@@ -47,7 +47,7 @@ def digest(dataset) -> np.ndarray:
 
 
 def check(ours, theirs, shuffled: list) -> list[str]:
-    """In order the two streams are equal, and shuffled each yields the same sequences again."""
+    """Check that both streams are equal in order, and that the shuffled streams yield the same sequences."""
     pairs = zip(ours.as_numpy_iterator(), theirs.as_numpy_iterator(), strict=True)
     kept = [], [], []
     for (a, labels), (b, others) in pairs:
@@ -59,7 +59,7 @@ def check(ours, theirs, shuffled: list) -> list[str]:
     sums = [digest(stream) for stream in (ours, *shuffled)]
     for other in sums[1:]:
         check_equal("sequences shuffled, as a multiset", other, sums[0], 1e-5)
-    return [*rows, f"equal: both shuffled passes yield these {len(sums[0])} sequences, each once"]
+    return [*rows, f"equal: both shuffled epochs yield these {len(sums[0])} sequences, each once"]
 
 
 def run(workspace: Workspace) -> Result:
@@ -92,11 +92,11 @@ def run(workspace: Workspace) -> Result:
             "create_dataset, pools of 4,096 sequences, the same tensors",
             f"{reference.LAYOUTS[layout]}, parallel maps, shuffle buffer of {BUFFER}",
         )
-        rows.append("closing the stream, not counted: {:.1f} s at most; reference {:.1f} s".format(*closing[layout]))
+        rows.append("closing the stream, not counted: at most {:.1f} s; reference {:.1f} s".format(*closing[layout]))
     more = Epoch(stream(True, config=workspace.packed()))
     whole = min(seconds_per_unit(more) for _ in range(2))
-    rows.append(f"ours with RR features and waveforms besides: {1 / whole:,.0f} sequences/s")
+    rows.append(f"ours with RR features and waveforms: {1 / whole:,.0f} sequences/s")
     rows.append(
-        f"records {', '.join(records)}; to {reference.LAYOUTS['examples']} ratio {compared['examples'].ratio:.1f}"
+        f"records {', '.join(records)}; ratio to {reference.LAYOUTS['examples']}: {compared['examples'].ratio:.1f}"
     )
     return Result(NAME, compared["batches"].ratio, TARGET, rows)

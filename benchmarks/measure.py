@@ -1,4 +1,4 @@
-"""Both sides in turn, their rates, and how sure the ratio is."""
+"""Measurement: both implementations in turn, their rates, and the variation of the ratio."""
 
 import time
 from collections.abc import Callable
@@ -9,18 +9,18 @@ import numpy as np
 
 
 class UnequalError(Exception):
-    """The two sides do not compute the same, so that comparing their speed means nothing."""
+    """The outputs of the two implementations differ, so that their speeds are not comparable."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One benchmark's outcome: `ratio` is how many times better ours is, `target` the least it should be."""
+    """Result of a benchmark: `ratio` of the reference implementation to ours, and its minimum `target`."""
 
     name: str
     ratio: float
     target: float
     rows: list[str] = field(default_factory=list)
-    condition: bool = True  # whatever else has to hold
+    condition: bool = True  # further requirements, such as accuracy
 
     @property
     def reached(self) -> bool:
@@ -32,7 +32,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds per unit of the two sides, one value per turn."""
+    """Seconds per unit of both implementations, one value per repetition."""
 
     ours: list[float]
     reference: list[float]
@@ -47,18 +47,18 @@ class Comparison:
         return [
             f"ours: {ours}: {_rate(median(self.ours), self.unit)}",
             f"reference: {reference}: {_rate(median(self.reference), self.unit)}",
-            f"ratio of medians of {len(pairs)} turns; turn by turn {min(pairs):.1f} to {max(pairs):.1f}",
+            f"ratio of medians of {len(pairs)} repetitions; single repetitions {min(pairs):.1f} to {max(pairs):.1f}",
         ]
 
 
 def _rate(seconds: float, unit: str) -> str:
     if seconds > 1:
-        return f"{seconds:.3g} s a {unit}"
-    return f"{1e6 * seconds:.4g} us a {unit} ({1 / seconds:,.0f} {unit}s/s)"
+        return f"{seconds:.3g} s per {unit}"
+    return f"{1e6 * seconds:.4g} us per {unit} ({1 / seconds:,.0f} {unit}s/s)"
 
 
 def seconds_per_unit(work: Callable[[], int]) -> float:
-    """Wall seconds of `work` for each of the units that it returns."""
+    """Measure the wall seconds of `work` per unit; `work` returns the number of units."""
     start = time.perf_counter()
     units = work()
     return (time.perf_counter() - start) / units
@@ -72,17 +72,17 @@ def alternate(
     before: Callable[[str], object] | None = None,
     after: Callable[[str], object] | None = None,
 ) -> Comparison:
-    """Measures ours, reference, ours, reference and so on: what else the machine does meets both sides.
+    """Measure both implementations alternately, so that other load of the machine affects both.
 
-    A first turn is not counted: files and memory that are touched for the first time cost either side extra.
+    A first repetition is not counted, as it includes caching of files and allocation of memory.
 
     Args:
-        ours: does the work and returns how many units it was.
-        reference: the same.
-        unit: beat or sequence.
-        turns: of each side.
-        before: runs before every measurement, untimed; takes the side's name, ours or reference.
-        after: the same after it.
+        ours: function that does the work and returns the number of units.
+        reference: the same for the reference implementation.
+        unit: name of the unit, such as beat or sequence.
+        turns: number of repetitions.
+        before: function called before every measurement, untimed, with `ours` or `reference`.
+        after: function called after every measurement, untimed, likewise.
     """
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns + 1):
@@ -96,25 +96,25 @@ def alternate(
 
 
 def check_equal(what: str, ours: np.ndarray, reference: np.ndarray, tolerance: float) -> str:
-    """Says how far the two outputs are apart.
+    """Check that two outputs are equal within a tolerance, and describe the difference.
 
     Args:
-        what: they are.
+        what: name of the outputs.
         ours: array.
-        reference: array.
-        tolerance: the largest difference allowed, as a share of the reference's largest value.
+        reference: array of the same shape.
+        tolerance: largest allowed difference, relative to the reference's largest absolute value.
 
     Raises:
-        UnequalError: another shape, or a larger difference.
+        UnequalError: different shapes, a larger difference, or values that are not finite.
     """
     if ours.shape != reference.shape:
         raise UnequalError(f"{what}: shape {ours.shape}, reference {reference.shape}")
-    apart, largest = 0.0, 0.0
-    for start in range(0, len(ours), 256):  # in pieces: the arrays may be large
+    difference, largest = 0.0, 0.0
+    for start in range(0, len(ours), 256):  # in blocks, as float64 copies of large arrays would not fit in memory
         a, b = ours[start : start + 256].astype("f8"), reference[start : start + 256].astype("f8")
-        apart, largest = max(apart, float(np.abs(a - b).max())), max(largest, float(np.abs(b).max()))
+        difference, largest = max(difference, float(np.abs(a - b).max())), max(largest, float(np.abs(b).max()))
         if not np.isfinite(a).all():
-            raise UnequalError(f"{what}: not a number")
-    if apart > tolerance * largest:
-        raise UnequalError(f"{what}: differ by {apart:.3g}; allowed are {tolerance:g} of {largest:.3g}")
-    return f"equal: {what}, {len(ours)}: largest difference {apart:.2g} of {largest:.3g}"
+            raise UnequalError(f"{what}: values that are not finite")
+    if difference > tolerance * largest:
+        raise UnequalError(f"{what}: differ by {difference:.3g}; allowed are {tolerance:g} of {largest:.3g}")
+    return f"equal: {what}, {len(ours)}: largest difference {difference:.2g} of {largest:.3g}"

@@ -1,4 +1,4 @@
-"""HDF5 to TFRecord: `create_batched_tfrecords.py` with its defaults against float32 sequences stored three-fold."""
+"""HDF5 to TFRecord: `keras-ecg pack` with its defaults against float32 sequences that store each beat three times."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ NAME, TARGET = "pack", 10
 
 
 def pack_reference(workspace: Workspace, layout: str, records: tuple[str, ...]) -> list[str]:
-    """Packs records' HDF5 files as the reference does, in a fresh folder, and returns the files."""
+    """Pack records' HDF5 files with the reference implementation to an empty folder, and return the files."""
     target = workspace.fresh(f"reference_{layout}")
     for record in records:
         reference.pack_record(hdf5_path(workspace.hdf5, record), target, layout)
@@ -24,7 +24,7 @@ def pack_reference(workspace: Workspace, layout: str, records: tuple[str, ...]) 
 
 
 def check(workspace: Workspace, config: Config, files: list[str], layout: str, tolerance: float = 0.0) -> str:
-    """Both sides' TFRecords of the reference's records hold the same sequences and labels, in the same order."""
+    """Check that the TFRecords of both implementations contain the same sequences and labels, in the same order."""
     sides = []
     for stream in (
         create_dataset(list(workspace.few), config, 256, is_training=False),
@@ -62,8 +62,8 @@ def run(workspace: Workspace) -> Result:
     workspace.clear()
     for layout, each in compared.items():
         rows += each.rows(
-            f"{len(workspace.all_records)} records, all cores, starting workers, SHA-256 and manifest included",
-            f"{reference.LAYOUTS[layout]}, records {', '.join(workspace.few)}, one worker; sequence for sequence",
+            f"{len(workspace.all_records)} records, all cores, including the start of workers, SHA-256 and manifest",
+            f"{reference.LAYOUTS[layout]}, records {', '.join(workspace.few)}, one process",
         )
-    rows.append(f"to {reference.LAYOUTS['examples']} the ratio is {compared['examples'].ratio:.1f}")
+    rows.append(f"ratio to {reference.LAYOUTS['examples']}: {compared['examples'].ratio:.1f}")
     return Result(NAME, compared["batches"].ratio, TARGET, rows)

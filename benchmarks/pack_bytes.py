@@ -1,4 +1,4 @@
-"""Bytes of TFRecord per sequence: each beat once as float16 against float32 sequences stored three-fold."""
+"""TFRecord bytes per sequence: each beat once as float16 against float32 sequences that store each beat three times."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SAMPLES_TOLERANCE = 2e-3  # of the largest coefficient: the samples are float16,
 
 
 def bytes_per_sequence(config: Config, records: tuple[str, ...]) -> float:
-    """Of our files of these records."""
+    """Compute the TFRecord bytes per sequence of our files of these records."""
     folder = Path(config.database.tfrecord_dir)
     entries = [read_manifest(folder)["records"][record] for record in records]
     size = sum((folder / name).stat().st_size for entry in entries for name in entry["files"])
@@ -34,10 +34,10 @@ def run(workspace: Workspace) -> Result:
         sizes[layout] = sum(Path(file).stat().st_size for file in files) / count
     least = min(sizes.values())
     each = {storage: bytes_per_sequence(config, workspace.few) for storage, config in ours.items()}
-    rows.append(f"ours: storage scalogram, the default: {each['scalogram']:,.0f} bytes a sequence")
+    rows.append(f"ours: storage scalogram, the default: {each['scalogram']:,.0f} bytes per sequence")
     rows.append(
-        f"ours: storage samples: {each['samples']:,.0f} bytes a sequence, {least / each['samples']:.1f} times fewer"
+        f"ours: storage samples: {each['samples']:,.0f} bytes per sequence, ratio {least / each['samples']:.1f}"
     )
-    rows += [f"reference: {reference.LAYOUTS[layout]}: {size:,.0f} bytes a sequence" for layout, size in sizes.items()]
+    rows += [f"reference: {reference.LAYOUTS[name]}: {size:,.0f} bytes per sequence" for name, size in sizes.items()]
     rows.append(f"records {', '.join(workspace.few)}")
     return Result(NAME, least / each["scalogram"], TARGET, rows)

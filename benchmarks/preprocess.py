@@ -1,4 +1,4 @@
-"""Recordings to HDF5: `preprocess_data.py` with its defaults against one worker that takes beat by beat."""
+"""Recordings to HDF5: `keras-ecg preprocess` with its defaults against one process that transforms beat by beat."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from keras_ecg.data.hdf5 import hdf5_path
 from keras_ecg.data.preprocess import preprocess
 
 NAME, TARGET = "preprocess", 20
-HALF_ULP = 2.0**-10  # two float16 roundings of nearly equal values are at most one unit in the last place apart
+HALF_ULP = 2.0**-10  # float16 roundings of nearly equal values differ by at most one unit in the last place
 
 
 def check(workspace: Workspace) -> str:
-    """Both sides' files of the reference's records hold the same beats and scalograms."""
+    """Check that the HDF5 files of both implementations contain the same beats and scalograms."""
     target = workspace.fresh("reference")
     for record in workspace.few:
         reference.preprocess_record(workspace.database, record, target)
@@ -50,9 +50,9 @@ def run(workspace: Workspace) -> Result:
     compared = alternate(ours, theirs, "beat", workspace.scale.turns, workspace.ready)
     workspace.clear()
     rows = compared.rows(
-        f"{len(workspace.all_records)} records, all cores, starting the workers and metadata.json included",
-        f"records {', '.join(workspace.few)}, one worker; compared beat for beat",
+        f"{len(workspace.all_records)} records, all cores, including the start of workers and metadata.json",
+        f"records {', '.join(workspace.few)}, one process",
     )
     if workspace.is_sample:
-        rows.append(f"the excerpt's {len(workspace.records)} records were taken {workspace.scale.copies} times by ours")
+        rows.append(f"ours: {workspace.scale.copies} copies of the excerpt's {len(workspace.records)} records")
     return Result(NAME, compared.ratio, TARGET, [equal, *rows])

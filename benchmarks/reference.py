@@ -1,7 +1,7 @@
-"""The reference side: ordinary, competent code for each stage, one beat or one sequence at a time.
+"""Reference implementations of each stage, which process one beat or one sequence at a time.
 
-It does what tutorials and public repositories on the same data do, with nothing in it that only costs time: scales and
-file handles are set up once, tf.data maps run in parallel, batches are prefetched.
+They follow tutorials and public repositories on the same data, without avoidable overhead: scales and file handles are
+created once, tf.data maps run in parallel, and batches are prefetched.
 """
 
 from pathlib import Path
@@ -16,20 +16,20 @@ SCALES = np.arange(1, 33)
 BEATS = 3
 AAMI = {symbol: k for k, symbols in enumerate(("NLRej", "AaJS", "VE", "F", "/fQ")) for symbol in symbols}
 LAYOUTS = {
-    "batches": "256 sequences an Example",  # as the closest public work packs them
-    "examples": "one Example a sequence",  # as tutorials do
+    "batches": "256 sequences per Example",  # the layout of the closest public repository
+    "examples": "one sequence per Example",  # the layout of tutorials
 }
 BATCH = 256
 
 
 def scalogram(beat: np.ndarray) -> np.ndarray:
-    """Magnitudes (F, T) of the Morlet wavelet coefficients of one beat (T,)."""
+    """Compute the magnitudes (F, T) of the Morlet wavelet coefficients of one beat (T,)."""
     coefficients, _ = pywt.cwt(beat, SCALES, "morl")
     return np.abs(coefficients)
 
 
 def preprocess_record(folder: Path | str, record: str, target: Path | str) -> int:
-    """Writes the scalograms (float16), labels and samples of a record's beats to HDF5; returns how many there were."""
+    """Write scalograms (float16), labels and samples of a record's beats to HDF5, and return the number of beats."""
     recording = wfdb.rdrecord(str(Path(folder) / record))
     annotation = wfdb.rdann(str(Path(folder) / record), "atr")
     lead = recording.sig_name.index("MLII") if "MLII" in recording.sig_name else 0
@@ -49,10 +49,10 @@ def preprocess_record(folder: Path | str, record: str, target: Path | str) -> in
 
 
 def sequences_of(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Overlapping float32 sequences (n, S, F, T) of a record's HDF5 file, and the labels of their middle beats."""
+    """Read overlapping float32 sequences (n, S, F, T) of a record, and the labels of their middle beats."""
     with h5py.File(path, "r") as file:
         scalograms, labels = file["scalograms"][:].astype(np.float32), file["label"][:]
-    # The end beats are repeated, so that every beat stands once in the middle.
+    # The first and last beats are repeated, so that every beat is the middle of one sequence.
     padded = np.concatenate([scalograms[:1], scalograms, scalograms[-1:]])
     return np.array([padded[i : i + BEATS] for i in range(len(labels))]), labels.astype(np.int64)
 
@@ -70,7 +70,7 @@ def _ints(values):
 
 
 def pack_record(path: Path | str, target: Path | str, layout: str) -> int:
-    """Packs a record's HDF5 file into one TFRecord file and returns its number of sequences."""
+    """Pack a record's HDF5 file into one TFRecord file, and return the number of sequences."""
     import tensorflow as tf
 
     sequences, labels = sequences_of(path)
@@ -88,15 +88,15 @@ def pack_record(path: Path | str, target: Path | str, layout: str) -> int:
 
 
 def load(files: list[str], layout: str, batch_size: int, mean, scale, shuffle: int = 0):
-    """A tf.data stream of normalized batches (B, S, F, T, 1) and labels, normalized one sequence at a time.
+    """Create a tf.data stream of batches (B, S, F, T, 1) and labels, normalized one sequence at a time.
 
     Args:
-        files: written by `pack_record`.
-        layout: the one they were written in.
+        files: files written by `pack_record`.
+        layout: their layout, a key of `LAYOUTS`.
         batch_size: B.
         mean: (F, 1), or None.
         scale: (F, 1), or None.
-        shuffle: sequences in the shuffle buffer, with the files interleaved; 0 keeps their order.
+        shuffle: size of the shuffle buffer in sequences, with interleaved files; 0 for no shuffling.
     """
     import tensorflow as tf
 
@@ -133,17 +133,17 @@ def load(files: list[str], layout: str, batch_size: int, mean, scale, shuffle: i
 
 
 def build_model(shape: tuple[int, ...], token: int, classes: int, config, pool: bool):
-    """A CNN-Conformer whose front end is three 3x3 convolutions on each beat's scalogram.
+    """Build a CNN-Conformer with a front end of three 3x3 convolutions on each beat's scalogram.
 
-    Behind the pooled feature maps stand the positions, the Conformer blocks and the head of the default model.
+    Positions, Conformer blocks and head are those of the default model.
 
     Args:
-        shape: (S, F, T, 1) of its input.
-        token: which beat is labelled.
-        classes: how many.
-        config: the default model's hyperparameters.
-        pool: halves the map after the first and the second convolution, as the closest public model does; else all
-            three run at full resolution.
+        shape: (S, F, T, 1) of the input.
+        token: position of the labelled beat.
+        classes: number of classes.
+        config: hyperparameters of the default model.
+        pool: max-pool by 2 after the first and second convolution, as the closest public model does; else all three
+            convolutions run at full resolution.
     """
     import keras
     from keras import layers, ops
@@ -156,7 +156,7 @@ def build_model(shape: tuple[int, ...], token: int, classes: int, config, pool: 
     x = ops.reshape(scalograms, (-1, *shape[1:]))  # (B S, F, T, 1)
     for i, width in enumerate((32, 64, config.width)):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-        # Moving averages that follow within a few epochs: at the default 0.99 its predictions lag behind its training.
+        # With the default momentum of 0.99 the moving averages would lag behind in a training of a few epochs.
         x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
         if pool and i < 2:
             x = layers.MaxPooling2D(2)(x)

@@ -1,4 +1,4 @@
-"""Scalograms of beats in memory: one blocked matrix product against `pywt.cwt` beat by beat."""
+"""Scalograms of beats in memory: one blocked matrix product against `pywt.cwt` of one beat at a time."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from keras_ecg.databases.recordings import read_recording
 from keras_ecg.signals.scalogram import cwt_matrix, scalograms
 
 NAME, TARGET = "scalogram-kernel", 80
-AT_ONCE = 1024  # beats
+BLOCK_SIZE = 1024  # beats per matrix product
 
 
 def some_beats(workspace: Workspace, count: int) -> np.ndarray:
-    """Beats (n, T) millivolts, of as many records as it takes."""
+    """Read beats (n, T) in mV, from as many records as needed."""
     parts: list[np.ndarray] = []
     for record in workspace.records:
         recording = read_recording(workspace.database, record)
@@ -26,7 +26,7 @@ def some_beats(workspace: Workspace, count: int) -> np.ndarray:
 
 
 def fcwt_row(beats: np.ndarray, few: np.ndarray, turns: int) -> str:
-    """FCWT's own Morlet (complex, other scales): its time is comparable, its values are not."""
+    """Measure fCWT, whose time is comparable, but not its values: its Morlet wavelet is complex, with other scales."""
     try:
         import fcwt
     except ImportError:
@@ -38,11 +38,11 @@ def fcwt_row(beats: np.ndarray, few: np.ndarray, turns: int) -> str:
         return len(few)
 
     seconds = np.median([seconds_per_unit(loop) for _ in range(turns)])
-    return f"fCWT, beat by beat, one thread: {1e6 * seconds:.4g} us a beat"
+    return f"fCWT, one beat at a time, one thread: {1e6 * seconds:.4g} us per beat"
 
 
 def ssqueezepy_row(beats: np.ndarray, few: np.ndarray, turns: int) -> str:
-    """Its own Morlet (complex), batched: its time is comparable, its values are not."""
+    """Measure ssqueezepy in batches, whose time is comparable, but not its values: its Morlet wavelet is complex."""
     try:
         from ssqueezepy import Wavelet, cwt
     except ImportError:
@@ -53,13 +53,13 @@ def ssqueezepy_row(beats: np.ndarray, few: np.ndarray, turns: int) -> str:
         return len(few)
 
     seconds = np.median([seconds_per_unit(batched) for _ in range(turns)])
-    return f"ssqueezepy, batched: {1e6 * seconds:.4g} us a beat"
+    return f"ssqueezepy, batched: {1e6 * seconds:.4g} us per beat"
 
 
 def floor(beats: np.ndarray) -> float:
-    """Seconds a beat of the matrix product alone, on all threads at once, into memory that is used again."""
+    """Measure the seconds per beat of the matrix product alone, on all threads, into preallocated memory."""
     matrix = cwt_matrix(beats.shape[1], 32)
-    part = beats[:AT_ONCE]
+    part = beats[:BLOCK_SIZE]
     out = np.empty((len(part), matrix.shape[1]), np.float32)
     return float(np.median([seconds_per_unit(lambda: len(np.matmul(part, matrix, out=out))) for _ in range(9)]))
 
@@ -71,9 +71,9 @@ def run(workspace: Workspace) -> Result:
     equal = check_equal("scalograms in float32", scalograms(few), expected, 1e-5)
 
     def transform(dtype: type) -> int:
-        out = np.empty((min(AT_ONCE, len(beats)), 32, beats.shape[1]), dtype)
-        for start in range(0, len(beats), AT_ONCE):
-            part = beats[start : start + AT_ONCE]
+        out = np.empty((min(BLOCK_SIZE, len(beats)), 32, beats.shape[1]), dtype)
+        for start in range(0, len(beats), BLOCK_SIZE):
+            part = beats[start : start + BLOCK_SIZE]
             scalograms(part, out=out[: len(part)])
         return len(beats)
 
@@ -82,11 +82,11 @@ def run(workspace: Workspace) -> Result:
 
     compared = alternate(lambda: transform(np.float32), theirs, "beat", 2 * workspace.scale.turns + 1)
     rows = compared.rows(
-        f"`scalograms` of {len(beats)} beats, {AT_ONCE:,} at a time, in memory that is used again",
-        f"pywt.cwt of {len(few)} of them, one by one",
+        f"`scalograms` of {len(beats)} beats, in blocks of {BLOCK_SIZE:,}, into preallocated memory",
+        f"pywt.cwt of {len(few)} of them, one beat at a time",
     )
-    rows.append(f"the floor, the matrix product alone: {1e6 * floor(beats):.4g} us a beat")
+    rows.append(f"lower bound, the matrix product alone: {1e6 * floor(beats):.4g} us per beat")
     half = np.median([seconds_per_unit(lambda: transform(np.float16)) for _ in range(3)])
-    rows.append(f"ours as float16, as it is stored: {1e6 * half:.4g} us a beat")
+    rows.append(f"ours with float16 output, as stored: {1e6 * half:.4g} us per beat")
     rows += [row(beats, few, workspace.scale.turns) for row in (fcwt_row, ssqueezepy_row)]
     return Result(NAME, compared.ratio, TARGET, [equal, *rows])

@@ -1,4 +1,4 @@
-"""Memory: ST-MEM at the paper's size under training, against the 20 GiB that a batch of eight may take."""
+"""Memory of training ST-MEM at the paper's size in batches of eight, against a limit of 20 GiB."""
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -18,11 +18,11 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def peak_gib(options: dict, batch: int) -> tuple[float, int]:
-    """What this process takes at most while it trains two steps in float32, in GiB, and the model's parameters.
+    """Train two steps in float32, and return this process's peak memory in GiB and the number of parameters.
 
     Args:
-        options: of the model, over those of the paper's size.
-        batch: windows a step.
+        options: hyperparameters that override the paper's.
+        batch: windows per step.
     """
     import resource
 
@@ -41,17 +41,17 @@ def peak_gib(options: dict, batch: int) -> tuple[float, int]:
     signals = np.random.default_rng(0).normal(size=(STEPS * batch, *shape)).astype(np.float32)
     loss = model.fit(signals, batch_size=batch, verbose=0).history["loss"][0]
     if not np.isfinite(loss) or keras.backend.standardize_dtype(model.weights[0].dtype) != "float32":
-        raise ValueError(f"a loss of {loss}")
-    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts
+        raise ValueError(f"the loss is {loss}, or the weights are not float32")
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, model.count_params()
 
 
 def run(workspace: Workspace) -> Result:
     small = {"width": 48, "depth": 1, "decoder_width": 48, "decoder_depth": 1} if workspace.scale.turns == 1 else {}
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # a process that has done nothing else
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # peak memory is that of a new process
         used, parameters = pool.submit(peak_gib, small, BATCH).result()
     rows = [
-        f"ours: {used:.1f} GiB, all of the process on a CPU, in float32; {parameters:,} parameters",
-        f"allowed: {ALLOWED_GIB} GiB; batches of {BATCH} windows",
+        f"ours: {used:.1f} GiB, peak memory of the process on a CPU, in float32; {parameters:,} parameters",
+        f"limit: {ALLOWED_GIB} GiB; batches of {BATCH} windows",
     ]
     return Result(NAME, ALLOWED_GIB / used, TARGET, rows)

@@ -1,4 +1,4 @@
-"""Training: the default CNN-Conformer against one with three 3x3 convolutions as its front end, three beats each."""
+"""Training step of the default CNN-Conformer against one with a front end of three 3x3 convolutions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,12 +22,12 @@ NAME, TARGET = "train-step", 10
 
 
 class Side:
-    """A model and the stream it is trained on; both sides share optimizer, loss, class weights and seed.
+    """A model with its training stream; optimizer, loss, class weights and seed are equal for all models.
 
     Args:
-        config: of the stream and the training.
-        train: records.
-        build: of (stream, config), the model.
+        config: configuration of stream and training.
+        train: training records.
+        build: function of (stream, config) that builds the model.
     """
 
     def __init__(self, config: Config, train: tuple[str, ...], build: Callable):
@@ -41,26 +41,25 @@ class Side:
         self.batch = next(iter(self.stream))
 
     def steps(self, count: int) -> int:
-        """Trains `count` steps on one batch that is already in memory; returns the number of sequences."""
+        """Train `count` steps on one batch in memory, and return the number of sequences."""
         for _ in range(count):
             self.model.train_on_batch(*self.batch)
         return count * int(self.batch[1].shape[0])
 
     def macro_f1(self, held_out: tuple[str, ...]) -> float:
-        """Macro-F1 over N, S, V, F on other subjects' records, after training for the configured epochs."""
+        """Train for the configured epochs, and return macro-F1 over N, S, V, F on records of other subjects."""
         training = self.config.training
         weights = dict(enumerate(training.class_weights))
         epochs = {"epochs": training.epochs, "steps_per_epoch": self.per_epoch}
         self.model.fit(self.stream, **epochs, shuffle=False, class_weight=weights, verbose=0)
         stream = labelled_stream(held_out, self.config, False, self.mean, self.scale)
-        guess = self.model.predict(stream, verbose=0).argmax(1)
-        return float(
-            summary_scores(confusion_matrix(get_all_labels(list(held_out), self.config), guess))["macro_f1_nsvf"]
-        )
+        predicted = self.model.predict(stream, verbose=0).argmax(1)
+        confusion = confusion_matrix(get_all_labels(list(held_out), self.config), predicted)
+        return float(summary_scores(confusion)["macro_f1_nsvf"])
 
 
 def reference_model(pool: bool) -> Callable:
-    """A builder with the default model's hyperparameters behind the front end."""
+    """Return a builder of the reference model with the default model's hyperparameters."""
 
     def build(stream, config: Config) -> keras.Model:
         shape = tuple(stream.element_spec[0]["scalograms"].shape[1:])
@@ -71,7 +70,7 @@ def reference_model(pool: bool) -> Callable:
 
 
 def check(ours: Side, others: list[Side]) -> str:
-    """All sides are trained on the same scalograms and labels and give probabilities of the same classes."""
+    """Check that all models get the same scalograms and labels, and have outputs of the same shape."""
     inputs, labels = ours.batch
     for other in others:
         values, theirs = other.batch[0]["scalograms"], other.batch[1]
@@ -81,7 +80,7 @@ def check(ours: Side, others: list[Side]) -> str:
             or not np.array_equal(labels, theirs)
             or shapes[0] != shapes[1]
         ):
-            raise UnequalError(f"first batch: other sequences, or other outputs: {shapes}")
+            raise UnequalError(f"first batch: different sequences, or different output shapes: {shapes}")
     return "equal: scalograms and labels of the first batch, largest difference 0; outputs of the same shape"
 
 
@@ -107,16 +106,16 @@ def run(workspace: Workspace) -> Result:
     fast = alternate(lambda: ours.steps(10 * size.steps), lambda: pooled.steps(size.steps), "sequence", size.turns)
     slow = alternate(lambda: ours.steps(10 * size.steps), lambda: full.steps(1), "sequence", 1)
     rows += fast.rows(
-        f"the default, scalograms, waveforms and RR features, batch {size.batch}",
-        "three 3x3 convolutions (32, 64, 48), halved by pooling after the first two, the same Conformer",
+        f"default model with scalograms, waveforms and RR features, batch size {size.batch}",
+        "three 3x3 convolutions (32, 64, 48) with max pooling after the first two, the same Conformer",
     )
     each = f"{1 / slow.reference[0]:,.0f} sequences/s, ratio {slow.ratio:.0f}"
-    rows.append(f"reference without pooling, all three at full resolution: {each}")
+    rows.append(f"reference without pooling: {each}")
 
     scores, fit = {}, ours.per_epoch * size.batch
     for name, extras, build in (
         ("ours", True, build_for),
-        ("ours, scalograms alone", False, build_for),
+        ("ours with scalograms only", False, build_for),
         ("reference", False, reference_model(True)),
     ):
         scores[name] = Side(configured(extras), train, build).macro_f1(held_out)
@@ -126,5 +125,5 @@ def run(workspace: Workspace) -> Result:
         + "; ".join(f"{name} {score:.3f}" for name, score in scores.items())
     )
     higher = scores["ours"] > scores["reference"]
-    rows.append(f"ours is {'higher' if higher else 'NOT higher'}; one seed, the same optimizer and class weights")
+    rows.append(f"macro-F1 of ours is {'higher' if higher else 'NOT higher'}; one seed, equal training settings")
     return Result(NAME, fast.ratio, TARGET, rows, higher)

@@ -1,4 +1,4 @@
-"""What every table holds beside a model: a predictor that never looks, and one that looks at the rhythm alone."""
+"""Baselines: majority class, gradient boosting on RR features, and linear interpolation of masked samples."""
 
 from dataclasses import replace
 
@@ -17,10 +17,10 @@ from keras_ecg.signals.rhythm import CONTEXT, recording_rhythm, rr_features, rr_
 
 
 def rhythm_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Rhythm features (n, R) and labels (n,) of every beat of the records, from their HDF5 files.
+    """Read RR features (n, R) and labels (n,) of every beat of the records from their HDF5 files.
 
     Raises:
-        InputError: no HDF5 file, a damaged one, or one of other beats than were packed.
+        InputError: a missing or damaged HDF5 file, or one whose beats differ from the packed ones.
     """
     features, labels = [], []
     packed = read_manifest(config.database.tfrecord_dir)["records"]
@@ -28,7 +28,7 @@ def rhythm_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, 
         columns = read_columns(config.database.hdf5_dir, record)
         if any(columns[k].tolist() != packed[record][k] for k in ("sample", "label")):
             path = hdf5_path(config.database.hdf5_dir, record)
-            raise InputError(path, "other beats", "those that were packed", "run create_batched_tfrecords.py")
+            raise InputError(path, "beats that differ from the TFRecords", "the packed beats", "run keras-ecg pack")
         series = rr_series(columns["rr_before"], columns["rr_after"], CONTEXT)
         features.append(rr_features(rr_windows(series, len(columns["label"]), CONTEXT)))
         labels.append(columns["label"])
@@ -36,28 +36,28 @@ def rhythm_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, 
 
 
 def majority_class(count: int, classes: int = len(CLASSES)) -> np.ndarray:
-    """Probabilities (count, classes) of the predictor that calls everything N."""
+    """Return probabilities (count, classes) of the majority-class baseline, which predicts N (class 0) always."""
     out = np.zeros((count, classes), np.float32)
     out[:, 0] = 1
     return out
 
 
 def predict_classes(model: ClassifierMixin, features: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities (n, classes) float32 of a fitted scikit-learn classifier: 0 for a class that it never saw."""
+    """Predict probabilities (n, classes) float32 with a fitted scikit-learn classifier; 0 for untrained classes."""
     out = np.zeros((len(features), classes), np.float32)
     out[:, model.classes_] = model.predict_proba(features)
     return out
 
 
 def boosting_on_rhythm(train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int = 0) -> np.ndarray:
-    """Probabilities (n, 5) of scikit-learn's gradient boosting on the rhythm features of single beats."""
+    """Predict probabilities (n, 5) of the test beats by gradient boosting on the RR features of the training beats."""
     x, y = rhythm_table(train, config)
     model = HistGradientBoostingClassifier(random_state=seed, early_stopping=False).fit(x, y)
     return predict_classes(model, rhythm_table(test, config)[0], len(CLASSES))
 
 
 def recording_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Rhythm features (n, R) and labels (n,) of whole recordings, from their packed beats."""
+    """Read RR features (n, R) and labels (n,) of whole recordings from the TFRecords."""
     features, labels = [], []
     config = replace(config, rhythm=replace(config.rhythm, crops=1))
     for inputs, label in create_rhythm_dataset(config, 256, False, records).as_numpy_iterator():
@@ -68,7 +68,7 @@ def recording_table(records: tuple[str, ...], config: Config) -> tuple[np.ndarra
 
 
 def boosting_on_recordings(train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int = 0) -> np.ndarray:
-    """Probabilities (n, 4) of gradient boosting on the rhythm features of recordings: no waveform."""
+    """Predict probabilities (n, 4) of the test recordings by gradient boosting on RR features, without waveforms."""
     x, y = recording_table(train, config)
     model = HistGradientBoostingClassifier(
         learning_rate=0.05,
@@ -82,9 +82,9 @@ def boosting_on_recordings(train: tuple[str, ...], test: tuple[str, ...], config
 
 
 def interpolate_masked(signals: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Windows (n, T, L) with straight lines through hidden samples (n, T, L); level beyond the outermost visible one.
+    """Fill masked samples (n, T, L) bool of windows (n, T, L) by linear interpolation between visible samples.
 
-    The baseline of a masked autoencoder: what it takes to fill the gaps of a signal without knowing what an ECG is.
+    Constant extrapolation is used at the ends. This is the baseline of masked autoencoders.
     """
     out, time = signals.copy(), np.arange(signals.shape[1])
     for window, gaps in zip(out, hidden, strict=True):

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes a classifier as sure as it is right.
+"""Temperature scaling: calibration of a classifier's probabilities by one parameter.
 
 Guo C et al., On Calibration of Modern Neural Networks, ICML 2017, https://arxiv.org/abs/1706.04599.
 """
@@ -6,23 +6,23 @@ Guo C et al., On Calibration of Modern Neural Networks, ICML 2017, https://arxiv
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-LEAST = 1e-6  # of a probability: half precision knows none smaller
+SMALLEST = 1e-6  # smallest probability before the logarithm: float16 underflows below it
 
 
 def temper(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
-    """Probabilities (..., C) at another temperature: those of the logits over it, in float64. The largest stays so.
+    """Apply temperature scaling to probabilities (..., C), in float64; the most probable class does not change.
 
     Args:
         probabilities: (..., C).
-        temperature: a number, or one each (...,); above 1 makes less sure.
+        temperature: divisor of the logits, a scalar or (...,); values above 1 reduce confidence.
     """
-    logits = np.log(np.maximum(np.asarray(probabilities, "f8"), LEAST)) / np.asarray(temperature)[..., np.newaxis]
+    logits = np.log(np.maximum(np.asarray(probabilities, "f8"), SMALLEST)) / np.asarray(temperature)[..., np.newaxis]
     out = np.exp(logits - logits.max(-1, keepdims=True))
     return out / out.sum(-1, keepdims=True)
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature under which the log loss of probabilities (n, C) is least on labels (n,); 0.1 to 10."""
+    """Find the temperature, 0.1 to 10, that minimizes the log loss of probabilities (n, C) for labels (n,)."""
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:

@@ -1,4 +1,4 @@
-"""Training of a classifier on whole recordings, and its probabilities on others."""
+"""Training of rhythm classifiers on whole recordings, and prediction."""
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
@@ -18,12 +18,12 @@ from keras_ecg.errors import InputError
 from keras_ecg.models import build_model
 from keras_ecg.models.two_stage import two_stage
 from keras_ecg.quiet import bars_hidden
-from keras_ecg.training import MacroF1, compile_supervised, prepare_backend, reject_no_number, with_seed
+from keras_ecg.training import MacroF1, check_finite_loss, compile_supervised, prepare_backend, with_seed
 
 SHAPES = {"signals": (None, 1), "length": (), "beats": (None,)}  # of any length
 
 
-STAGES = {  # what each class of `CLASSES` is to a model, None where it is not shown to it
+STAGES = {  # target of each class of `CLASSES` in a stage; None: the class is excluded from its training set
     "all": (0, 1, 2, 3),
     "noise": (0, 0, 0, 1),
     "rhythm": (0, 1, 2, None),
@@ -31,13 +31,13 @@ STAGES = {  # what each class of `CLASSES` is to a model, None where it is not s
 
 
 def build_rhythm(config: Config, classes: int = len(CLASSES)) -> keras.Model:
-    """The configured model, which takes recordings of any length."""
+    """Build the configured model, for recordings of any length."""
     options = {**config.model.options, "sampling_rate_hz": config.rhythm.sampling_rate_hz}
     return build_model(config.model.name, SHAPES, classes=classes, options=options)
 
 
 def compile_rhythm(model: keras.Model, config: Config, batches: int) -> None:
-    """`adamw`, cross-entropy, accuracy, and the challenge's score where there are four classes."""
+    """Compile a model with `adamw`, cross-entropy, accuracy and, for four classes, the score of CinC 2017."""
     training, classes = config.training, model.output_shape[-1]
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
     score = [MacroF1(len(RHYTHMS), len(CLASSES), name="score")] if classes == len(CLASSES) else []
@@ -45,10 +45,10 @@ def compile_rhythm(model: keras.Model, config: Config, batches: int) -> None:
 
 
 def class_weights(config: Config, stage: str = "all") -> dict[int, float]:
-    """The weight of each class in the loss of a stage; of classes that it does not tell apart the first one's.
+    """Return the class weights of a stage's loss; merged classes have the weight of the first of them.
 
     Raises:
-        InputError: not one for each of `CLASSES`.
+        InputError: not one weight for each of `CLASSES`.
     """
     weights = config.training.class_weights
     if len(weights) != len(CLASSES):
@@ -59,30 +59,30 @@ def class_weights(config: Config, stage: str = "all") -> dict[int, float]:
 
 
 def training_batch(records: Collection[str], config: Config) -> int:
-    """Recordings in a training batch: the configured number, or half of all where that is less."""
+    """Return the batch size of training: the configured one, or half of the recordings if that is less."""
     return max(1, min(config.loader.batch_size, len(get_all_recordings(config, records)["record"]) // 2))
 
 
 def training_stream(records: Collection[str], config: Config, stage: str = "all") -> tuple[tf.data.Dataset, int]:
-    """Endless whole batches of random crops with one-hot targets (B, classes), and how many there are to an epoch."""
+    """Create an endless stream of batches of random crops with one-hot targets; and the number of batches per epoch."""
     targets, count = STAGES[stage], len(get_all_recordings(config, records)["record"])
     size = training_batch(records, config)
     table = tf.one_hot([-1 if k is None else k for k in targets], 1 + max(k for k in targets if k is not None))
     stream = create_rhythm_dataset(config, size, True, records)
-    # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
+    # JAX compiles again for a smaller batch, so the incomplete last batch is dropped; every epoch is shuffled anew.
     stream = stream.filter(plain(lambda x, y: tf.shape(y)[0] == size)).repeat()
     return stream.map(plain(lambda x, y: (x, tf.gather(table, y))), tf.data.AUTOTUNE).prefetch(2), max(1, count // size)
 
 
 def scoring_stream(records: Collection[str], config: Config) -> tf.data.Dataset:
-    """One crop of each recording, in order, with one-hot labels (B, 4)."""
+    """Create a stream of one crop per recording, in order, with one-hot labels (B, 4)."""
     config = replace(config, rhythm=replace(config.rhythm, crops=1))
     stream = create_rhythm_dataset(config, config.loader.batch_size, False, records)
     return stream.map(plain(lambda x, y: (x, tf.one_hot(y, len(CLASSES)))), tf.data.AUTOTUNE)
 
 
 def naming_damaged_chunks(config: Config) -> AbstractContextManager:
-    """`naming_damaged_files` for the packed recordings."""
+    """Apply `naming_damaged_files` to the TFRecords of recordings."""
     chunks = rhythm_manifest(config)["chunks"]
     return naming_damaged_files(config.rhythm.tfrecord_dir, chunks.values, SCRIPT)
 
@@ -90,20 +90,20 @@ def naming_damaged_chunks(config: Config) -> AbstractContextManager:
 def train_rhythm(
     records: Collection[str], config: Config, seed: int, stage: str = "all"
 ) -> tuple[keras.Model, list[dict]]:
-    """Trains the configured model on recordings, for the configured epochs.
+    """Train the configured model on recordings for the configured number of epochs.
 
     Args:
         records: training recordings.
         config: see `Training`, `Loader`, `Rhythm`, `Model`.
-        seed: of the weights, the order, the crops and the augmentation.
-        stage: which classes it tells apart, a key of `STAGES`.
+        seed: seed of weights, order, crops and augmentation.
+        stage: classes to distinguish, a key of `STAGES`.
 
     Returns:
-        The model, without its optimizer, and a row of its history for each epoch.
+        The model, without its optimizer, and one row of the training log per epoch.
 
     Raises:
-        InputError: a damaged chunk, weights for another number of classes, a loss that is not a number, or as `adamw`
-            and `check_devices`.
+        InputError: a damaged chunk, a wrong number of class weights, a loss that is not finite, or as in `adamw` and
+            `check_devices`.
     """
     weights = class_weights(config, stage)
     prepare_backend(config)
@@ -122,22 +122,23 @@ def train_rhythm(
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=0 if bars_hidden() else 2,
         ).history
-    reject_no_number(history["loss"])
+    check_finite_loss(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
     model.optimizer = None  # its moments would be two thirds of the saved file
     return model, rows
 
 
 def train_stages(records: Collection[str], config: Config, seed: int) -> tuple[keras.Model, list[dict]]:
-    """A model of all four classes: of one stage, or of two, noisy or not and then the rhythm, as `rhythm.stages` says.
+    """Train a model of all four classes in one or two stages (`rhythm.stages`).
 
-    Both stages are the configured model, trained as it says; the second one never sees a noisy recording.
+    With two stages, a noise gate is trained on all recordings, and a rhythm classifier on the clean recordings. Both
+    have the configured architecture and training settings.
 
     Returns:
-        The model; a row of history for each epoch, with the stage where there are two.
+        The model, and one row of the training log per epoch, with the stage if there are two.
 
     Raises:
-        InputError: as `train_rhythm`.
+        InputError: as in `train_rhythm`.
     """
     if config.rhythm.stages == 1:
         return train_rhythm(records, config, seed)
@@ -157,14 +158,14 @@ def predict_rhythm(
     seconds: float | None = None,
     crops: int | None = None,
 ) -> np.ndarray:
-    """Probabilities (n, classes) float32 of recordings, in the order of `get_all_recordings`: means over their crops.
+    """Predict probabilities (n, classes) float32 of recordings, means over crops, in the order of `get_all_recordings`.
 
     Args:
-        model: of `train_rhythm`.
-        config: of the stream.
-        records: which.
-        seconds: of a crop; None takes `rhythm.window_seconds`.
-        crops: of a recording that is longer; None takes `rhythm.crops`, 1 the recording's beginning alone.
+        model: model of `train_rhythm`.
+        config: see `Loader`, `Rhythm`.
+        records: recordings to predict.
+        seconds: length of a crop; None for `rhythm.window_seconds`.
+        crops: crops per longer recording; None for `rhythm.crops`; 1 for its beginning only.
 
     Raises:
         InputError: a damaged chunk.
@@ -174,5 +175,5 @@ def predict_rhythm(
     count = crops_of(get_all_recordings(config, records)["samples"], length, config.rhythm.crops)
     with naming_damaged_chunks(config):
         stream = create_rhythm_dataset(config, config.loader.batch_size, False, records, length)
-        found = model.predict(stream, verbose=0)
-    return np.add.reduceat(found, np.cumsum(count) - count) / count[:, np.newaxis]
+        per_crop = model.predict(stream, verbose=0)
+    return np.add.reduceat(per_crop, np.cumsum(count) - count) / count[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""Training of a classifier on records, and its probabilities on others."""
+"""Training of beat classifiers on records, and prediction; the optimizer and compilation shared by all trainings."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -18,17 +18,16 @@ from keras_ecg.data.tfrecords import SCRIPT, label_position, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
 from keras_ecg.devices import over_devices
 from keras_ecg.errors import InputError
-from keras_ecg.files import write_json
 from keras_ecg.models import build_model
-from keras_ecg.models.loading import save_model
+from keras_ecg.models.loading import save_normalized
 from keras_ecg.quiet import bars_hidden
 
-MEMBER_SEEDS = 1000  # between the seeds of an ensemble's members: seeds beside each other share none
+MEMBER_SEEDS = 1000  # distance between the seeds of ensemble members, so that neighbouring seeds share no member
 
 
 @dataclass
 class Classifier:
-    """A trained model with the normalization it was trained under."""
+    """A trained model with the normalization statistics of its training set and its training log."""
 
     model: keras.Model
     mean: np.ndarray | None
@@ -36,15 +35,13 @@ class Classifier:
     history: list[dict]
 
     def save(self, folder: Path | str) -> None:
-        """Writes model.keras and normalization.json."""
-        save_model(Path(folder) / "model.keras", self.model)
-        values = {k: None if v is None else v.tolist() for k, v in (("mean", self.mean), ("scale", self.scale))}
-        write_json(Path(folder) / "normalization.json", values)
+        """Write model.keras and normalization.json."""
+        save_normalized(folder, self.model, self.mean, self.scale)
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class MacroF1(keras.metrics.Metric):
-    """Mean F1 over the first `classes` classes of one-hot labels (B, K) and probabilities (B, K)."""
+    """Macro F1 over the first `classes` of K = `width` classes, from one-hot labels and probabilities (B, K)."""
 
     def __init__(self, classes: int = 4, width: int = len(CLASSES), name: str = "macro_f1", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -52,9 +49,9 @@ class MacroF1(keras.metrics.Metric):
         self.confusion = self.add_weight(shape=(width, width), initializer="zeros", name="confusion")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        guess = ops.one_hot(ops.argmax(y_pred, -1), self.width, dtype=self.dtype)
+        predicted = ops.one_hot(ops.argmax(y_pred, -1), self.width, dtype=self.dtype)
         truth = ops.one_hot(ops.argmax(y_true, -1), self.width, dtype=self.dtype)
-        self.confusion.assign_add(ops.matmul(ops.transpose(truth), guess))
+        self.confusion.assign_add(ops.matmul(ops.transpose(truth), predicted))
 
     def result(self):
         hits = ops.diagonal(self.confusion)
@@ -66,40 +63,40 @@ class MacroF1(keras.metrics.Metric):
 
 
 def prepare_backend(config: Config) -> None:
-    """Sets the precision, and lets TensorFlow take a GPU's memory as it needs it."""
+    """Set the precision policy, and let TensorFlow allocate GPU memory on demand."""
     keras.mixed_precision.set_dtype_policy(config.training.precision)
     for gpu in tf.config.list_physical_devices("GPU"):
         if keras.backend.backend() == "tensorflow":
             tf.config.experimental.set_memory_growth(gpu, True)
         else:
-            tf.config.set_visible_devices([], "GPU")  # the other framework owns it; TensorFlow only streams
+            tf.config.set_visible_devices([], "GPU")  # the other backend uses it; TensorFlow only runs tf.data
             break
 
 
 def with_seed(config: Config, seed: int) -> Config:
-    """The configuration with everything random drawn from `seed`."""
+    """Return the configuration with `seed` as the seed of the data stream."""
     return replace(config, loader=replace(config.loader, seed=seed))
 
 
 def sequences_per_epoch(records: tuple[str, ...], config: Config) -> int:
-    """How many sequences an epoch of these records' stream has, in expectation."""
+    """Return the expected number of sequences per epoch of these records, after class balancing."""
     keep = keep_shares(list(records), config)
     total = sum(keep[r][get_all_labels([r], config)].sum() for r in records)
     return int(total)
 
 
 def training_batch(records: tuple[str, ...], config: Config) -> int:
-    """Sequences in a training batch: the configured number, or half an epoch where that is less."""
+    """Return the batch size of training: the configured one, or half an epoch if that is less."""
     return max(1, min(config.loader.batch_size, sequences_per_epoch(records, config) // 2))
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class AccumulatedCosineDecay(keras.optimizers.schedules.CosineDecay):
-    """Keras' cosine decay over steps of the optimizer, each of which takes several batches: Keras counts batches.
+    """Cosine decay over optimizer steps under gradient accumulation, where Keras counts batches.
 
     Args:
-        batches: to a step.
-        **kwargs: of `CosineDecay`, in steps.
+        batches: batches per optimizer step.
+        **kwargs: arguments of `CosineDecay`, in optimizer steps.
     """
 
     def __init__(self, *args, batches: int = 1, **kwargs):
@@ -113,25 +110,25 @@ class AccumulatedCosineDecay(keras.optimizers.schedules.CosineDecay):
         return {**super().get_config(), "batches": self.batches}
 
 
-def reject_no_number(losses: Sequence[float]) -> None:
-    """Raises `InputError` where a loss is not a finite number."""
+def check_finite_loss(losses: Sequence[float]) -> None:
+    """Raise `InputError` if a loss is not finite."""
     if not np.isfinite(losses).all():
-        raise InputError("training", "a loss that is not a number", "a finite one", "lower training.learning_rate")
+        raise InputError("training", "a loss that is not finite", "a finite loss", "lower training.learning_rate")
 
 
 def adamw(training: Training, batches: int) -> keras.optimizers.Optimizer:
-    """AdamW under a linear warm-up and a cosine decay; biases, norms and tables do not decay.
+    """Create AdamW with linear warm-up and cosine decay; biases, norms and embedding tables have no weight decay.
 
-    With `gradient_accumulation` k the mean gradient of k batches makes a step, which is clipped, decays, and moves the
-    rate and the averaged weights as a batch k times as large would. Keras averages weights at every batch: k times by
-    the k-th root of the momentum, so that all but the very last step weigh what they should.
+    With `gradient_accumulation` k, a step uses the mean gradient of k batches, and clipping, weight decay, learning
+    rate and weight averaging behave as with a batch k times as large. Keras averages the weights after every batch, so
+    the k-th root of the momentum is applied k times per step, which is exact for all but the last step.
 
     Args:
-        training: the settings.
-        batches: of the whole training. Those that do not fill a last step move nothing.
+        training: training settings.
+        batches: number of batches of the whole training; an incomplete last step has no effect.
 
     Raises:
-        InputError: a step of no batch, or of more than there are.
+        InputError: `gradient_accumulation` below 1, or above the number of batches.
     """
     accumulated = training.gradient_accumulation
     if not 1 <= accumulated <= max(1, batches):
@@ -165,9 +162,9 @@ def compile_objective(
     loss: keras.losses.Loss | None = None,
     metrics: list | None = None,
 ) -> None:
-    """Compiles a model under `adamw`, and makes the variables of its optimizer.
+    """Compile a model with `adamw`, and create the variables of the optimizer.
 
-    Where the first step makes them, TensorFlow traces it twice, which takes longer than a short epoch.
+    If the first training step creates them, TensorFlow traces the step twice, which takes longer than a short epoch.
     """
     model.compile(adamw(training, batches), loss, metrics=metrics, jit_compile=training.jit_compile)
     model.optimizer.build(model.trainable_variables)
@@ -176,38 +173,38 @@ def compile_objective(
 def compile_supervised(
     model: keras.Model, training: Training, batches: int, loss: keras.losses.Loss, metrics: list
 ) -> None:
-    """`compile_objective` for a model of one output, and the variables of its metrics, for the same reason."""
+    """Compile a model of one output as in `compile_objective`, and create the variables of its metrics likewise."""
     compile_objective(model, training, batches, loss, metrics)
-    nothing = np.zeros((1, *model.output_shape[1:]), np.float32)
-    model.compute_metrics(None, nothing, nothing)
+    zeros = np.zeros((1, *model.output_shape[1:]), np.float32)
+    model.compute_metrics(None, zeros, zeros)
     model.reset_metrics()
 
 
 def compile_classifier(model: keras.Model, config: Config, batches: int) -> None:
-    """`adamw`, cross-entropy, accuracy and macro-F1."""
+    """Compile a model with `adamw`, cross-entropy, accuracy and macro-F1 over N, S, V and F."""
     training = config.training
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
     compile_supervised(model, training, batches, loss, ["accuracy", MacroF1()])
 
 
 def naming_damaged_chunks(records: tuple[str, ...], config: Config) -> AbstractContextManager:
-    """`naming_damaged_files` for the chunks of these records."""
+    """Apply `naming_damaged_files` to the TFRecords of these records."""
     folder = config.database.tfrecord_dir
     return naming_damaged_files(folder, lambda: map(read_manifest(folder)["records"].get, records), SCRIPT)
 
 
 def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool, mean, scale) -> tf.data.Dataset:
-    """`create_dataset` with named inputs and one-hot labels (B, K); endless whole batches in training."""
+    """Create a stream of named inputs and one-hot labels (B, K); in training, endless, of complete batches only."""
     size = training_batch(records, config) if is_training else config.loader.batch_size
     stream = create_dataset(list(records), config, size, is_training, mean, scale)
 
     @plain
-    def as_wanted(x, y):
+    def named_one_hot(x, y):
         return x if isinstance(x, dict) else {"scalograms": x}, tf.one_hot(y, len(CLASSES))
 
-    stream = stream.map(as_wanted, tf.data.AUTOTUNE)
+    stream = stream.map(named_one_hot, tf.data.AUTOTUNE)
     if is_training:
-        # A batch of another size would be compiled for anew on JAX; the next epoch mixes what is left over.
+        # JAX compiles again for a smaller batch, so the incomplete last batch is dropped; every epoch is shuffled anew.
         stream = stream.filter(plain(lambda x, y: tf.shape(y)[0] == size)).repeat()
     else:
         count = -(-len(get_all_labels(list(records), config)) // size)
@@ -216,19 +213,19 @@ def labelled_stream(records: tuple[str, ...], config: Config, is_training: bool,
 
 
 def input_shapes(stream: tf.data.Dataset) -> dict[str, tuple[int, ...]]:
-    """Shapes of a stream's named inputs, without the batch axis."""
+    """Return the shapes of a stream's named inputs, without the batch axis."""
     return {name: tuple(value.shape[1:]) for name, value in stream.element_spec[0].items()}
 
 
 def build_for(stream: tf.data.Dataset, config: Config) -> keras.Model:
-    """The configured model for what a stream yields."""
+    """Build the configured model for the inputs of a stream."""
     return build_model(
         config.model.name, input_shapes(stream), label_position(config.sequences), len(CLASSES), config.model.options
     )
 
 
 def train_member(records: tuple[str, ...], config: Config, seed: int, mean, scale) -> Classifier:
-    """One training of `train_classifier`, under the records' statistics."""
+    """Train one ensemble member of `train_classifier`, with the given normalization."""
     keras.utils.set_random_seed(seed)
     config = with_seed(config, seed)
     size = training_batch(records, config)
@@ -246,24 +243,25 @@ def train_member(records: tuple[str, ...], config: Config, seed: int, mean, scal
             callbacks=[keras.callbacks.TerminateOnNaN()],
             verbose=0 if bars_hidden() else 2,
         ).history
-    reject_no_number(history["loss"])
+    check_finite_loss(history["loss"])
     rows = [{"epoch": e + 1, **{k: float(v[e]) for k, v in history.items()}} for e in range(len(history["loss"]))]
     return Classifier(model, mean, scale, rows)
 
 
 def average_model(models: Sequence[keras.Model]) -> keras.Model:
-    """One model of the same named inputs, whose probabilities are the mean of the models'.
+    """Build a deep ensemble: a model whose probabilities are the mean of those of models with the same named inputs.
 
-    A deep ensemble: Lakshminarayanan B et al., NeurIPS 2017, https://arxiv.org/abs/1612.01474.
+    Lakshminarayanan B et al., Simple and Scalable Predictive Uncertainty Estimation Using Deep Ensembles, NeurIPS 2017,
+    https://arxiv.org/abs/1612.01474.
     """
     inputs = {name: keras.Input(value.shape[1:], name=name) for name, value in models[0].input.items()}
-    # The same layers without their optimizers, which would be saved with them and are twice as large.
+    # New models of the same layers have no optimizers, whose states would triple the size of the saved file.
     members = [keras.Model(model.input, model.output, name=f"member_{k}") for k, model in enumerate(models)]
     return keras.Model(inputs, keras.layers.Average()([member(inputs) for member in members]), name="ensemble")
 
 
 def check_training(config: Config) -> None:
-    """Raises `InputError` for class weights that are not one per class, or fewer members than models."""
+    """Raise `InputError` for a wrong number of class weights, or an ensemble smaller than its number of models."""
     weights, members, models = (
         config.training.class_weights,
         config.training.ensemble_size,
@@ -272,22 +270,22 @@ def check_training(config: Config) -> None:
     if len(weights) != len(CLASSES):
         raise InputError("training.class_weights", f"{len(weights)} weights", f"{len(CLASSES)}", "give one per class")
     if members < models:
-        raise InputError("training.ensemble_size", str(members), f"at least {models}, one of each model", "correct it")
+        raise InputError("training.ensemble_size", str(members), f"at least {models}, one per model", "correct it")
 
 
 def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Classifier:
-    """Trains the configured model on whole records, for the configured epochs.
+    """Train the configured model on whole records for the configured number of epochs.
 
-    Above one, `training.ensemble_size` models are trained, each with a seed of its own, and averaged; they take turns
-    among the model and those of `model.ensemble_members`.
+    If `training.ensemble_size` is above 1, as many models are trained with different seeds and averaged; they cycle
+    through the configured model and `model.ensemble_members`.
 
     Args:
         records: training records.
         config: see `Training`, `Loader`, `Augment`, `Model`.
-        seed: of the weights, the order and the augmentation.
+        seed: seed of weights, order and augmentation.
 
     Raises:
-        InputError: a damaged chunk, a loss that is not a number, or as `check_training`, `adamw` and `check_devices`.
+        InputError: a damaged chunk, a loss that is not finite, or as in `check_training`, `adamw` and `check_devices`.
     """
     check_training(config)
     models, members = (config.model, *config.model.ensemble_members), config.training.ensemble_size
@@ -296,8 +294,8 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
         mean, scale = training_statistics(list(records), config)
     trained = []
     for k in range(members):
-        own = replace(config, model=models[k % len(models)])
-        trained.append(train_member(records, own, seed + MEMBER_SEEDS * k, mean, scale))
+        member_config = replace(config, model=models[k % len(models)])
+        trained.append(train_member(records, member_config, seed + MEMBER_SEEDS * k, mean, scale))
     if members == 1:
         return trained[0]
     rows = [{"member": k, **row} for k, member in enumerate(trained) for row in member.history]
@@ -305,7 +303,7 @@ def train_classifier(records: tuple[str, ...], config: Config, seed: int) -> Cla
 
 
 def predict_records(classifier: Classifier, records: tuple[str, ...], config: Config) -> np.ndarray:
-    """Probabilities (n, 5) float32 of every beat of the records, in the order of `get_all_beats`.
+    """Predict probabilities (n, 5) float32 of every beat of the records, in the order of `get_all_beats`.
 
     Raises:
         InputError: a damaged chunk.

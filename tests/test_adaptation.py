@@ -1,4 +1,4 @@
-"""Adaptation to a patient's first minutes: what it learns, from what, and what is scored."""
+"""Patient-specific fine-tuning on the first minutes of a record."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.beats import aligned
 from keras_ecg.experiments.adapt import early_beats, run_adaptation
-from keras_ecg.experiments.study import open_study
+from keras_ecg.experiments.common import open_beat_run
 from keras_ecg.predictions import load_predictions
 from keras_ecg.runs import verify_run
 from keras_ecg.training import predict_records, train_classifier
@@ -34,7 +34,7 @@ def classifier(small):
 
 @pytest.fixture(scope="module")
 def trained(classifier, small):
-    """What the classifier makes of the test records before it is adapted."""
+    """Probabilities of the test records before fine-tuning."""
     return predict_records(classifier, TEST, small)
 
 
@@ -55,11 +55,11 @@ def test_examples_are_the_records_beats_in_order(classifier, trained, small):
     assert len(both.targets) == len(examples.targets) + 2
 
 
-def test_a_patients_own_labels_are_learned_and_forgotten_at_the_next(adapter, classifier, trained, small):
+def test_fine_tuning_restarts_for_each_record(adapter, classifier, trained, small):
     examples = examples_of(TEST[0], small, classifier)
     count = len(examples.targets)
     early, late = np.arange(count) < 60, np.arange(count) >= 60
-    odd = Examples(examples.inputs, np.roll(examples.targets, 4, axis=1))  # what is N is Q to this patient
+    odd = Examples(examples.inputs, np.roll(examples.targets, 4, axis=1))  # labels of this record are permuted
     adapter.fit(odd.take(np.flatnonzero(early)))
     found = adapter.predict(examples)
     agrees = (found[late].argmax(1) == odd.targets[late].argmax(1)).mean()
@@ -68,13 +68,13 @@ def test_a_patients_own_labels_are_learned_and_forgotten_at_the_next(adapter, cl
     adapter.fit(other.take(np.arange(50)))
     first = adapter.predict(other)
     adapter.fit(odd.take(np.flatnonzero(early)))
-    np.testing.assert_array_equal(adapter.predict(examples), found)  # whatever came between
+    np.testing.assert_array_equal(adapter.predict(examples), found)  # also after fine-tuning on other records
     adapter.fit(other.take(np.arange(50)))
     np.testing.assert_array_equal(adapter.predict(other), first)
 
 
-def test_the_other_patients_classes_are_not_unlearnt(adapter, classifier, small):
-    """After a patient of N alone, V of training is known still."""
+def test_fine_tuning_keeps_classes_absent_from_the_record(adapter, classifier, small):
+    """After fine-tuning on N beats only, V beats of the training set are still classified correctly."""
     normal = examples_of(TEST[0], small, classifier)
     normal = normal.take(np.flatnonzero(normal.targets[:, 0])[:60])
     adapter.fit(normal)
@@ -83,20 +83,20 @@ def test_the_other_patients_classes_are_not_unlearnt(adapter, classifier, small)
     assert (adapter.predict(known)[v].argmax(1) == 2).mean() > 0.5
 
 
-def test_without_an_early_beat_the_model_stays_as_it_was(adapter, classifier, trained, small):
+def test_record_without_early_beats_leaves_model_unchanged(adapter, classifier, trained, small):
     examples = examples_of(TEST[0], small, classifier)
     adapter.fit(examples.take(np.arange(0)))
     np.testing.assert_allclose(adapter.predict(examples), trained[: len(examples.targets)], atol=1e-5)
 
 
-def test_early_beats_are_told_by_the_recordings_own_clock(small):
+def test_early_beats_depend_on_original_sampling_rate(small):
     sample = get_all_beats(list(TEST), small)["sample"]
     np.testing.assert_array_equal(early_beats(TEST, small), sample < 60 * 360)
-    with pytest.raises(InputError, match=r"adaptation\.seconds: found 1000000\.0; expected less than a record lasts"):
+    with pytest.raises(InputError, match=r"adaptation\.seconds: found 1000000\.0; expected less than the duration"):
         early_beats(TEST, with_sections(small, adaptation={"seconds": 1e6}))
 
 
-def test_a_study_scores_what_is_left_beside_the_model_as_it_was(small, trained, tmp_path):
+def test_adaptation_scores_later_beats_against_unadapted_model(small, trained, tmp_path):
     config = with_sections(small, database={"runs_dir": str(tmp_path)}, adaptation={"steps": 10})
     run = run_adaptation(config)
     adapted, before = (load_predictions(run.path / f"predictions{n}.npz") for n in ("", "_unadapted"))
@@ -110,13 +110,13 @@ def test_a_study_scores_what_is_left_beside_the_model_as_it_was(small, trained, 
     assert run_adaptation(config).path == run.path
 
 
-def test_only_this_study_depends_on_how_it_adapts(small, tmp_path):
+def test_adaptation_settings_change_only_adaptation_runs(small, tmp_path):
     config = with_sections(small, database={"runs_dir": str(tmp_path)})
     other = with_sections(config, adaptation={"seconds": 90.0})
-    final, adapted = ({"study": name, "records": TRAIN, "seeds": (0,)} for name in ("final", "adapted"))
-    assert open_study(config, **final).path == open_study(other, **final).path
+    final, adapted = ({"experiment": name, "records": TRAIN, "seeds": (0,)} for name in ("final", "adapted"))
+    assert open_beat_run(config, **final).path == open_beat_run(other, **final).path
     adapted["own"] = "adaptation"
-    assert open_study(config, **adapted).path != open_study(other, **adapted).path
+    assert open_beat_run(config, **adapted).path != open_beat_run(other, **adapted).path
 
 
 def test_several_devices_are_rejected(small):

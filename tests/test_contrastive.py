@@ -7,6 +7,7 @@ from conftest import run_on_jax
 from layer_checks import check_gradients
 
 from keras_ecg.errors import InputError
+from keras_ecg.layers.normalize import l2_normalize
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models import load_model
 from keras_ecg.models.contrastive import (
@@ -57,7 +58,7 @@ def reference_clocs(views, patients, temperature):
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_nt_xent_is_the_papers(temperature):
+def test_nt_xent_equals_numpy_reference(temperature):
     z1, z2 = normal(5, 7), normal(5, 7, seed=1)
     np.testing.assert_allclose(number(nt_xent(z1, z2, temperature)), reference_nt_xent(z1, z2, temperature), rtol=1e-5)
 
@@ -71,12 +72,39 @@ def test_nt_xent_between_alignment_and_chance():
     np.testing.assert_allclose(aligned, np.log1p(10 * np.exp(-10)), atol=1e-5)
     rng = np.random.default_rng(2)
     assert all(number(nt_xent(apart, apart + s * rng.normal(size=(6, 7)), 0.1)) > aligned for s in (0.1, 0.5, 1, 3))
-    np.testing.assert_allclose(number(nt_xent(apart, 9 * apart, 0.1)), aligned, atol=1e-6)  # lengths do not count
+    np.testing.assert_allclose(number(nt_xent(apart, 9 * apart, 0.1)), aligned, atol=1e-6)  # norms have no effect
+
+
+GRADIENT_ON_JAX = """
+import jax
+import numpy as np
+from keras_ecg.models.contrastive import nt_xent
+z = np.array([[0, 0, 0], [1, 2, 3]], np.float32)
+print(float(np.abs(jax.grad(lambda z: nt_xent(z, z + 1))(z)).max()))
+"""
+
+
+def test_gradient_of_zero_embedding_is_finite_and_small():
+    z = tf.Variable([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])  # a projection is zero if all hidden units are inactive
+    with tf.GradientTape() as tape:
+        loss = nt_xent(z, z + 1)
+    assert np.abs(tape.gradient(loss, z)).max() < 100
+
+
+def test_gradient_of_zero_embedding_is_finite_and_small_on_jax():
+    pytest.importorskip("jax")
+    assert float(run_on_jax(GRADIENT_ON_JAX)) < 100  # False for NaN
+
+
+def test_l2_normalize_scales_all_but_zero_vectors_to_length_one():
+    x = np.concatenate([normal(5, 7), np.full((1, 7), 1e-6, np.float32), np.zeros((1, 7), np.float32)])
+    lengths = np.linalg.norm(keras.ops.convert_to_numpy(l2_normalize(x)), axis=1)
+    np.testing.assert_allclose(lengths, [1, 1, 1, 1, 1, 1, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("objective", "count"), [("cmsc", 2), ("cmlc", 3), ("cmsmlc", 6)])
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_clocs_is_the_reference(objective, count, temperature):
+def test_clocs_loss_equals_numpy_reference(objective, count, temperature):
     # Embeddings of the views that the objective makes of windows (6, 8, 3).
     views = keras.ops.convert_to_numpy(views_of(normal(6, 8, 3), objective))
     assert views.shape[1] == count
@@ -85,7 +113,7 @@ def test_clocs_is_the_reference(objective, count, temperature):
     np.testing.assert_allclose(number(clocs_loss(z, PATIENTS, temperature)), expected, rtol=1e-5)
 
 
-def test_clocs_is_the_papers_where_patients_have_one_window_each():
+def test_clocs_loss_equals_paper_with_one_window_per_patient():
     z = normal(5, 2, 7)
     similar = np.exp([[cosine(a, b) / 0.1 for b in z[:, 1]] for a in z[:, 0]])
     paper = [-np.log(np.diag(similar) / similar.sum(axis)).mean() for axis in (0, 1)]
@@ -95,10 +123,10 @@ def test_clocs_is_the_papers_where_patients_have_one_window_each():
 def test_windows_of_one_patient_are_positives():
     directions = np.eye(8, dtype=np.float32)[np.unique(PATIENTS, return_inverse=True)[1]]  # (6, 8), one per patient
     z = np.repeat(directions[:, None], 3, 1)
-    assert number(clocs_loss(z, PATIENTS)) < 1e-3  # alike within a patient: nothing is left to gain
-    assert number(clocs_loss(z, np.arange(6))) > 0.5  # the same windows as strangers
+    assert number(clocs_loss(z, PATIENTS)) < 1e-3  # equal within a patient: the minimum of the loss
+    assert number(clocs_loss(z, np.arange(6))) > 0.5  # the same windows as different patients
     moved = z.copy()
-    moved[0] = np.eye(8, dtype=np.float32)[7]  # the first window unlike its patient's others
+    moved[0] = np.eye(8, dtype=np.float32)[7]  # the first window differs from its patient's others
     assert number(clocs_loss(moved, PATIENTS)) == pytest.approx(number(clocs_loss(z, PATIENTS)), abs=1e-3)
     moved[0, 1] = directions[1]  # a view of it like another patient's window
     assert number(clocs_loss(moved, PATIENTS)) > 0.1
@@ -113,7 +141,7 @@ def test_clocs_at_chance():
     np.testing.assert_allclose(number(log_n(np.arange(6), "cmlc")), np.log(6), rtol=1e-6)
 
 
-def test_views_are_what_their_names_say():
+def test_views_are_halves_and_leads():
     x = normal(4, 9, 3)
     halves = keras.ops.convert_to_numpy(views_of(x, "cmsc"))
     np.testing.assert_array_equal(halves, np.stack([x[:, :4], x[:, 4:8]], 1))  # adjacent
@@ -130,7 +158,7 @@ def test_views_are_what_their_names_say():
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_view_is_augmented_on_its_own(objective):
-    x = np.repeat(normal(1, 40, 1), 3, 0) * np.ones((1, 1, 2), np.float32)  # windows and leads are all alike
+    x = np.repeat(normal(1, 40, 1), 3, 0) * np.ones((1, 1, 2), np.float32)  # equal windows and leads
     config = WindowAugment(1, time_warp=0, permutation=0, zero_mask=0, dropout_mask=0, noise=0.1)
     augmented = keras.ops.convert_to_numpy(views_of(x, objective, lambda views: augment_windows(views, 1, config)))
     plain = keras.ops.convert_to_numpy(views_of(x, objective, lambda views: views))
@@ -140,14 +168,14 @@ def test_every_view_is_augmented_on_its_own(objective):
     np.testing.assert_allclose(augmented, plain, atol=1)
 
 
-def test_views_that_cannot_be_are_errors():
+def test_invalid_views_are_rejected():
     with pytest.raises(ValueError, match="nt_xent needs augment"):
         views_of(normal(2, 8, 2), "nt_xent")
-    with pytest.raises(ValueError, match="cmlc contrasts leads, and there is one"):
+    with pytest.raises(ValueError, match="cmlc contrasts leads: windows of at least two leads"):
         views_of(normal(2, 8, 1), "cmlc")
-    with pytest.raises(ValueError, match="no objective 'simclr': one of nt_xent, cmsc"):
+    with pytest.raises(ValueError, match="unknown objective 'simclr': give one of nt_xent, cmsc"):
         views_of(normal(2, 8, 2), "simclr")
-    with pytest.raises(ValueError, match="no objective 'simclr'"):
+    with pytest.raises(ValueError, match="unknown objective 'simclr'"):
         Contrastive(build_encoder("cnn", (64, 1), {"width": 8}), "simclr")
 
 
@@ -231,7 +259,7 @@ def test_the_logs_are_the_functions_of_the_batch(objective):
     assert set(logs) == {"loss", "log_n"}
 
 
-def test_tokens_find_their_own_stretch_among_all_of_the_batch():
+def test_tokens_are_contrasted_with_all_segments_of_the_batch():
     x, bare = normal(6, 64, 2), normal(6, 64, 2, seed=1)
     views = np.stack([x, bare], 1)
     model = built("nt_xent", level="token", temperature=0.3)
@@ -242,7 +270,7 @@ def test_tokens_find_their_own_stretch_among_all_of_the_batch():
     expected = reference_nt_xent(z[:, 0].reshape(-1, 16), z[:, 1].reshape(-1, 16), 0.3)
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-4)
     np.testing.assert_allclose(logs["log_n"], np.log(2 * 6 * tokens - 1), rtol=1e-5)
-    np.testing.assert_allclose(z[:, 0], outputs(model, x)["projections"], atol=1e-5)  # the encoder sees the first alone
+    np.testing.assert_allclose(z[:, 0], outputs(model, x)["projections"], atol=1e-5)  # only the first view is encoded
     moved = bare.copy()
     moved[:, step // 2 * 3 :] += 1  # beyond half a step after the first token's own
     change = np.abs(outputs(model, np.stack([x, moved], 1))["projections"][:, 1] - z[:, 1]).max((0, 2))
@@ -250,16 +278,16 @@ def test_tokens_find_their_own_stretch_among_all_of_the_batch():
     check_gradients(model, lambda: model(views)["projections"], ("key/bias",))
 
 
-def test_a_token_knows_its_stretch_wherever_it_stands():
+def test_segment_projection_does_not_depend_on_position():
     model = built("nt_xent", level="token")
     step = 64 // model.encoder.output_shape[1]
     x = normal(3, 64, 2)
     rolled = np.roll(x, step, 1)
     found, later = (keras.ops.convert_to_numpy(model.moments(v)) for v in (x, rolled))
-    np.testing.assert_allclose(later[:, 2:], found[:, 1:-1], atol=1e-5)  # but where the stretch is cut off
+    np.testing.assert_allclose(later[:, 2:], found[:, 1:-1], atol=1e-5)  # except for truncated segments
 
 
-def test_the_bare_view_of_tokens_is_not_augmented(tmp_path):
+def test_second_view_of_tokens_is_not_augmented(tmp_path):
     x = normal(6, 64, 2)
     model = built("nt_xent", level="token", augment=WindowAugment(1, 0, 0), seed=3)
     views = keras.ops.convert_to_numpy(model.views(x, seed=5))
@@ -271,8 +299,8 @@ def test_the_bare_view_of_tokens_is_not_augmented(tmp_path):
     np.testing.assert_array_equal(again[:, 1], out[:, 1])
 
 
-def test_what_tokens_cannot_be_told_apart_of():
-    with pytest.raises(ValueError, match="no level 'token' of cmsc"):
+def test_invalid_token_level_settings_are_rejected():
+    with pytest.raises(ValueError, match="unknown level 'token' of cmsc"):
         built("cmsc", level="token")
     with pytest.raises(InputError, match="time_warp and augment.permutation of 0"):
         build_objective("contrastive", (64, 1), {"level": "token"})
@@ -296,14 +324,14 @@ def test_mixed_precision(policy):
     assert np.isfinite(history["loss"]).all()
 
 
-def test_the_model_makes_the_views_of_a_stream_itself(tmp_path):
+def test_model_makes_views_of_signals(tmp_path):
     x = normal(6, 64, 2)
     model = built("nt_xent", augment=WindowAugment(), seed=3)
     views = keras.ops.convert_to_numpy(model.views(x, seed=5))
     same = views_of(x, "nt_xent", lambda v: augment_windows(v, 5))
     np.testing.assert_array_equal(views, keras.ops.convert_to_numpy(same))
     first, second = (outputs(model, {"signals": x, "subject": PATIENTS})["projections"] for _ in range(2))
-    assert first.shape == (6, 2, 16) and np.abs(first - second).max() > 1e-3  # drawn anew at every call
+    assert first.shape == (6, 2, 16) and np.abs(first - second).max() > 1e-3  # a new draw at every call
     model.save(tmp_path / "model.keras")
     assert load_model(tmp_path / "model.keras").augment == model.augment
     for objective in OBJECTIVES[1:]:
@@ -317,7 +345,7 @@ def test_the_model_makes_the_views_of_a_stream_itself(tmp_path):
 
 
 def rhythms(patients=16, windows=4, samples=128):
-    """Windows (patients * windows, T, 2) of a tone and a size that are the patient's own, at any phase."""
+    """Windows (patients * windows, T, 2) of sines; frequency and amplitude depend on the patient."""
     rng = np.random.default_rng(0)
     patient = np.repeat(np.arange(patients), windows)
     phase = rng.uniform(0, 2 * np.pi, size=(len(patient), 1))

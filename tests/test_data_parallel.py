@@ -9,7 +9,7 @@ from keras_ecg.config import Config, Training, from_dict, to_dict
 from keras_ecg.data.windows import pack_windows
 from keras_ecg.devices import check_devices
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.study import open_folder
+from keras_ecg.experiments.common import open_run
 
 LINEAR = """
 import sys
@@ -107,7 +107,7 @@ for name in ("one", "two"):
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one_does_and_a_batch_that_they_do_not_divide_is_rejected(tmp_path):
+def test_two_devices_train_like_one_and_need_divisible_batches(tmp_path):
     pytest.importorskip("jax")
     printed = run_on_jax(LINEAR, tmp_path / "weights.npz", devices=2).splitlines()
     weights = np.load(tmp_path / "weights.npz")
@@ -153,7 +153,7 @@ def test_pretraining_on_two_devices(tmp_path):
 
 @pytest.mark.slow
 def test_every_objective_on_two_devices():
-    """What looks at the whole batch, such as a contrast or a codebook, sees it on all devices."""
+    """Objectives that depend on the whole batch, such as contrastive losses and codebooks, use it on all devices."""
     pytest.importorskip("jax")
     run_on_jax(OBJECTIVES, devices=2)
 
@@ -169,9 +169,9 @@ def test_a_classifier_on_two_devices(packed, tmp_path):
 
 
 def test_other_backends_are_rejected_before_anything_is_written(tmp_path):
-    """Keras would train on one device of TensorFlow, and not say so."""
+    """Keras would silently train on one device with TensorFlow."""
     check_devices(Training(), 7)
     config = from_dict(Config, {"training": {"data_parallel": True}, "database": {"runs_dir": str(tmp_path)}})
     with pytest.raises(InputError, match=r"training.data_parallel: found the backend tensorflow; .*KERAS_BACKEND=jax"):
-        open_folder(config, "pretrain", (), "", {})
+        open_run(config, "pretrain", (), "", {})
     assert not list(tmp_path.iterdir())

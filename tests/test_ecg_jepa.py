@@ -36,20 +36,20 @@ def test_the_papers_size():
 
 
 @pytest.mark.parametrize("block", [1, 3])
-def test_the_same_times_are_hidden_in_all_leads(block):
+def test_same_patches_are_masked_in_all_leads(block):
     model, x = made(block=block), signals(30)
     tokens = np.arange(30 * 3 * 10 * 16, dtype=np.float32).reshape(90, 10, 16)
     visible, mask, order = (array(v) for v in model.mask(tokens, seed=1))
     assert visible.shape == (90, 4, 16) and mask.shape == (30, 10) and order.shape == (90, 10)
     np.testing.assert_array_equal(mask.sum(1), 6)
-    assert len({tuple(row) for row in mask}) > 5  # each window its own
+    assert len({tuple(row) for row in mask}) > 5  # each window has its own mask
     for row in range(90):
         np.testing.assert_array_equal(np.sort(visible[row], 0), tokens[row][~mask[row // 3]])
         np.testing.assert_array_equal(visible[row], tokens[row][np.argsort(order[row])[:4]])
     assert model(x)[2].shape == (30, 10)
 
 
-def test_the_loss_is_the_references():
+def test_loss_equals_numpy_reference():
     model, x = made(), signals()
     predictions, targets, mask = (array(v) for v in model(x))
     assert predictions.shape == targets.shape == (12, 10, 16)
@@ -72,7 +72,7 @@ def test_the_loss_is_the_references():
     np.testing.assert_allclose(array(smooth_l1(0.0, np.float32([0, 0.5, 1, -3]))), [0, 0.125, 0.5, 2.5])
 
 
-def test_the_encoder_sees_visible_times_alone_and_the_targets_all():
+def test_encoder_depends_on_visible_patches_and_targets_on_all():
     model, x = made(), signals()
     predictions, targets, mask = (array(v) for v in model(x, seed=1))
     hidden = np.repeat(mask, 5, 1)[..., None]
@@ -82,7 +82,7 @@ def test_the_encoder_sees_visible_times_alone_and_the_targets_all():
     assert np.abs(array(model(x + ~hidden, seed=1)[0]) - predictions).max() > 1e-3
 
 
-def test_tokens_attend_across_the_pattern_alone_with_and_without_masks():
+def test_tokens_attend_to_their_row_and_column_only():
     model, x = made(rotary=True), signals(1)
 
     def heard(encode, tokens):
@@ -112,21 +112,21 @@ def test_the_target_encoder_is_a_moving_average_whose_momentum_rises_to_one():
     model.begin(signals(), 4)
     rng, slow = np.random.default_rng(0), [array(w) for w in model.target_encoder.weights]
     for mine, theirs in zip(model.encoder.weights, slow, strict=True):
-        np.testing.assert_array_equal(array(mine), theirs)  # they begin alike
+        np.testing.assert_array_equal(array(mine), theirs)  # equal initial weights
     for momentum in (0.9, 0.925, 0.95, 0.975, 1.0, 1.0):
         fast = [rng.normal(size=w.shape).astype(np.float32) for w in slow]
         model.encoder.set_weights(fast)
-        model.follow()
+        model.update_target_encoder()
         slow = [momentum * s + (1 - momentum) * f for s, f in zip(slow, fast, strict=True)]
         for found, expected in zip(model.target_encoder.weights, slow, strict=True):
             np.testing.assert_allclose(array(found), expected, atol=1e-6)
-    plain = made(momentum=0.9)  # no number of steps is known
+    plain = made(momentum=0.9)  # without the number of steps
     for _ in range(2):
-        plain.follow()
+        plain.update_target_encoder()
     assert float(array(plain.step)) == 2 and float(array(plain.steps)) == 0
 
 
-def test_gradients_reach_the_encoder_and_the_predictor_alone(tmp_path):
+def test_gradients_reach_encoder_and_predictor_but_not_target_encoder(tmp_path):
     model, x = made(), signals(8)
     trained = {id(w) for w in model.trainable_weights}
     assert not trained & {id(w) for w in model.target_encoder.weights}
@@ -141,7 +141,7 @@ def test_gradients_reach_the_encoder_and_the_predictor_alone(tmp_path):
     assert float(array(model.step)) == 6
     distance = [np.abs(array(a) - array(b)).max() for a, b in zip(
         model.encoder.trainable_weights, model.target_encoder.weights, strict=True)]  # fmt: skip
-    assert max(distance) > 1e-3  # it follows slowly
+    assert max(distance) > 1e-3  # it moves slowly
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.config == model.config and float(array(loaded.step)) == 6
@@ -164,14 +164,14 @@ def test_every_hyperparameter_changes_something(hyperparameter):
     assert abs(losses[0] - losses[1]) > 1e-5
 
 
-def test_scores_hold_mean_tokens():
+def test_scores_contain_mean_tokens():
     model, x = made(), signals()
     found = model.scores(x, seed=1)
     assert set(found) == {"error", "mean_error", "embeddings"}
     np.testing.assert_allclose(array(found["embeddings"]), array(model.encoder(x)).mean(1), atol=1e-6)
 
 
-def test_half_precision_does_not_lose_the_average():
+def test_target_encoder_moves_under_half_precision():
     keras.utils.set_random_seed(3)
     model, x = ECGJEPA(SHAPE, TINY, seed=5, dtype="mixed_float16"), signals()
     before = array(model.target_encoder.weights[0])

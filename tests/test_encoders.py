@@ -24,7 +24,7 @@ def built(name, seed=3, **options) -> keras.Model:
 
 
 def signals(size=4, seed=0, shape=SHAPE):
-    """Windows of noise of their own colour and size."""
+    """Windows of noise with different spectra and amplitudes."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(size, *shape))
     x[1:] += rng.uniform(0, 2, size=(size - 1, 1, shape[1])) * np.roll(x[1:], 1, axis=1)
@@ -41,7 +41,7 @@ def test_spectrum(tmp_path):
     run_layer_test(Spectrum, options, {"x": (2, 90, 3)}, (2, 23, 27), tmp_path)
 
 
-def test_a_sines_magnitude_is_its_amplitude_at_its_frequency():
+def test_magnitude_of_a_sine_is_its_amplitude():
     time = np.arange(256)
     x = np.stack([2 * np.sin(2 * np.pi * 4 / 32 * time), 0.5 * np.sin(2 * np.pi * 7 / 32 * time)], -1)
     out = keras.ops.convert_to_numpy(Spectrum(32, 8)(x[None].astype(np.float32)))[0].reshape(32, 2, 17)
@@ -52,7 +52,7 @@ def test_a_sines_magnitude_is_its_amplitude_at_its_frequency():
 
 
 @pytest.mark.parametrize("samples", [64, 65, 67])
-def test_spectra_stand_where_strided_convolutions_do(samples):
+def test_spectral_frames_are_centred_on_the_strides(samples):
     x = signals(shape=(samples, 2))
     spectra = Spectrum(16, 4)(x)
     assert spectra.shape[1] == keras.layers.Conv1D(3, 5, 4, padding="same")(x).shape[1]
@@ -71,7 +71,7 @@ def test_encoder(name, domain, tmp_path):
     out = output(model, x)
     tokens = 4 if domain else 8  # one for every 32 samples, or every 16
     assert out.shape == (4, tokens, 16) == (4, *model.output_shape[1:])
-    assert np.isfinite(out).all() and np.ptp(out, axis=0).max() > 1e-2  # it tells windows apart
+    assert np.isfinite(out).all() and np.ptp(out, axis=0).max() > 1e-2  # the output depends on the window
     check_gradients(model, lambda: model(x), ("key/bias",))
     check_saving(model, x, tmp_path)
     np.testing.assert_array_equal(output(built(name, **options), x), out)
@@ -80,7 +80,7 @@ def test_encoder(name, domain, tmp_path):
     assert np.abs(output(model, x, True) - out).max() > 1e-3
     changed = x.copy()
     changed[:, :, 1] = x[::-1, :, 1]
-    assert np.abs(output(model, changed) - out).max() > 1e-4  # each lead counts
+    assert np.abs(output(model, changed) - out).max() > 1e-4  # the output depends on each lead
 
 
 @pytest.mark.parametrize("leads", [1, 12])
@@ -137,7 +137,7 @@ def test_mixed_precision(name, tmp_path):
         ("cnn_transformer", {"heads": 3}, "a width of 16 does not divide into 3 heads"),
     ],
 )
-def test_an_encoder_that_cannot_be_is_an_error(name, options, found):
+def test_invalid_encoder_options_are_rejected(name, options, found):
     with pytest.raises(InputError, match=found) as caught:
         build_encoder(name, SHAPE, {**TINY, **options})
     assert "\n" not in str(caught.value)

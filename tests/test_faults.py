@@ -193,15 +193,15 @@ def test_resumed_evaluation_trains_only_missing_seed(small, tmp_path, capfd, mon
     """The evaluation is stopped between two seeds, and finished in parallel processes."""
     from keras_ecg.experiments import final
 
-    config, fit_part = under(small, tmp_path), final.fit_part
+    config, fit_fold = under(small, tmp_path), final.fit_fold
 
     def fit_first(run, part, *given, **named):
         if part != "seed_0":
             raise KeyboardInterrupt
-        fit_part(run, part, *given, **named)
+        fit_fold(run, part, *given, **named)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(final, "fit_part", fit_first)
+        patch.setattr(final, "fit_fold", fit_first)
         final.run_final(config)
     at_a_time = with_sections(config, evaluation={"jobs": 2})
     final.run_final(at_a_time)

@@ -17,10 +17,10 @@ from keras_ecg.explanations import explain
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import write_npz
 from keras_ecg.probing import (
+    balanced_counts,
     draw_labels,
     embed_beats,
     fit_probe,
-    halves,
     reach_of,
     relative_to_record,
     simplest,
@@ -187,15 +187,16 @@ def test_subsampling_splits_subjects():
 
 def test_a_draw_is_balanced_and_uniform_over_the_beats_of_each_class():
     labels = np.r_[np.zeros(30, int), np.ones(10, int)]
-    assert halves(25) == {0: 13, 1: 12} and halves(10) == {0: 5, 1: 5}
+    assert balanced_counts(25) == {0: 13, 1: 12} and balanced_counts(10) == {0: 5, 1: 5}
     hits = np.zeros(40)
     for seed in range(2000):
-        drawn = draw_labels(labels, halves(10), seed)
+        drawn = draw_labels(labels, balanced_counts(10), seed)
         assert len(np.unique(drawn)) == 10 and labels[drawn].sum() == 5
         hits[drawn] += 1
     np.testing.assert_allclose(hits[:30], 2000 * 5 / 30, rtol=0.2)
     np.testing.assert_allclose(hits[30:], 2000 * 5 / 10, rtol=0.1)
-    np.testing.assert_array_equal(draw_labels(labels, halves(10), 4), draw_labels(labels, halves(10), 4))
+    counts = balanced_counts(10)
+    np.testing.assert_array_equal(draw_labels(labels, counts, 4), draw_labels(labels, counts, 4))
 
 
 def test_features_of_a_beat():

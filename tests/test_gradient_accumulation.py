@@ -10,7 +10,7 @@ from linear import examples, linear, trained
 
 from keras_ecg.config import Config, Training
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.study import settings_of
+from keras_ecg.experiments.common import settings_of
 from keras_ecg.layers.quantizer import VectorQuantizer
 from keras_ecg.models.ecg_jepa import ECGJEPA, ECGJEPAConfig
 from keras_ecg.training import adamw
@@ -23,7 +23,7 @@ def arrays(weights) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("accumulated", [2, 3])
-def test_a_step_is_that_of_one_large_batch(accumulated):
+def test_accumulated_step_equals_one_large_batch(accumulated):
     whole, start = trained(24, **FAST), linear(1).get_weights()
     for mine, theirs, before in zip(
         trained(24 // accumulated, gradient_accumulation=accumulated, **FAST), whole, start, strict=True
@@ -34,8 +34,8 @@ def test_a_step_is_that_of_one_large_batch(accumulated):
     assert max(np.abs(a - b).max() for a, b in zip(small, whole, strict=True)) > 0.01
 
 
-def test_averaged_weights_are_nearly_those_of_one_large_batch():
-    """The last step weighs less than it should, those before it a little more."""
+def test_averaged_weights_approximate_one_large_batch():
+    """The last step has too small a weight, and the steps before it slightly too large weights."""
     last, whole = trained(24, **FAST), trained(24, ema_momentum=0.8, **FAST)
     mine = trained(8, ema_momentum=0.8, gradient_accumulation=3, **FAST)
     uncorrected = trained(8, ema_momentum=0.8**3, gradient_accumulation=3, **FAST)
@@ -46,7 +46,7 @@ def test_averaged_weights_are_nearly_those_of_one_large_batch():
     assert apart(mine, whole) < 0.25 * apart(last, whole) < apart(uncorrected, whole)
 
 
-def test_the_rate_is_that_of_the_step():
+def test_learning_rate_depends_on_optimizer_steps():
     settings = {"learning_rate": 0.02, "warmup_fraction": 0.2}
     rate = adamw(Training(gradient_accumulation=3, **settings), 100)._learning_rate
     expected = adamw(Training(**settings), 33)._learning_rate
@@ -56,13 +56,13 @@ def test_the_rate_is_that_of_the_step():
 
 
 @pytest.mark.parametrize("found", [0, 5])
-def test_a_step_of_more_batches_than_there_are_is_rejected(found):
+def test_more_accumulated_batches_than_training_batches_are_rejected(found):
     with pytest.raises(InputError, match=f"gradient_accumulation: found {found}; expected 1 to 4, the batches"):
         adamw(Training(gradient_accumulation=found), 4)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_weights_move_with_the_last_batch_of_a_step(precision):
+def test_weights_change_at_the_last_batch_of_a_step(precision):
     keras.mixed_precision.set_dtype_policy(precision)
     try:
         model, (x, y) = linear(6, warmup_fraction=0.0, gradient_accumulation=2), examples()
@@ -76,8 +76,8 @@ def test_weights_move_with_the_last_batch_of_a_step(precision):
     assert moved == [False, False, False, True, False]
 
 
-def test_targets_move_with_the_last_batch_of_a_step():
-    """As those of one large batch do, whose momentum rises as fast."""
+def test_target_encoder_moves_at_the_last_batch_of_a_step():
+    """The target encoder moves as with one large batch, with equal momentum."""
     options = {"width": 8, "depth": 1, "heads": 2, "predictor_width": 8, "predictor_depth": 1, "predictor_heads": 2}
     config, rng = ECGJEPAConfig(**options, patch_samples=5, momentum=0.8), np.random.default_rng(0)
     large, small = ECGJEPA((50, 2), config, seed=0), ECGJEPA((50, 2), config, seed=0)
@@ -90,16 +90,16 @@ def test_targets_move_with_the_last_batch_of_a_step():
             model.encoder.set_weights(fast)
         before = arrays(small.target_encoder.weights)
         for _ in range(2):
-            small.follow()
+            small.update_target_encoder()
         for mine, theirs in zip(arrays(small.target_encoder.weights), before, strict=True):
             np.testing.assert_array_equal(mine, theirs)
-        small.follow()
-        large.follow()
+        small.update_target_encoder()
+        large.update_target_encoder()
         for mine, theirs in zip(*(arrays(m.target_encoder.weights) for m in (small, large)), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
-def test_codes_move_as_far_in_the_batches_of_a_step():
+def test_codes_move_equally_with_accumulated_batches():
     large, small = (VectorQuantizer(6, decay=0.5, dead=0.0, seed=1) for _ in range(2))
     for layer in (large, small):
         layer.build((None, None, 4))
@@ -107,13 +107,13 @@ def test_codes_move_as_far_in_the_batches_of_a_step():
     tokens = np.random.default_rng(0).normal(size=(2, 20, 4)).astype(np.float32)
     chosen = large(tokens)[1]
     flat = keras.ops.normalize(keras.ops.reshape(tokens, (-1, 4)), axis=-1)
-    large.learn(flat, keras.ops.reshape(chosen, (-1,)))
+    large.update_codebook(flat, keras.ops.reshape(chosen, (-1,)))
     for _ in range(3):
-        small.learn(flat, keras.ops.reshape(chosen, (-1,)))
+        small.update_codebook(flat, keras.ops.reshape(chosen, (-1,)))
     for mine, theirs in zip(arrays(small.weights[:3]), arrays(large.weights[:3]), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_runs_from_before_it_are_found_again():
+def test_default_accumulation_keeps_the_run_fingerprint():
     assert "gradient_accumulation" not in settings_of(Config(), ())["training"]
     assert settings_of(Config(training=Training(gradient_accumulation=2)), ())["training"]["gradient_accumulation"] == 2

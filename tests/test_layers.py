@@ -16,7 +16,7 @@ from keras_ecg.signals.beats import qrs_difference
 
 TOKENS = {"x": (4, 5, 8)}
 BEATS = {"x": (2, 3, 60, 4)}
-KEY_BIAS = ("key/bias",)  # adds the same to all of a query's logits, and so nothing to the softmax
+KEY_BIAS = ("key/bias",)  # shifts all logits of a query equally, so the softmax does not depend on it
 
 LAYERS = {
     "half feed-forward": (HalfFeedForward, {"expansion": 3, "dropout": 0.2}, TOKENS, (4, 5, 8)),
@@ -88,32 +88,32 @@ def convolution(x, w):
     return x + y @ w["convolution/project/kernel"] + w["convolution/project/bias"]
 
 
-def test_conformer_block_is_the_papers():
+def test_conformer_block_equals_numpy_reference():
     keras.utils.set_random_seed(0)
     block = ConformerBlock(heads=2, kernel_size=3, expansion=2, dropout=0.3, name="block")
     x = np.random.default_rng(0).normal(size=(3, 5, 8)).astype(np.float32)
     block(x)
     rng = np.random.default_rng(1)
-    block.set_weights([rng.normal(size=w.shape) * 0.4 for w in block.weights])  # biases and norms take part
+    block.set_weights([rng.normal(size=w.shape) * 0.4 for w in block.weights])  # biases and norms have effect
     w = {v.path.removeprefix("block/"): keras.ops.convert_to_numpy(v) for v in block.weights}
     y = feed_forward(convolution(attention(feed_forward(x, w, "before"), w), w), w, "after")
     y = norm(y, w["norm/gamma"], w["norm/beta"])
     np.testing.assert_allclose(keras.ops.convert_to_numpy(block(x)), y, atol=2e-4)
 
 
-def test_a_width_that_no_number_of_heads_divides():
+def test_width_not_divisible_by_heads_is_rejected():
     with pytest.raises(ValueError, match="a width of 8 does not divide into 3 heads"):
         SelfAttention(heads=3).build((None, 5, 8))
 
 
-def test_positions_tell_equal_tokens_apart():
+def test_positions_distinguish_equal_tokens():
     layer = PositionEmbedding()
     out = keras.ops.convert_to_numpy(layer(np.ones((2, 4, 8), np.float32)))
     assert np.abs(np.diff(out, axis=1)).min(0).max() > 0
     np.testing.assert_array_equal(out[0], out[1])
 
 
-def test_beat_encoder_sees_each_beat_alone():
+def test_beat_encoder_encodes_beats_independently():
     keras.utils.set_random_seed(0)
     encoder = BeatEncoder(width=6, bottleneck=5)
     x = np.random.default_rng(0).normal(size=(2, 3, 187, 4)).astype(np.float32)
@@ -131,7 +131,7 @@ def test_similarity_of_a_beat_to_the_median_beat_and_to_the_labelled_one():
     median = beat.copy()
     median[:, 2] = rng.normal(size=187)
     out = keras.ops.convert_to_numpy(Similarity(token=1)(np.stack([beat, beat - median], -1)))[0]
-    np.testing.assert_allclose(out[:2, :4], 1, atol=1e-4)  # alike in every part
+    np.testing.assert_allclose(out[:2, :4], 1, atol=1e-4)  # equal in every part
     expected = np.corrcoef(beat[0, 2], median[0, 2])[0, 1]
     np.testing.assert_allclose(out[2, 0], expected, atol=1e-4)
     np.testing.assert_allclose(out[:2, 4:8], 1, atol=1e-4)
@@ -152,7 +152,7 @@ def test_the_size_of_a_difference_relative_to_the_records_quantiles():
     np.testing.assert_allclose(qrs_difference(beats, median), size, atol=1e-5)  # as it is packed
 
 
-def test_piecewise_linear_is_how_far_a_number_has_come_through_each_bin():
+def test_piecewise_linear_encoding_is_fraction_of_each_bin():
     x = np.array([[-9.0, -3.0, -0.2], [0.0, 0.5, 9.0]], np.float32)
     edges = np.r_[-3, scipy.stats.norm.ppf([0.25, 0.5, 0.75]), 3]
     out = keras.ops.convert_to_numpy(PiecewiseLinear(4)(x)).reshape(2, 3, 4)
@@ -165,6 +165,6 @@ def test_piecewise_linear_is_how_far_a_number_has_come_through_each_bin():
 
 
 def unevenness(values) -> float:
-    """The largest relative excess of a bin of whole numbers over its fair share."""
+    """Largest relative deviation of a bin of integers from a uniform distribution."""
     counts = np.histogram(values, 8, (0, 8))[0]
     return np.abs(counts / counts.mean() - 1).max()

@@ -45,7 +45,7 @@ def test_layer(name, tmp_path):
     run_layer_test(*LAYERS[name], tmp_path, unmoved=("key/bias",))
 
 
-def test_leads_are_rows_and_join_again():
+def test_folding_and_joining_of_leads_are_invertible():
     x = normal(2, 6, 3)
     rows = array(fold_leads(x))
     assert rows.shape == (6, 6, 1)
@@ -57,7 +57,7 @@ def test_leads_are_rows_and_join_again():
     np.testing.assert_array_equal(array(JoinLeads(3)(rows)), sequence)
 
 
-def test_separators_stand_at_both_ends_of_every_lead_and_can_be_dropped():
+def test_separators_are_added_at_both_ends_and_dropped():
     x, layer = normal(6, 4, 8), Separators()
     out = array(layer(x))
     np.testing.assert_array_equal(out[:, 1:-1], x)
@@ -66,7 +66,7 @@ def test_separators_stand_at_both_ends_of_every_lead_and_can_be_dropped():
     np.testing.assert_array_equal(array(DropSeparators(3)(join_leads(out, 3))), array(join_leads(x, 3)))
 
 
-def test_a_lead_has_its_own_embedding_whichever_leads_there_are():
+def test_lead_embedding_depends_on_the_lead_not_its_position():
     x, every = normal(6, 4, 8), LeadEmbedding(3)
     added = array(every(x)) - x
     table = array(every.table)[:, 0]
@@ -76,11 +76,11 @@ def test_a_lead_has_its_own_embedding_whichever_leads_there_are():
     some.set_weights(every.get_weights())
     np.testing.assert_allclose(array(some(x)) - x, np.tile(table[[2, 0, 2, 0, 2, 0], None], (1, 4, 1)), atol=1e-6)
     for leads in ((), (3,)):
-        with pytest.raises(ValueError, match="of 3 that are known"):
+        with pytest.raises(ValueError, match="an embedding of 3 leads"):
             LeadEmbedding(3, leads)
 
 
-def test_cross_pattern_is_a_truth_table():
+def test_cross_pattern_is_row_or_column():
     # two leads of three times: a0 a1 a2 b0 b1 b2
     assert cross_pattern(2, 3).astype(int).tolist() == [
         [1, 1, 1, 1, 0, 0],
@@ -96,7 +96,7 @@ def test_cross_pattern_is_a_truth_table():
 
 @pytest.mark.parametrize("kind", [SelfAttention, RotarySelfAttention])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
-def test_a_token_hears_of_those_that_it_may_attend_to_alone(kind, dtype):
+def test_masked_tokens_do_not_affect_attention(kind, dtype):
     keras.utils.set_random_seed(0)
     layer, x = kind(2, 0.0, dtype=dtype), normal(1, 6, 8)
     out = array(layer(x, rows=2)).astype("f4")
@@ -106,10 +106,10 @@ def test_a_token_hears_of_those_that_it_may_attend_to_alone(kind, dtype):
         moved[0, k] = normal(8, seed=9 + k)
         heard[:, k] = np.abs(array(layer(moved, rows=2)).astype("f4") - out).max((0, 2)) > 0
     np.testing.assert_array_equal(heard, cross_pattern(2, 3))
-    np.testing.assert_allclose(array(layer(x, rows=1)), array(layer(x)), atol=1e-3)  # a row hears all of itself
+    np.testing.assert_allclose(array(layer(x, rows=1)), array(layer(x)), atol=1e-3)  # a single row is full attention
 
 
-def test_attention_across_the_pattern_is_attention_with_all_other_scores_taken_out():
+def test_cross_pattern_attention_equals_masked_attention():
     keras.utils.set_random_seed(0)
     layer, x = RotarySelfAttention(2, 0.0), normal(3, 12, 8)
     out = array(layer(x, np.zeros(12), rows=3)) - x
@@ -121,7 +121,7 @@ def test_attention_across_the_pattern_is_attention_with_all_other_scores_taken_o
     np.testing.assert_allclose(heard.swapaxes(1, 2).reshape(3, 12, 8) @ kernel + bias, out, atol=1e-5)
 
 
-def test_positions_begin_anew_in_each_row():
+def test_positions_restart_in_each_row():
     keras.utils.set_random_seed(0)
     layer, x = Transformer(1, 2, rotary=True, rows=2), normal(2, 6, 8)
     out = array(layer(x))
@@ -136,18 +136,18 @@ def runs(mask) -> list[int]:
     return (edges[1::2] - edges[::2]).tolist()
 
 
-def test_blocks_are_hidden_whole_but_for_one():
+def test_masked_blocks_are_complete_except_one():
     mask = array(RandomMasking(0.6, seed=1, block=5)(np.zeros((2000, 50, 1), np.float32))[1])
     np.testing.assert_array_equal(mask.sum(1), 30)
-    inner = [runs(row)[1:-1] for row in mask]  # clear of the ends
-    assert np.mean([sum(length < 5 for length in row) <= 1 for row in inner]) == 1  # the one that was cut short
+    inner = [runs(row)[1:-1] for row in mask]  # without the ends
+    assert np.mean([sum(length < 5 for length in row) <= 1 for row in inner]) == 1  # the truncated block
     single = array(RandomMasking(0.6, seed=1)(np.zeros((2000, 50, 1), np.float32))[1])
     assert np.mean([len(runs(row)) for row in mask]) < 0.5 * np.mean([len(runs(row)) for row in single])
     share = mask.mean(0)
     assert np.abs(share - 0.6).max() < 0.06  # an end is hidden about as often as the middle
 
 
-def test_to_convolutions_a_missing_lead_is_one_of_zeros():
+def test_missing_lead_equals_zeros_for_convolutions():
     keras.utils.set_random_seed(0)
     options = {"width": 8, "kernel_sizes": (5, 3), "strides": (2, 2), "blocks": 1, "heads": 2}
     encoder = build_convolutions("cnn_transformer", (40, 3), options)
@@ -159,11 +159,11 @@ def test_to_convolutions_a_missing_lead_is_one_of_zeros():
     assert np.abs(array(encoder(x)) - array(encoder(without))).max() > 1e-2
 
 
-def test_leads_that_encoders_cannot_do_without():
+def test_unsupported_leads_are_rejected():
     mixing = build_mae((20, 3), MAEConfig(width=8, depth=1, heads=2, patch_samples=5))
     for leads in ([0, 1], [1, 0, 2]):
-        with pytest.raises(ValueError, match="takes all 3, in their order"):
+        with pytest.raises(ValueError, match="give all 3, in their order"):
             with_leads(mixing, leads)
     for leads in ([], [3], [1, 1]):
-        with pytest.raises(ValueError, match="of an encoder of 3"):
+        with pytest.raises(ValueError, match="of the 3 leads of the encoder"):
             with_leads(mixing, leads)

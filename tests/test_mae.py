@@ -18,7 +18,7 @@ from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder, build_encoder, ma
 SHAPE = (60, 2)  # T, L: twelve patches of five samples
 TINY = MAEConfig(width=16, depth=2, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=2, patch_samples=5)
 TOKENS = {"x": (4, 6, 8)}
-KEY_BIAS = ("key/bias",)  # adds the same to all of a query's logits, and so nothing to the softmax
+KEY_BIAS = ("key/bias",)  # shifts all logits of a query equally, so the softmax does not depend on it
 
 LAYERS = {
     "patch embedding": (PatchEmbedding, {"width": 7, "patch_samples": 5}, {"x": (3, 20, 2)}, (3, 4, 7)),
@@ -62,7 +62,7 @@ def test_layer(name, tmp_path):
     run_layer_test(*LAYERS[name], tmp_path, unmoved=KEY_BIAS)
 
 
-def test_patches_are_stretches_of_time_over_all_leads_and_join_again():
+def test_unpatchify_inverts_patchify():
     x = signals(3, (20, 2))
     patches = array(patchify(x, 5))
     assert patches.shape == (3, 4, 10)
@@ -71,19 +71,19 @@ def test_patches_are_stretches_of_time_over_all_leads_and_join_again():
 
 
 @pytest.mark.parametrize("samples", [1001, 3, None])
-def test_windows_that_do_not_divide_into_patches(samples):
+def test_windows_not_divisible_into_patches_are_rejected(samples):
     with pytest.raises(ValueError, match=f"windows of {samples} samples do not divide into patches of 10"):
         build_encoder((samples, 1), MAEConfig())
 
 
-def test_rotary_attention_knows_distances_alone():
+def test_rotary_attention_depends_on_relative_positions_only():
     keras.utils.set_random_seed(0)
     layer = RotarySelfAttention(2, 0.0)
     x, at = signals(3, (6, 8)), np.array([0, 2, 3, 7, 8, 20])
     layer.build(x.shape)
     out = array(layer(x, at))
-    np.testing.assert_allclose(array(layer(x, at + 31)), out, atol=1e-4)  # all of them moved
-    assert np.abs(array(layer(x, at * 2)) - out).max() > 1e-3  # further from each other
+    np.testing.assert_allclose(array(layer(x, at + 31)), out, atol=1e-4)  # all positions shifted
+    assert np.abs(array(layer(x, at * 2)) - out).max() > 1e-3  # larger relative positions
     np.testing.assert_allclose(array(layer(x)), array(layer(x, np.arange(6))), atol=1e-6)
     order = np.random.default_rng(0).permutation(6)
     np.testing.assert_allclose(array(layer(x[:, order], at[order])), out[:, order], atol=1e-5)
@@ -92,7 +92,7 @@ def test_rotary_attention_knows_distances_alone():
     np.testing.assert_allclose(each[2], array(layer(x, at * 2))[2], atol=1e-5)
 
 
-def test_rotary_attention_is_the_papers():
+def test_rotary_attention_equals_numpy_reference():
     keras.utils.set_random_seed(0)
     layer = RotarySelfAttention(1, 0.0, slowest=10.0)
     x = signals(1, (3, 4))
@@ -101,7 +101,7 @@ def test_rotary_attention_is_the_papers():
     parts = normed[0] @ array(layer.query_key_value.kernel) + array(layer.query_key_value.bias)
     q, k, v = np.split(parts, 3, axis=1)
 
-    def turned(vectors):  # pairs of channels as complex numbers, each pair at its own speed
+    def turned(vectors):  # pairs of channels as complex numbers, each with its own frequency
         pairs = vectors[:, :2] + 1j * vectors[:, 2:]
         pairs = pairs * np.exp(1j * np.arange(3)[:, None] * np.array([1.0, 10**-0.5]))
         return np.concatenate([pairs.real, pairs.imag], 1)
@@ -112,7 +112,7 @@ def test_rotary_attention_is_the_papers():
     np.testing.assert_allclose(array(layer(x))[0], expected, atol=1e-4)
 
 
-def test_positions_are_the_papers():
+def test_sin_cos_positions_equal_numpy_reference():
     table = sin_cos_table(50, 8)
     for n, k in ((0, 0), (7, 0), (7, 3), (49, 2)):
         angle = n / 10000 ** (2 * k / 8)
@@ -133,11 +133,11 @@ def test_the_mask_ratio_is_exact_and_the_order_restores(ratio):
     restored = array(layer(visible, order))
     np.testing.assert_array_equal(restored[~mask], x[~mask])
     np.testing.assert_array_equal(restored[mask], np.full((mask.sum(), 1), array(layer.token).item()))
-    assert len({tuple(row) for row in mask}) > 1  # each sample its own
+    assert len({tuple(row) for row in mask}) > 1  # each example has its own mask
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.01, 1.0])
-def test_masking_nothing_or_everything_is_an_error(ratio):
+def test_masking_no_or_all_tokens_is_rejected(ratio):
     with pytest.raises(ValueError, match=f"a mask ratio of {ratio} leaves .* of 12 tokens visible"):
         made(mask_ratio=ratio)
 
@@ -161,7 +161,7 @@ def test_masks_are_reproducible_from_the_configuration():
     assert (layer.get_config()["ratio"], layer.get_config()["seed"]) == (0.5, 9)
     again = RandomMasking.from_config(layer.get_config())
     first, second = array(layer(x)[1]), array(layer(x)[1])
-    assert (first != second).any()  # drawn anew
+    assert (first != second).any()  # a new draw
     np.testing.assert_array_equal(array(again(x)[1]), first)
     np.testing.assert_array_equal(array(layer(x, seed=2)[1]), array(again(x, seed=2)[1]))
     assert (array(RandomMasking(0.5, seed=10)(x)[1]) != first).any()
@@ -193,7 +193,7 @@ def reference(x, predictions, mask, normalize):
 
 
 @pytest.mark.parametrize("normalize", [False, True], ids=["raw", "normalized"])
-def test_the_loss_is_the_references(normalize):
+def test_loss_equals_numpy_reference(normalize):
     model, x = made(normalize_targets=normalize), signals()
     outputs = tuple(array(v) for v in model(x))
     loss, relative = reference(x, *outputs, normalize)
@@ -202,7 +202,7 @@ def test_the_loss_is_the_references(normalize):
                                [loss, relative], rtol=1e-5)  # fmt: skip
 
 
-def test_visible_patches_have_no_part_in_the_loss():
+def test_visible_patches_do_not_contribute_to_loss():
     model, x = made(), signals()
     predictions, mask = (array(v) for v in model(x))
     loss = array(model.compute_loss(x, y_pred=(predictions, mask)))
@@ -241,7 +241,7 @@ def test_relative_loss_is_a_ratio_of_sums_over_the_epoch():
     np.testing.assert_allclose(array(model.masked_loss.result()), np.mean(losses), rtol=1e-5)
 
 
-def test_the_loss_is_float32_whatever_the_precision():
+def test_loss_is_float32_under_mixed_precision():
     far = np.full((1, 2, 3), 300, np.float16)  # its square is infinite in float16
     loss = masked_error(far, 0 * far, np.array([[True, False]]))
     assert array(loss).dtype == np.float32 and array(loss) == 90000
@@ -257,7 +257,7 @@ def test_the_encoder_is_encoding_without_masking():
     np.testing.assert_allclose(array(model.encoder.get_layer("transformer")(model.patchify(x))), out, atol=1e-6)
 
 
-def test_the_encoder_sees_visible_patches_alone():
+def test_encoder_depends_on_visible_patches_only():
     model, x = made(), signals()
     (predictions, mask), same = model(x, seed=1), model(x, seed=1)
     np.testing.assert_array_equal(array(same[0]), array(predictions))

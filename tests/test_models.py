@@ -41,7 +41,7 @@ def float32():
     keras.mixed_precision.set_dtype_policy("float32")
 
 
-# Those on encoders of windows, and those of whole recordings, have tests of their own.
+# Classifiers on window encoders and of whole recordings are tested in other files.
 BEAT_MODELS = {name: entry for name, entry in MODELS.items() if name not in (*OBJECTIVES, *RHYTHM_MODELS)}
 
 
@@ -52,7 +52,7 @@ def test_model(name, shapes, tmp_path):
     out = output(model, inputs)
     assert out.shape == (4, 5) and out.dtype == np.float32
     np.testing.assert_allclose(out.sum(1), 1, atol=1e-5)
-    assert out.min() > 0 and np.ptp(out, axis=0).max() > 1e-3  # it tells examples apart
+    assert out.min() > 0 and np.ptp(out, axis=0).max() > 1e-3  # the output depends on the example
     check_saving(model, inputs, tmp_path)
     np.testing.assert_array_equal(output(built(name, shapes), inputs), out)
     assert np.abs(output(built(name, shapes, seed=4), inputs) - out).max() > 1e-3
@@ -140,18 +140,18 @@ def test_mixed_precision(name, policy, tmp_path):
         ("conformer", {}, "model.name: found 'conformer'; expected one of cnn_conformer"),
     ],
 )
-def test_a_model_that_cannot_be_is_an_error(name, options, found):
+def test_invalid_hyperparameters_are_rejected(name, options, found):
     with pytest.raises(InputError, match=found) as caught:
         build_model(name, SHAPES, 1, 5, options)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 3000, -1])
-def test_a_damaged_model_file_is_an_error_that_names_it(tmp_path, kept):
+def test_damaged_model_file_is_rejected_with_its_path(tmp_path, kept):
     path = tmp_path / "model.keras"
     built("cnn").save(path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match="model.keras: found .*a whole .keras model") as caught:
+    with pytest.raises(InputError, match="model.keras: found .*a valid .keras model") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Patches left out while training: which, where they stood, and what an encoder makes of those that are left."""
+"""Patch dropout: which patches are dropped, their positions, and the encoding of the kept ones."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def normal(*shape, seed=0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("together", [1, 3])
-def test_rows_lose_tokens_of_their_own_or_the_same(together):
+def test_tokens_are_dropped_per_row_or_jointly(together):
     x = np.tile(np.arange(10, dtype=np.float32)[:, None], (6, 1, 2))
     layer = PatchDropout(0.6, together, seed=0)
     kept, places = (array(v) for v in layer(x, training=True))
@@ -45,10 +45,10 @@ def test_rows_lose_tokens_of_their_own_or_the_same(together):
     counts = np.zeros(10)
     for _ in range(60):
         counts += np.bincount(array(layer(x, training=True)[1]).ravel(), minlength=10)
-    assert np.abs(counts / counts.sum() - 0.1).max() < 0.04  # no place is favoured
+    assert np.abs(counts / counts.sum() - 0.1).max() < 0.04  # uniform over positions
 
 
-def test_prediction_sees_all_tokens_and_separators_are_counted():
+def test_prediction_keeps_all_tokens_and_positions_count_separators():
     x = normal(4, 5, 2)
     kept, places = PatchDropout(0.4, ends=True, seed=0)(x, training=False)
     np.testing.assert_array_equal(array(kept), x)
@@ -59,7 +59,7 @@ def test_prediction_sees_all_tokens_and_separators_are_counted():
 
 
 @pytest.mark.parametrize("name", ["mae", *(pytest.param(n, marks=pytest.mark.slow) for n in ENCODERS if n != "mae")])
-def test_an_encoder_predicts_as_before_and_trains_on_some_patches(name, tmp_path):
+def test_patch_dropout_does_not_change_prediction(name, tmp_path):
     keras.utils.set_random_seed(0)
     encoder = ENCODERS[name]()
     leads = encoder.input_shape[-1]
@@ -82,7 +82,7 @@ def test_an_encoder_predicts_as_before_and_trains_on_some_patches(name, tmp_path
     )
 
 
-def test_what_is_left_is_encoded_as_if_nothing_else_were_there():
+def test_kept_patches_are_encoded_without_dropped_ones():
     keras.utils.set_random_seed(0)
     encoder = build_st_mem((50, 2), STMEMConfig(**SMALL))
     less, x = with_patch_dropout(encoder, 0.5, seed=3), normal(1, 50, 2)
@@ -97,14 +97,14 @@ def test_what_is_left_is_encoded_as_if_nothing_else_were_there():
     np.testing.assert_allclose(array(less(x, training=True)), expected, atol=1e-5)
 
 
-def test_leads_that_attend_to_each_other_at_one_time_lose_the_same_times():
+def test_cross_pattern_encoder_drops_same_patches_in_all_leads():
     assert with_patch_dropout(ENCODERS["ecg_jepa"](), 0.5).get_layer("patch_dropout").together == 3
     assert with_patch_dropout(ENCODERS["st_mem"](), 0.5).get_layer("patch_dropout").together == 1
 
 
-def test_convolutions_have_no_patches():
+def test_encoder_without_patches_is_rejected():
     convolutions = build_convolutions("cnn", (40, 3), {"width": 8, "kernel_sizes": (5, 3), "strides": (2, 2)})
-    with pytest.raises(ValueError, match="no patches to leave out"):
+    with pytest.raises(ValueError, match="no patches to drop"):
         with_patch_dropout(convolutions, 0.5)
-    with pytest.raises(ValueError, match="no patches to leave out"):
+    with pytest.raises(ValueError, match="no patches to drop"):
         build_recording_classifier({"signals": (40, 3)}, 2, RecordingClassifierConfig(patch_dropout=0.5), convolutions)

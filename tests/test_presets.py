@@ -1,4 +1,4 @@
-"""The public interface: presets by name, arrays, files, and what a save and a load keep."""
+"""The public API: presets by name, arrays, files, saving and loading."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ from keras_ecg.errors import InputError
 from keras_ecg.resources import PRESETS
 
 
-def test_importing_the_package_takes_no_heavy_library():
+def test_importing_the_package_imports_no_heavy_library():
     code = "import sys, keras_ecg; print([m for m in ('tensorflow', 'keras', 'scipy', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_can_be_imported():
     assert sorted(ke._HOMES) == ke.__all__ and set(ke.__all__) <= set(dir(ke))
     for name in ke.__all__:
         assert getattr(ke, name) is not None
@@ -63,12 +63,12 @@ def test_a_path_a_recording_and_arrays_give_the_same_beats():
         ({"recording": np.zeros(3600), "sampling_rate_hz": 360}, "lead ECG flat"),
     ],
 )
-def test_arrays_that_cannot_be_used_are_one_line(arguments, found):
+def test_invalid_arrays_are_rejected_with_one_line(arguments, found):
     with pytest.raises(InputError, match=found):
         ke.BeatClassifier.from_preset().predict(**arguments)
 
 
-def test_a_saved_classifier_gives_the_same_answers(tmp_path):
+def test_saved_classifier_predicts_the_same(tmp_path):
     beats, rhythm = ke.BeatClassifier.from_preset(), ke.RecordingClassifier.from_preset()
     beats.save_to_preset(tmp_path / "beats")
     rhythm.save_to_preset(tmp_path / "rhythm")

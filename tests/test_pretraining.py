@@ -1,4 +1,4 @@
-"""Pretraining on the bundled excerpt: run folder, resuming, alarms, and the encoder's contract."""
+"""Pretraining on the bundled excerpt: run folder, resuming, alarms, and the encoder's input specification."""
 
 import csv
 import json
@@ -69,7 +69,7 @@ def run(packed):
     return pretrain.run_pretraining(packed)
 
 
-def test_the_run_folder_holds_everything(run, packed, capsys):
+def test_run_folder_is_complete(run, packed, capsys):
     names = {path.name for path in run.path.iterdir()}
     assert names >= {
         "config.yaml", "environment.json", "history.csv", "metrics.json", "predictions.npz",
@@ -92,7 +92,7 @@ def test_the_run_folder_holds_everything(run, packed, capsys):
     assert pretrain.run_pretraining(packed).path == run.path  # nothing to do
     assert "finished before" in capsys.readouterr().out
     windows = shutil.copytree(packed.windows.tfrecord_dir, f"{packed.windows.tfrecord_dir}_moved")
-    moved = with_sections(packed, windows={"tfrecord_dir": str(windows)})  # where they lie makes no other result
+    moved = with_sections(packed, windows={"tfrecord_dir": str(windows)})  # the folder does not change the result
     assert pretrain.run_pretraining(moved).path == run.path
 
 
@@ -114,8 +114,8 @@ RESUMED = {
         *(pytest.param(name, [(1, 3), (1, None)], marks=pytest.mark.slow) for name in OBJECTIVES),
     ],
 )
-def test_a_killed_training_ends_as_the_undisturbed_one(packed, tmp_path, monkeypatch, name, moments):
-    """Resumed from what a kill leaves, at a batch of an epoch, or before the row of a finished epoch is written.
+def test_killed_training_resumes_to_the_same_result(packed, tmp_path, monkeypatch, name, moments):
+    """Resumed after a kill within an epoch, or before the row of a finished epoch is written.
 
     A finished training is kept: a kill while it is scored loses none of it.
     """
@@ -160,7 +160,7 @@ def test_a_killed_training_ends_as_the_undisturbed_one(packed, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_a_diverged_training_is_one_line_at_every_rerun(packed, tmp_path):
+def test_diverged_training_is_rejected_with_one_line_at_every_rerun(packed, tmp_path):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"learning_rate": 1e30})
     for _ in range(2):
         with pytest.raises(InputError, match="lower training.learning_rate"):
@@ -193,7 +193,7 @@ def test_an_interrupted_training_resumes_where_it_stopped(packed, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_a_kill_while_scoring_loses_no_training(packed, tmp_path, monkeypatch):
+def test_kill_during_scoring_keeps_the_training(packed, tmp_path, monkeypatch):
     config = with_sections(packed, database={"runs_dir": str(tmp_path)}, training={"epochs": 1})
 
     def stop(*given, **named):
@@ -221,28 +221,28 @@ def test_windows_of_a_test_subject_are_rejected(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ({"name": "simclr"}, "one of mae, contrastive"),
         ({"options": {"depht": 2}}, "did you mean 'depth'"),
         ({"options": {**TINY, "patch_samples": 7}}, "that fit together"),
     ],
 )
-def test_bad_hyperparameters_are_rejected(packed, model, said):
-    with pytest.raises(InputError, match=said):
+def test_bad_hyperparameters_are_rejected(packed, model, message):
+    with pytest.raises(InputError, match=message):
         pretrain.run_pretraining(with_sections(packed, model=model))
 
 
 def test_too_few_windows_for_a_batch(packed, tmp_path):
     config = with_sections(packed, loader={"batch_size": 4096}, database={"runs_dir": str(tmp_path)})
-    with pytest.raises(InputError, match="at least a batch of 4096"):
+    with pytest.raises(InputError, match="at least one batch of 4096"):
         pretrain.run_pretraining(config)
 
 
-def test_patients_cannot_be_contrasted_where_one_is_held_out(packed):
+def test_single_held_out_subject_is_rejected_for_contrastive_loss(packed):
     contrastive = {"name": "contrastive", "options": {"objective": "cmsc"}}
     config = with_sections(packed, windows={"validation_fraction": 0.1}, model=contrastive)
-    with pytest.raises(InputError, match="to be told apart"):
+    with pytest.raises(InputError, match="the loss contrasts subjects"):
         pretrain.run_pretraining(config)
 
 
@@ -373,26 +373,26 @@ def test_the_objectives_of_twelve_leads(packed, tmp_path, name):
     assert ("Reconstructions" in report) == (name != "ecg_jepa")
     assert ("perplexity" in report) == (name == "vqvae")
     (row,) = csv.DictReader((run.path / "history.csv").read_text().splitlines())
-    wanted = {"relative_loss", "val_relative_loss", "effective_rank"}
-    assert set(row) >= wanted | ({"usage", "perplexity"} if name == "vqvae" else set())
+    expected = {"relative_loss", "val_relative_loss", "effective_rank"}
+    assert set(row) >= expected | ({"usage", "perplexity"} if name == "vqvae" else set())
     encoder = load_encoder(run.path)
     assert encoder.model.output_shape[2] == (8 if name == "vqvae" else 16)
     assert (run.path / "model.keras").is_file() == (name == "vqvae")
     if name == "vqvae":
         model, windows = load_model(run.path), read_npz(run.path / "pictures.npz")["signals"]
-        words = model.codes_of(windows)
-        assert words.shape == (len(windows), 100) and model.signals_of_codes(words).shape == windows.shape
+        codes = model.codes_of(windows)
+        assert codes.shape == (len(windows), 100) and model.signals_of_codes(codes).shape == windows.shape
 
 
-def test_straight_lines_between_visible_samples():
+def test_linear_interpolation_of_masked_samples():
     signals = np.array([[0.0, 9, 9, 3, 9], [9, 2, 9, 9, 8]])[..., None]
     hidden = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 1, 0]], bool)[..., None]
     expected = [[0, 1, 2, 3, 3], [2, 2, 4, 6, 8]]
     np.testing.assert_allclose(interpolate_masked(signals, hidden)[..., 0], expected)
-    assert signals[0, 1, 0] == 9  # the given ones stay
+    assert signals[0, 1, 0] == 9  # visible samples do not change
 
 
-def test_an_encoder_takes_recordings_as_they_are(run, packed):
+def test_encoder_resamples_and_filters_recordings(run, packed):
     stored = wfdb.rdrecord(str(SAMPLE / "114"))
     encoder = load_encoder(run.path)
     tokens = encoder(stored.p_signal, stored.fs, stored.sig_name)
@@ -406,13 +406,13 @@ def test_an_encoder_takes_recordings_as_they_are(run, packed):
     assert contract["units"] == "mV" and seen["records"] == 4 and seen["named"] == ["114", "118", "124", "208"]
     from keras_ecg.data.window_stream import create_window_dataset
 
-    # What the stream fed in pretraining is what the encoder makes of the recording.
+    # The encoder's windows equal those of the pretraining stream.
     trained_on = next(iter(create_window_dataset(packed, 30, False, ["mitdb/114"])))["signals"].numpy()
     np.testing.assert_allclose(windows, trained_on, atol=0.02)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"leads": ["aVR"]}, "MLII or one of"),
         ({"leads": ["MLII", "V1"]}, "the names of its C leads"),
@@ -422,19 +422,19 @@ def test_an_encoder_takes_recordings_as_they_are(run, packed):
         ({"rate": 0.0}, "positive sampling rate"),
     ],
 )
-def test_the_contract_is_enforced(run, change, said):
+def test_input_specification_is_enforced(run, change, message):
     given = {"signal": np.random.default_rng(0).normal(size=(3600, 1)), "rate": 360.0, "leads": ["MLII"]} | change
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_encoder(run.path)(given["signal"], given["rate"], given["leads"])
 
 
-def test_a_missing_encoder_and_a_foreign_contract(run, tmp_path):
-    with pytest.raises(InputError, match="no encoder"):
+def test_missing_encoder_and_mismatched_contract_are_rejected(run, tmp_path):
+    with pytest.raises(InputError, match="no pretrained encoder"):
         load_encoder("nothing")
     (tmp_path / "encoder.keras").write_bytes((run.path / "encoder.keras").read_bytes())
     contract = json.loads((run.path / "contract.json").read_text())
     (tmp_path / "contract.json").write_text(json.dumps({**contract, "window_seconds": 5.0}))
-    with pytest.raises(InputError, match="as its model"):
+    with pytest.raises(InputError, match="the input shape of encoder.keras"):
         load_encoder(tmp_path)
 
 
@@ -483,7 +483,7 @@ def test_tracking(run, packed, monkeypatch):
     assert FakeRun.logged == [(0, {"loss": 1.0})]
 
 
-def test_random_weights_are_as_good_as_untrained(packed):
+def test_random_weights_equal_the_random_init_baseline(packed):
     keras.utils.set_random_seed(0)
     model = build_objective("mae", (1000, 1), TINY, 0)
     x = {"signals": np.random.default_rng(0).normal(size=(8, 1000, 1)).astype(np.float32), "subject": np.arange(8)}
@@ -495,20 +495,20 @@ def test_random_weights_are_as_good_as_untrained(packed):
 
 
 @pytest.mark.parametrize("name", [name for name, kind in list_presets().items() if kind == "Encoder"])
-def test_released_encoders_take_a_recording(name):
+def test_released_encoders_embed_a_recording(name):
     stored = wfdb.rdrecord(str(SAMPLE / "114"), sampto=7200)
     folder, encoder = PRESETS / name, load_encoder(name)
     leads = encoder.contract.leads[: encoder.contract.leads_at_once]
     vectors = encoder.embed(np.repeat(stored.p_signal[:, :1], len(leads), axis=1), stored.fs, leads)
     assert len(vectors) == 20 // encoder.contract.window_seconds and np.isfinite(vectors).all()
-    assert np.ptp(vectors, axis=0).max() > 0.01  # windows are told apart
+    assert np.ptp(vectors, axis=0).max() > 0.01  # embeddings depend on the window
     assert (folder / "encoder.keras").stat().st_size <= 5_000_000
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert all(f"| {database} | {seen['records']:,} |" in card for database, seen in encoder.contract.seen.items())
-    assert f'leads = "{" ".join(encoder.contract.leads)}"' in card  # the example is one that it takes
+    assert f'ke.Encoder.from_preset("{name}")' in card
 
 
-def test_the_card_says_which_records_were_seen():
+def test_card_lists_pretraining_records():
     assert records_of({"records": ["101", "106"]}) == "101 106"
     assert records_of({"records": [], "folds": [1, 2]}) == "all records of folds 1 2"
 
@@ -518,12 +518,12 @@ def test_the_card_says_which_records_were_seen():
     [
         ("pretrain_contrastive_20260101T000000Z", "mae", None, "contrastive"),
         ("pretrain_ecg_jepa_20260101T000000Z", "mae", None, "ecg_jepa"),
-        ("pretrain_contrastive_20260101T000000Z", "mae", "mae", "mae"),  # what is said is not guessed at
-        ("pretrain_contrastive_20260101T000000Z", "cnn", None, "cnn"),  # a classifier of its own on an encoder
+        ("pretrain_contrastive_20260101T000000Z", "mae", "mae", "mae"),  # a stored name has precedence
+        ("pretrain_contrastive_20260101T000000Z", "cnn", None, "cnn"),  # a classifier on an encoder
         ("renamed", "mae", None, "mae"),
     ],
 )
-def test_weights_say_which_model_was_pretrained(tmp_path, run, model, given, expected):
+def test_contract_gives_the_pretrained_model(tmp_path, run, model, given, expected):
     write_json(tmp_path / "contract.json", to_dict(Contract(run=run)))
     config = replace(Config(), model=Model(model))
     found = options.with_model(config, Namespace(model=given, weights=str(tmp_path), set=[])).model

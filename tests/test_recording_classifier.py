@@ -1,4 +1,4 @@
-"""A classifier of recordings on encoders of one lead, of all leads, and of single leads' tokens."""
+"""Recording classifier on single-lead encoders, multi-lead encoders, and encoders with tokens per lead."""
 
 from dataclasses import asdict
 
@@ -56,10 +56,10 @@ def test_classifier(kind, tmp_path):
     model, x = classifier(kind), {"signals": X}
     found = outputs(model, x)
     assert found.shape == (6, 5) and (found > 0).all() and (found < 1).all()
-    assert abs(found.sum(1) - 1).max() > 1e-3  # several may hold: no softmax
+    assert abs(found.sum(1) - 1).max() > 1e-3  # multi-label, no softmax
     check_gradients(model, lambda: model(x), ("key/bias",))
     check_saving(model, x, tmp_path)
-    for lead in range(3):  # each lead counts
+    for lead in range(3):  # the output depends on each lead
         changed = X.copy()
         changed[:, :, lead] = X[::-1, :, lead]
         assert np.abs(outputs(model, {"signals": changed}) - found).max() > 1e-5, lead
@@ -73,14 +73,14 @@ def test_an_encoder_of_one_lead_sees_each_lead_on_its_own():
     np.testing.assert_allclose(outputs(means, {"signals": X}), np.concatenate(expected, 1), atol=1e-5)
 
 
-def test_intervals_come_in_beside_the_waveform():
+def test_intervals_are_an_additional_input():
     model = classifier("resnet1d", {"signals": SHAPE, "intervals": (4,)})
     known = RNG.normal(size=(6, 4)).astype(np.float32)
     one = outputs(model, {"signals": X, "intervals": known})
     assert np.abs(one - outputs(model, {"signals": X, "intervals": known[::-1].copy()})).max() > 1e-4
 
 
-def test_intervals_pass_through_layers_of_the_wanted_widths():
+def test_interval_layers_have_configured_widths():
     shapes, inputs = {"signals": SHAPE, "intervals": (4,)}, {"signals": X, "intervals": X[:, :4, 0]}
     plain = classifier("resnet1d", shapes, intervals_hidden=[7, 3], intervals_dropout=0.0, dropout=0.0)
     hidden = keras.Model(plain.inputs, plain.get_layer("known").output)
@@ -99,12 +99,12 @@ def test_intervals_pass_through_layers_of_the_wanted_widths():
     assert bare.get_layer("known").output.shape[-1] == waves + 4
 
 
-def test_frozen_stages_do_not_learn():
+def test_frozen_stages_are_not_trained():
     assert len(classifier("rows", frozen_stages=-1).trainable_weights) == 4  # norm and the last layer
     assert len(classifier("rows").trainable_weights) > 10
 
 
-def test_augmentation_is_for_training_alone(tmp_path):
+def test_augmentation_applies_in_training_only(tmp_path):
     options = {"augment": asdict(WindowAugment(probability=1.0, noise=0.5)), "seed": 3}
     run_layer_test(AugmentWindows, options, {"signals": (4, 60, 2)}, (4, 60, 2), tmp_path)
     layer = AugmentWindows(**options)
@@ -112,7 +112,7 @@ def test_augmentation_is_for_training_alone(tmp_path):
     assert np.abs(outputs(layer, X, True) - X).max() > 0.1
 
 
-def test_row_means_are_those_of_numpy(tmp_path):
+def test_row_means_equal_numpy(tmp_path):
     run_layer_test(RowMeans, {"rows": 3}, {"tokens": (2, 12, 5)}, (2, 15), tmp_path)
     tokens = RNG.normal(size=(2, 12, 5)).astype(np.float32)
     expected = tokens.reshape(2, 3, 4, 5).mean(2).reshape(2, 15)
@@ -130,7 +130,7 @@ def test_attention_pooling_is_a_weighted_mean(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_embeddings_lead_by_lead():
+def test_embeddings_are_concatenated_by_lead():
     encoder = encoder_of("rows")
     tokens = outputs(encoder, X)
     assert token_rows(encoder) == 3 and token_rows(encoder_of("resnet1d")) == 1
@@ -144,7 +144,7 @@ def test_a_resnet_takes_windows_of_any_length():
         assert build_resnet((samples, 12), ConvolutionsConfig()).output_shape == (None, -(-samples // 16), 128)
 
 
-def test_training_keeps_the_epoch_that_ranks_best():
+def test_training_restores_the_epoch_of_highest_auroc():
     labels = (RNG.random((60, 5)) < 0.5).astype(np.int8)
     x = RNG.normal(size=(60, 8, 6)).astype(np.float32)
     x[:, :, :5] += 2 * labels[:, None]

@@ -1,4 +1,4 @@
-"""Features of a recording's rhythm against plain loops, whatever padding and whatever backend."""
+"""RR features of recordings against reference loops, with padding and on both backends."""
 
 import keras
 import numpy as np
@@ -50,7 +50,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("kind", "NAO")
-def test_features_are_what_they_say(kind):
+def test_rr_features_equal_their_definitions(kind):
     beats = beats_of(kind)
     found = recording_rhythm(padded([beats], 120), np.array([30.0], np.float32))
     assert found.shape == (1, FEATURES)
@@ -72,7 +72,7 @@ def test_quantiles_are_those_of_the_known_values():
         assert np.isin(row, own[:n]).all() and len(expected)
 
 
-def test_padding_and_company_change_nothing():
+def test_padding_and_other_recordings_do_not_change_features():
     rows = [beats_of(kind, seconds) for kind, seconds in (("N", 30), ("A", 12), ("O", 60))]
     seconds = np.array([30, 12, 60], np.float32)
     together = recording_rhythm(padded(rows, 250), seconds)
@@ -81,14 +81,14 @@ def test_padding_and_company_change_nothing():
         np.testing.assert_allclose(alone[0], together[k], atol=1e-5)
 
 
-def test_recordings_with_few_beats_have_features_that_say_so():
+def test_recordings_with_few_beats_have_finite_features():
     rows = [[], [1.0], [1, 2], [1, 2, 3, 4, 5.0]]
     found = recording_rhythm(padded(rows, 9), np.full(4, 10, np.float32))
     assert np.isfinite(found).all()
     assert found[:, 1].tolist() == [0, 0, 0, 1] and not found[:3, 2:].any()
 
 
-def test_keras_computes_the_same():
+def test_keras_and_numpy_features_are_equal():
     beats = padded([beats_of(kind) for kind in "NAO"] + [np.empty(0)], 130)
     seconds = np.full(4, 30, np.float32)
     found = keras.ops.convert_to_numpy(recording_rhythm(keras.ops.array(beats), keras.ops.array(seconds), keras.ops))
@@ -101,7 +101,7 @@ def test_intervals_end_where_beats_do():
     assert known.tolist() == [[True, True, False, False], [False] * 4] and not log[~known].any()
 
 
-def test_tokens_at_beats_are_those_under_them():
+def test_tokens_at_beats_are_gathered_at_r_peaks():
     tokens = np.arange(2 * 10 * 3, dtype=np.float32).reshape(2, 10, 3)
     beats = padded([[0.1, 1.3, 2.9, 3.3], [4.99]], 6)
     found = keras.ops.convert_to_numpy(TokensAtBeats(tokens_per_second=2.0)(tokens, beats))

@@ -1,4 +1,4 @@
-"""Models of whole recordings: padding is nothing to them, every input and hyperparameter is something."""
+"""Models of whole recordings: padding has no effect, every input and hyperparameter has."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def output(model, inputs, **kwargs) -> np.ndarray:
 
 
 def shaken(model) -> keras.Model:
-    """The model with moving moments that a shift of its normalizations shows through."""
+    """The model with random moving moments, so that errors of normalization are visible."""
     rng = np.random.default_rng(1)
     for layer in model._flatten_layers():
         if isinstance(layer, MaskedBatchNorm):
@@ -67,18 +67,18 @@ def test_model(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", RHYTHM_MODELS)
-def test_padding_changes_nothing(name):
+def test_padding_does_not_change_the_output(name):
     model = shaken(built(name))
     short, long = batch(), batch(samples=2048)
     np.testing.assert_allclose(output(model, long), output(model, short), atol=2e-6)
     silent = {**short, "signals": short["signals"].copy()}
     for row, n in zip(silent["signals"], short["length"], strict=True):
-        row[n:] = 7.0  # models are promised zeros; the encoder of windows does not even look
+        row[n:] = 7.0  # padding is zero by contract; the window encoder does not read it
     if name == "rhythm_encoder":
         np.testing.assert_allclose(output(model, silent), output(model, short), atol=2e-6)
 
 
-def test_padding_changes_nothing_in_training():
+def test_padding_does_not_change_training():
     statistics = []
     for samples in (1024, 2048):
         model = built(dropout=0.0, head={**HEAD, "dropout": 0.0})
@@ -159,10 +159,10 @@ def test_mixed_precision(name):
     np.testing.assert_allclose(found, output(model, batch()), atol=0.05)
 
 
-def test_odd_lengths_and_inputs_are_rejected():
+def test_invalid_lengths_and_inputs_are_rejected():
     with pytest.raises(InputError, match="tokens of 8"):
         build_model("resnet1d", {**SHAPES, "signals": (1001, 1)}, classes=4, options=SMALL["resnet1d"])
-    with pytest.raises(InputError, match="instead of signals, length, beats"):
+    with pytest.raises(InputError, match="a rhythm model takes signals, length, beats"):
         build_model("resnet1d", {"signals": (1024, 1)}, classes=4)
     with pytest.raises(InputError, match="did you mean 'width'"):
         model_config("resnet1d", {"widths": 3})
@@ -170,7 +170,7 @@ def test_odd_lengths_and_inputs_are_rejected():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RHYTHM_MODELS)
-def test_the_same_on_jax(name, tmp_path):
+def test_equal_predictions_on_jax(name, tmp_path):
     model, inputs = shaken(built(name)), batch()
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "inputs.npz", **inputs)
@@ -197,7 +197,7 @@ def test_a_pretrained_encoder_keeps_its_weights_and_a_random_one_has_others():
     assert any(np.abs(a.numpy() - b.numpy()).max() > 1e-2 for a, b in zip(anew.weights, saved.weights, strict=True))
 
 
-def test_two_stages_are_one_model(tmp_path):
+def test_two_stage_model_combines_probabilities(tmp_path):
     keras.utils.set_random_seed(0)
     noise, rhythm = (build_model("resnet1d", SHAPES, classes=n, options=SMALL["resnet1d"]) for n in (2, 3))
     inputs = batch()
@@ -210,7 +210,7 @@ def test_two_stages_are_one_model(tmp_path):
     np.testing.assert_allclose(output(load_model(tmp_path), inputs), found, atol=1e-6)
 
 
-def test_windows_are_the_recording_and_then_its_end_in_reverse():
+def test_last_window_is_filled_with_the_reversed_end():
     signals = np.arange(1, 21, dtype=np.float32).reshape(1, 20, 1)
     signals[0, 13:] = 0
     found = np.asarray(RecordingWindows(8)(signals, np.array([13], np.int32)))
@@ -220,7 +220,7 @@ def test_windows_are_the_recording_and_then_its_end_in_reverse():
     np.testing.assert_allclose(found[..., 0], expected, atol=1e-5)
 
 
-def test_masked_normalization_is_that_of_what_is_there():
+def test_masked_batch_norm_excludes_padding():
     rng = np.random.default_rng(0)
     x = rng.normal(2, 3, (4, 10, 5)).astype(np.float32)
     mask = (np.arange(10) < np.array([10, 4, 7, 1])[:, None])[..., None].astype(np.float32)
@@ -234,7 +234,7 @@ def test_masked_normalization_is_that_of_what_is_there():
     np.testing.assert_allclose(np.asarray(layer(x, mask, training=False)), expected, atol=1e-4)
 
 
-def test_masked_pooling_is_that_of_what_is_there():
+def test_masked_pooling_excludes_padding():
     x = np.random.default_rng(0).normal(-5, 1, (3, 6, 4)).astype(np.float32)
     mask = (np.arange(6) < np.array([6, 2, 0])[:, None])[..., None].astype(np.float32)
     found = np.asarray(MaskedPooling()(x, mask))
@@ -243,7 +243,7 @@ def test_masked_pooling_is_that_of_what_is_there():
     assert not found[2].any()
 
 
-def test_a_token_counts_where_its_first_sample_does():
+def test_token_is_valid_if_its_first_sample_is():
     found = np.asarray(LengthMask(stride=4)(np.array([0, 1, 4, 5, 12], np.int32), np.zeros((5, 3, 2), np.float32)))
     assert found[..., 0].tolist() == [[0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
 

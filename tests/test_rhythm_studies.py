@@ -1,4 +1,4 @@
-"""Studies of rhythms end to end: folds, baselines, temperature, scores that can be recomputed, a recording named."""
+"""Rhythm experiments end to end: folds, baselines, temperature, recomputed scores, and prediction."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def changed(config: Config, **sections) -> Config:
 
 @pytest.fixture(scope="module")
 def kfold(packed):
-    """Not traced, for that takes longer than its trainings of two steps; `final` is."""
+    """Cross-validation run in eager mode, as tracing would take longer than training two steps."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Even though the `tf.config.experimental_run_functions_eagerly`")
         tf.config.run_functions_eagerly(True)
@@ -82,7 +82,7 @@ def test_folds_are_stratified_and_keep_duplicates_together(packed, tmp_path):
         hold_out(known, folds[0][0], 0.0, 0)
 
 
-def test_every_recording_is_named_once_out_of_fold(kfold, packed):
+def test_every_recording_is_predicted_once_out_of_fold(kfold, packed):
     stored, known = load_rhythm(kfold.path / "predictions.npz"), get_all_recordings(packed)
     assert stored["record"].tolist() == known["record"].tolist()
     assert stored["y_true"].tolist() == known["label"].tolist()
@@ -102,7 +102,7 @@ def test_the_scores_are_those_of_the_predictions(kfold):
     assert metrics["kind"] == "rhythm"
     assert metrics["model"]["score"]["mean"] == pytest.approx(np.mean(scores))
     assert metrics["model"]["score"]["low"] <= np.mean(scores) <= metrics["model"]["score"]["high"]
-    assert set(metrics["baselines"]) == {"majority_class", "gradient_boosting_rr", "30s"}
+    assert set(metrics["baselines"]) == {"majority_class", "gradient_boosting_rr", "first_30_seconds"}
     majority = metrics["baselines"]["majority_class"]
     assert majority["accuracy"]["mean"] == pytest.approx(16 / 44) and majority["collapse"]["collapsed"]
     gap = metrics["differences"]["majority_class"]["score"]
@@ -114,21 +114,21 @@ def test_the_scores_are_those_of_the_predictions(kfold):
 
 def test_the_report_shows_labels_matrices_and_baselines(kfold):
     page = (kfold.path / "report.html").read_text()
-    for words in ("<strong>v3</strong>", "the first 30 s", "gradient boosting on RR", "Before temperature scaling"):
-        assert words in page, words
+    for text in ("<strong>v3</strong>", "the first 30 s", "gradient boosting on RR", "Before temperature scaling"):
+        assert text in page, text
     assert ">recordings</text>" in page and ">beats</text>" not in page  # of the calibration's bins
     assert "http" not in page.split("</style>")[1].split("Reproduce")[0].replace("http://www.w3.org", "")
     assert (kfold.path / "history.csv").read_text().startswith("seed,fold,epoch")
 
 
-def test_a_finished_study_is_not_run_again_and_other_settings_are_another(kfold, packed, capsys):
+def test_finished_run_is_reused_and_other_settings_start_a_new_run(kfold, packed, capsys):
     assert run_rhythm_kfold(packed).path == kfold.path
     assert "nothing to do" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_an_interrupted_study_goes_on(packed, tmp_path, monkeypatch):
-    import keras_ecg.experiments.rhythm as study
+def test_interrupted_run_resumes(packed, tmp_path, monkeypatch):
+    import keras_ecg.experiments.rhythm as experiment
 
     config = changed(packed, database={"runs_dir": str(tmp_path)}, evaluation={"kfold_seeds": [0], "baselines": False})
     trained = []
@@ -140,7 +140,7 @@ def test_an_interrupted_study_goes_on(packed, tmp_path, monkeypatch):
         trained.append(seed)
         return train_stages(records, config, seed)
 
-    monkeypatch.setattr(study, "train_stages", train)
+    monkeypatch.setattr(experiment, "train_stages", train)
     with pytest.raises(KeyboardInterrupt):
         run_rhythm_kfold(config)
     run = run_rhythm_kfold(config)
@@ -148,7 +148,7 @@ def test_an_interrupted_study_goes_on(packed, tmp_path, monkeypatch):
     assert not (run.path / "predictions_gradient_boosting_rr.npz").exists()
 
 
-def test_a_final_study_names_a_recording_as_its_stream_does(final, packed):
+def test_saved_classifier_predicts_as_the_evaluation_did(final, packed):
     stored = load_rhythm(final.path / "predictions.npz")
     with zipfile.ZipFile(final.path / "model.keras") as saved, saved.open("model.weights.h5") as weights:
         assert "optimizer" not in h5py.File(io.BytesIO(weights.read()))
@@ -162,7 +162,7 @@ def test_a_final_study_names_a_recording_as_its_stream_does(final, packed):
     assert classifier(recording("A", 70, 5)[0], RATE).sum() == pytest.approx(1)
 
 
-def test_a_final_study_disturbs_and_explains(final):
+def test_held_out_evaluation_includes_robustness_and_occlusion(final):
     metrics = read_json(final.path / "metrics.json")
     rows = metrics["robustness"]["conditions"]
     assert {r["disturbance"] for r in rows} == {
@@ -175,7 +175,7 @@ def test_a_final_study_disturbs_and_explains(final):
     assert not verify_run(final.path)[1]
 
 
-def test_the_command_names_a_rhythm(final, packed, tmp_path):
+def test_command_classifies_a_rhythm(final, packed, tmp_path):
     command = [sys.executable, "predict.py", str(Path(packed.database.data_dir) / "A00001"), "--task", "rhythm"]
     done = subprocess.run(
         [*command, "--run", str(final.path), "--output-dir", str(tmp_path)],
@@ -187,7 +187,7 @@ def test_the_command_names_a_rhythm(final, packed, tmp_path):
 
 
 @pytest.mark.slow
-def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, packed, tmp_path):
+def test_variants_are_compared_on_common_recordings(kfold, packed, tmp_path):
     root, variant = tmp_path, changed(packed, evaluation={"first_folds": 1, "kfold_seeds": [5], "baselines": False})
     other = run_rhythm_kfold(variant)
     for run in (kfold, other):
@@ -219,7 +219,7 @@ def test_variants_stand_beside_a_study_on_the_recordings_that_both_name(kfold, p
 
 
 @pytest.mark.slow
-def test_the_search_is_scored_by_the_challenges_score(packed, tmp_path):
+def test_search_objective_is_the_cinc2017_score(packed, tmp_path):
     (tmp_path / "space.yaml").write_text("model.options.width: {choice: [4, 8]}\n")
     folders = {k: str(tmp_path / v) for k, v in (("space", "space.yaml"), ("directory", "t"), ("output", "best.yaml"))}
     tuning = {"algorithm": "random", "max_trials": 2, "max_epochs": 1, "validation_fraction": 0.25, **folders}
@@ -233,8 +233,8 @@ def test_the_search_is_scored_by_the_challenges_score(packed, tmp_path):
     assert not {*train, *held_out} & set(tested) and not set(train) & set(held_out)
 
 
-def test_a_run_of_beats_names_no_rhythm(kfold):
-    with pytest.raises(InputError, match="found weights of rhythm without a temperature"):
+def test_run_without_temperature_is_rejected_as_classifier(kfold):
+    with pytest.raises(InputError, match="found no temperature"):
         RecordingClassifier.from_preset(kfold.path)
 
 
@@ -251,7 +251,7 @@ def test_plain_rhythms_are_learned(packed):
         assert len(history) == 50 * stages
 
 
-def test_the_weights_of_the_classes_are_the_stages_own(packed):
+def test_class_weights_of_each_stage(packed):
     config = changed(packed, training={"class_weights": [1, 2, 3, 4]})
     assert class_weights(config) == {0: 1, 1: 2, 2: 3, 3: 4}
     assert class_weights(config, "noise") == {0: 1, 1: 4} and class_weights(config, "rhythm") == {0: 1, 1: 2, 2: 3}
@@ -259,8 +259,8 @@ def test_the_weights_of_the_classes_are_the_stages_own(packed):
         class_weights(changed(packed, training={"class_weights": [1, 1, 1, 1, 1]}))
 
 
-def test_the_baseline_sees_intervals_alone(packed):
+def test_baseline_depends_on_rr_intervals_only(packed):
     features, labels = recording_table(tuple(get_all_recordings(packed)["record"]), packed)
     assert features.shape == (44, 40) and np.isfinite(features).all()
-    irregular = features[:, 18]  # spread of the intervals
+    irregular = features[:, 18]  # standard deviation of the RR intervals
     assert irregular[labels == 1].min() > irregular[labels == 0].max()

@@ -42,7 +42,7 @@ def test_the_papers_size():
     assert (2250 / config.patch_samples, config.mask_ratio, config.normalize_targets) == (30, 0.75, True)
 
 
-def test_the_mask_ratio_is_exact_in_every_lead_and_leads_are_masked_apart():
+def test_leads_are_masked_independently_with_exact_ratio():
     predictions, mask = made()(signals(50))
     mask = array(mask)
     assert predictions.shape == (150, 12, 5) and mask.shape == (150, 12)
@@ -53,7 +53,7 @@ def test_the_mask_ratio_is_exact_in_every_lead_and_leads_are_masked_apart():
     assert abs(together - 0.75**2) < 0.05
 
 
-def test_the_loss_is_the_references():
+def test_loss_equals_numpy_reference():
     model, x = made(), signals()
     predictions, mask = (array(v) for v in model(x))
     patches = x.transpose(0, 2, 1).reshape(12, 12, 5).astype("f8")  # lead by lead
@@ -76,7 +76,7 @@ def test_the_encoder_is_encoding_without_masking():
     np.testing.assert_allclose(encoded[:, 1:-1].reshape(4, 36, 16), out, atol=1e-5)
 
 
-def test_the_encoder_joins_leads_and_sees_visible_patches_alone():
+def test_encoder_attends_across_leads_to_visible_patches_only():
     model, x = made(), signals()
     predictions, mask = (array(v) for v in model(x, seed=1))
     hidden = np.repeat(mask.reshape(4, 3, 12), 5, 2).transpose(0, 2, 1)  # (B, T, L)
@@ -84,10 +84,10 @@ def test_the_encoder_joins_leads_and_sees_visible_patches_alone():
     seen = ~hidden
     seen[..., 1:] = False  # the first lead alone is changed
     moved = np.abs(array(model(x + seen, seed=1)[0]) - predictions).max((1, 2)).reshape(4, 3)
-    assert (moved > 1e-4).all()  # the other leads hear of it, in the encoder
+    assert (moved > 1e-4).all()  # through attention across leads
 
 
-def test_the_decoder_sees_one_lead_at_a_time():
+def test_decoder_decodes_leads_independently():
     model = made()
     order = np.argsort(np.random.default_rng(0).random((6, 12)), 1)
     encoded = np.random.default_rng(1).normal(size=(6, 5, 16)).astype(np.float32)  # two windows of three leads
@@ -97,7 +97,7 @@ def test_the_decoder_sees_one_lead_at_a_time():
     assert change[1] > 1e-4 and np.delete(change, 1).max() < 1e-6
 
 
-def test_an_encoder_of_fewer_leads_has_their_tokens_alone(tmp_path):
+def test_encoder_with_fewer_leads_has_tokens_of_these_leads(tmp_path):
     model, x = made(rotary=True), signals()
     fewer = with_leads(model.encoder, [2, 0])
     out = array(fewer(x[..., [2, 0]]))
@@ -109,13 +109,13 @@ def test_an_encoder_of_fewer_leads_has_their_tokens_alone(tmp_path):
     embedding = array(model.encoder.get_layer("lead_embedding").table)
     np.testing.assert_array_equal(array(get("lead_embedding").table), embedding)
     alone = array(with_leads(model.encoder, [0])(x[..., :1]))
-    assert np.abs(alone - out[:, 12:]).max() > 1e-4  # the other lead was heard
+    assert np.abs(alone - out[:, 12:]).max() > 1e-4  # depends on the other lead
     swapped = array(with_leads(model.encoder, [0, 2])(x[..., [0, 2]]))
-    np.testing.assert_allclose(swapped, np.roll(out, 12, 1), atol=1e-5)  # leads have names, not places
+    np.testing.assert_allclose(swapped, np.roll(out, 12, 1), atol=1e-5)  # independent of the order
     check_saving(fewer, x[..., [2, 0]], tmp_path)
 
 
-def test_a_reconstruction_is_of_the_windows_own_leads():
+def test_reconstruction_keeps_the_order_of_leads():
     model, x = made(normalize_targets=False), signals()
     filled, hidden = (array(v) for v in model.reconstruct(x, seed=1))
     assert filled.shape == hidden.shape == x.shape and hidden.mean((0, 1)).tolist() == [0.75] * 3
@@ -145,12 +145,12 @@ def test_mixed_precision(dtype):
     np.testing.assert_allclose(array(found), array(expected), rtol=0.05)
 
 
-def test_windows_that_do_not_divide_into_patches():
+def test_windows_not_divisible_into_patches_are_rejected():
     with pytest.raises(ValueError, match="do not divide into patches of 7"):
         made(patch_samples=7)
 
 
-def test_a_recording_of_fewer_leads_is_taken_where_they_are_named(tmp_path):
+def test_encoder_loaded_with_fewer_leads_accepts_such_recordings(tmp_path):
     leads = ("I", "II", "V1")
     save_encoder(tmp_path, made().encoder, Contract(0.6, 100.0, leads, 3, bandpass_hz=()))
     recording = signals(1)[0]
@@ -159,11 +159,11 @@ def test_a_recording_of_fewer_leads_is_taken_where_they_are_named(tmp_path):
     out = two(recording[:, [0, 2]], 100.0, ["I", "V1"])  # columns in any order
     np.testing.assert_allclose(out, two(recording, 100.0, leads), atol=1e-6)
     assert out.shape == (1, 24, 16) and not two.model.trainable_weights
-    with pytest.raises(InputError, match="no lead aVR"):
+    with pytest.raises(InputError, match="unknown leads aVR"):
         load_encoder(tmp_path, leads=["aVR"])
 
 
-def test_a_projection_beside_an_encoder_makes_its_vectors(tmp_path):
+def test_embed_applies_the_projection(tmp_path):
     leads = ("I", "II", "V1")
     projection = build_projection(np.random.default_rng(1).normal(size=(20, 48)), 4, dropout=0.5)
     save_encoder(tmp_path, made().encoder, Contract(0.6, 100.0, leads, 3, bandpass_hz=()), projection)

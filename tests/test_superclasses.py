@@ -1,4 +1,4 @@
-"""PTB-XL's folds and superclasses, and the probe of encoders on them, on recordings made up for the purpose."""
+"""Superclass experiments on a synthetic database in PTB-XL's format."""
 
 import csv
 import os
@@ -31,7 +31,7 @@ from keras_ecg.experiments.finetune_superclasses import (
 )
 from keras_ecg.experiments.pretrain import test_subjects as forbidden_subjects
 from keras_ecg.experiments.superclasses import embed_recordings, run_superclasses
-from keras_ecg.experiments.triplet import beside
+from keras_ecg.experiments.triplet import stack_leads
 from keras_ecg.files import read_json
 from keras_ecg.metrics import resampled_auroc
 from keras_ecg.models.loading import load_model
@@ -46,7 +46,7 @@ RATE, LEADS = 100.0, tuple(lead.upper() for lead in ptbxl.LEADS)  # as its heade
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory) -> Path:
-    """Forty patients with a recording each; what they have is how fast which lead swings."""
+    """Forty patients with one recording each; the classes determine the frequency of each lead."""
     folder, rng = tmp_path_factory.mktemp("ptbxl"), np.random.default_rng(0)
     codes = dict(zip(("NORM", "IMI", "NDT", "LAFB", "LVH"), ptbxl.SUPERCLASSES, strict=True))
     with open(folder / ptbxl.STATEMENTS, "w", newline="") as stream:
@@ -71,7 +71,7 @@ def database(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """An encoder of single leads that has seen twelve, and one that has seen a lead of another name."""
+    """A single-lead encoder with twelve leads in its contract, and one with a lead of another name."""
     folder = tmp_path_factory.mktemp("encoders")
     options = {"objective": "cmlc", "encoder": "cnn", "encoder_options": {"width": 8, "dropout": 0.0}}
     keras.utils.set_random_seed(0)
@@ -101,7 +101,7 @@ def test_the_tables_are_read(database):
     np.testing.assert_array_equal(found.statements, np.c_[found.superclasses, np.ones(40)])  # a rhythm is no diagnosis
 
 
-def test_a_folder_with_100_hz_alone(database, tmp_path):
+def test_folder_with_100_hz_records_only(database, tmp_path):
     for name in (ptbxl.TABLE, ptbxl.STATEMENTS):
         shutil.copy(database / name, tmp_path)
     write_signals(tmp_path / "records100" / "0", "00003_hr", np.zeros((400, 12)), 100.0, LEADS)
@@ -125,7 +125,7 @@ def test_published_counts():
     assert all(len(folds) == 1 for folds in on_one_side.values())
 
 
-def test_pretraining_takes_the_training_folds_alone(database, tmp_path):
+def test_pretraining_uses_training_folds_only(database, tmp_path):
     source = {"database": "ptbxl", "folder": str(database)}
     plain = {"length_seconds": 4.0, "leads": list(ptbxl.LEADS), "tfrecord_dir": str(tmp_path / "packed")}
     config = from_dict(Config, {"windows": {**plain, "sources": [{**source, "folds": [1, 2]}]}})
@@ -142,7 +142,7 @@ def test_pretraining_takes_the_training_folds_alone(database, tmp_path):
         pack_windows(odd, 1, quiet=True)
 
 
-def test_weighted_areas_are_those_of_repeated_examples():
+def test_weighted_auroc_equals_auroc_of_repeated_examples():
     rng = np.random.default_rng(0)
     positive, score = rng.random(60) < 0.4, rng.integers(0, 12, 60) / 12  # with ties
     counts = rng.integers(0, 4, (5, 60))
@@ -166,7 +166,7 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
                 stored["predictions"]["probabilities"][0].T.astype("f8"), strict=True)]  # fmt: skip
     assert metrics["model"]["macro_auroc"]["mean"] == pytest.approx(np.mean(expected))
     assert metrics["differences"]["one"]["macro_auroc"]["difference"] == 0
-    assert any("random encoder" in alarm for alarm in metrics["alarms"])  # it has learned nothing
+    assert any("random encoder" in alarm for alarm in metrics["alarms"])  # the encoder is untrained
     assert verify_run(run.path)[1] == []
     page = (run.path / "report.html").read_text()
     assert "fold 10" in page and "AUROC STTC" in page
@@ -176,7 +176,7 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
+def test_pretrained_seeds_are_seeds_of_the_probe(database, weights, tmp_path):
     keras.utils.set_random_seed(1)
     again, found = tmp_path / "again", load_encoder(weights / "twelve")
     again.mkdir()
@@ -193,11 +193,11 @@ def test_replicas_are_further_seeds_of_the_probe(database, weights, tmp_path):
     np.testing.assert_array_equal(
         *(read_npz(run.path / "predictions_random_init.npz")["probabilities"] for run in (alone, both))
     )
-    with pytest.raises(InputError, match="encoders that take what"):
+    with pytest.raises(InputError, match="encoders with the input specification of"):
         run_superclasses(with_finetuning(config, pretrained_seeds=(str(weights / "one"),)))
     with pytest.raises(InputError, match="pretrained_seeds: found .*twelve twice; expected each seed once"):
         run_superclasses(with_finetuning(config, pretrained_seeds=(str(weights / "twelve"),)))
-    with pytest.raises(InputError, match="a probe's alone"):
+    with pytest.raises(InputError, match="none, except with objective probe"):
         run_embed(with_finetuning(config, pretrained_seeds=(str(again),), objective="embed"))
 
 
@@ -219,7 +219,7 @@ def test_bad_input(database, weights, tmp_path):
 
 
 def studied(database, weights, tmp_path, objective, **sections) -> Config:
-    """A small study of an objective; `sections` lie over it."""
+    """Configuration of a small run of an objective, overridden by `sections`."""
     plain = to_dict(config_of(database, weights, tmp_path, compare_with=[], objective=objective, patience=2))
     plain["training"] |= {"epochs": 3, "learning_rate": 1e-2}
     plain["loader"] |= {"batch_size": 16}
@@ -245,10 +245,10 @@ def test_embeddings_of_an_encoder_and_its_baselines(database, weights, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 6])
-def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp_path, size):
+def test_triplet_training_saves_a_changed_encoder(database, weights, tmp_path, size):
     hyperparameters = {"options": {"projection_epochs": 2}}
-    wanted = {"projection": size, "patience": 9}
-    run = run_embed(studied(database, weights, tmp_path, "triplet", model=hyperparameters, finetuning=wanted))
+    settings = {"projection": size, "patience": 9}
+    run = run_embed(studied(database, weights, tmp_path, "triplet", model=hyperparameters, finetuning=settings))
     metrics = read_json(run.path / "metrics.json")
     assert set(metrics["baselines"]) == {
         "random_init",
@@ -265,9 +265,9 @@ def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp
         rows = [row for row in csv.DictReader(stream) if row["probe"] == "triplet"]
     scores = [float(row["selection_auroc"]) for row in rows]
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3] if size else [1, 2, 3]
-    assert (max(changes) > 1e-3) == (size == 0 or np.argmax(scores) > 0)  # epoch 0 has the encoder as it was
+    assert (max(changes) > 1e-3) == (size == 0 or np.argmax(scores) > 0)  # epoch 0 leaves the encoder unchanged
     folds = read_folds(str(database))
-    windows = read_windows(str(database), folds.diagnosed.record, after.contract, ptbxl.LEADS, apart=True)
+    windows = read_windows(str(database), folds.diagnosed.record, after.contract, ptbxl.LEADS, per_lead=True)
     x = embed_recordings(after.model, windows, 12)
     stored = read_npz(run.path / "predictions.npz")["embeddings"].astype("f4")
     if size:
@@ -286,7 +286,7 @@ def test_triplets_change_the_encoder_and_leave_one_to_use(database, weights, tmp
 
 
 @pytest.mark.slow
-def test_a_frozen_encoder_leaves_triplets_to_the_projection(database, weights, tmp_path):
+def test_frozen_encoder_trains_the_projection_only(database, weights, tmp_path):
     hyperparameters = {"options": {"projection_epochs": 3, "frozen_stages": -1}}
     run = run_embed(
         studied(database, weights, tmp_path, "triplet", model=hyperparameters, finetuning={"projection": 6})
@@ -298,14 +298,14 @@ def test_a_frozen_encoder_leaves_triplets_to_the_projection(database, weights, t
         assert [row["epoch"] for row in csv.DictReader(stream) if row["probe"] == "triplet"] == ["0"]
 
 
-def test_windows_of_single_leads_beside_each_other():
+def test_single_lead_windows_are_stacked():
     signals = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)  # recordings, windows, samples, leads
     apart = signals.transpose(0, 3, 1, 2).reshape(2, 15, 4, 1)
-    np.testing.assert_array_equal(beside(apart, 5), signals)
+    np.testing.assert_array_equal(stack_leads(apart, 5), signals)
 
 
 @pytest.mark.slow
-def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
+def test_fine_tuning_with_variants(database, weights, tmp_path):
     names = ["resnet1d", "scratch", "labels_10", "lead_ii"]
     small = {"options": {"encoder": {"width": 4, "stages": 2, "blocks": 1}, "augment": {"probability": 0.0}}}
     chosen = {"baselines": names, "seeds": [3, 4]}
@@ -328,7 +328,7 @@ def test_end_to_end_training_with_its_variants(database, weights, tmp_path):
         )
 
 
-def test_few_labels_are_a_share_of_the_training_recordings(database):
+def test_label_fraction_selects_training_recordings(database):
     folds = read_folds(str(database))
     own = labelled(folds, 0.7, 1)
     assert len(own) == round(0.7 * 32) and set(own) < set(folds.train) and len(set(own)) == len(own)
@@ -337,7 +337,7 @@ def test_few_labels_are_a_share_of_the_training_recordings(database):
     assert not set(folds.train) & {*folds.select, *folds.test}
 
 
-def test_intervals_are_scaled_by_the_training_recordings():
+def test_intervals_are_standardized_on_training_recordings():
     x = np.array([[1.0, 5.0], [3.0, np.nan], [2.0, 7.0], [1000.0, np.nan]])
     scaled = scaled_intervals(x, np.array([0, 1, 2]))
     np.testing.assert_allclose(scaled[:3, 0].std(), 1)
@@ -345,7 +345,7 @@ def test_intervals_are_scaled_by_the_training_recordings():
 
 
 @pytest.mark.parametrize(("protocol", "objective"), [("inter_patient", "triplet"), ("split", "finetune")])
-def test_a_protocol_without_an_objective_says_which_has_it(protocol, objective):
+def test_unsupported_objective_names_the_protocol_that_supports_it(protocol, objective):
     config = from_dict(Config, {"finetuning": {"protocol": protocol, "objective": objective}})
     with pytest.raises(InputError, match=f"finetuning.objective: found {objective}, of protocol {protocol}"):
         study_of(config)

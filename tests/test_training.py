@@ -53,13 +53,13 @@ def small(packed):
 
 @pytest.fixture(scope="module")
 def probabilities(small):
-    """Of the test records, after training with seed 3."""
+    """Probabilities of the test records after training with seed 3."""
     return predict_records(train_classifier(TRAIN, small, 3), TEST, small)
 
 
 @pytest.fixture(scope="module")
 def trained(packed):
-    """A classifier of all inputs that has learned something, and its configuration."""
+    """A trained classifier of all inputs, and its configuration."""
     config = with_sections(packed, training={"epochs": 6, "learning_rate": 3e-3}, loader={"batch_size": 32})
     return train_classifier(TRAIN, config, seed=0), config
 
@@ -86,7 +86,7 @@ def test_probabilities_come_in_the_order_of_the_labels(trained):
     np.testing.assert_allclose(found[-len(one) :], one, atol=1e-5)
 
 
-def test_what_is_saved_predicts_the_same(trained, tmp_path):
+def test_saved_classifier_predicts_the_same(trained, tmp_path):
     classifier, config = trained
     classifier.save(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["model.keras", "normalization.json"]
@@ -99,7 +99,7 @@ def test_what_is_saved_predicts_the_same(trained, tmp_path):
     )
 
 
-def test_nothing_half_written_is_left_when_saving_fails(trained, tmp_path, monkeypatch):
+def test_failed_save_leaves_no_partial_file(trained, tmp_path, monkeypatch):
     classifier, _ = trained
 
     def fails(path):
@@ -114,7 +114,7 @@ def test_nothing_half_written_is_left_when_saving_fails(trained, tmp_path, monke
 
 @pytest.fixture(scope="module")
 def others(small):
-    """The same with another seed, that of an ensemble's second member."""
+    """Probabilities after training with the seed of an ensemble's second member."""
     return predict_records(train_classifier(TRAIN, small, 3 + MEMBER_SEEDS), TEST, small)
 
 
@@ -125,7 +125,7 @@ def test_one_seed_gives_the_same_probabilities_and_another_does_not(small, proba
 
 
 @pytest.mark.slow
-def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, others, tmp_path):
+def test_ensemble_averages_models_of_different_seeds(small, probabilities, others, tmp_path):
     config = with_sections(small, training={"ensemble_size": 2})
     ensemble = train_classifier(TRAIN, config, 3)
     found = predict_records(ensemble, TEST, config)
@@ -140,8 +140,8 @@ def test_an_ensemble_averages_trainings_of_other_seeds(small, probabilities, oth
     assert names and not any("optimizer" in name for name in names)
 
 
-def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
-    """Each member is a training of its own, with its seed; here they say 1, 2 and 3."""
+def test_ensemble_members_cycle_through_models(small, monkeypatch):
+    """Members are trained with their own seeds; the fake members predict constants 1, 2 and 3."""
     members = []
 
     def train(records, config, seed, mean, scale):
@@ -154,9 +154,9 @@ def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
 
     monkeypatch.setattr(training, "train_member", train)
     first, other = small.model.options, {"width": 12}
-    beside = [{"name": "attention_only", "options": other}]
+    members = [{"name": "attention_only", "options": other}]
     ensemble = train_classifier(
-        TRAIN, with_sections(small, model={"ensemble_members": beside}, training={"ensemble_size": 3}), 3
+        TRAIN, with_sections(small, model={"ensemble_members": members}, training={"ensemble_size": 3}), 3
     )
     turns = ("cnn", first, 3), ("attention_only", other, 3 + MEMBER_SEEDS), ("cnn", first, 3 + 2 * MEMBER_SEEDS)
     assert tuple(members) == turns and [row["member"] for row in ensemble.history] == [0, 1, 2]
@@ -164,7 +164,7 @@ def test_an_ensembles_members_take_turns_among_models(small, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_ensemble_averages_trainings_of_two_models(small, probabilities):
+def test_ensemble_averages_two_architectures(small, probabilities):
     other = {"name": "cnn", "options": {"width": 12, "bottleneck": 4}}
     model = {"name": small.model.name, "options": small.model.options}
     config = with_sections(small, model={**model, "ensemble_members": [other]}, training={"ensemble_size": 3})
@@ -175,19 +175,19 @@ def test_an_ensemble_averages_trainings_of_two_models(small, probabilities):
 
 
 @pytest.mark.parametrize(("ensemble_members", "least"), [([], 1), ([{"name": "cnn"}], 2)])
-def test_an_ensemble_of_fewer_members_than_models_is_rejected(small, beside, least):
-    config = with_sections(small, model={"ensemble_members": beside}, training={"ensemble_size": least - 1})
+def test_ensemble_smaller_than_number_of_models_is_rejected(small, ensemble_members, least):
+    config = with_sections(small, model={"ensemble_members": ensemble_members}, training={"ensemble_size": least - 1})
     with pytest.raises(InputError, match=f"training.ensemble_size: found {least - 1}; expected at least {least}"):
         train_classifier(TRAIN, config, 0)
 
 
-def test_a_loss_that_is_not_a_number_ends_the_training(small):
-    with pytest.raises(InputError, match="a loss that is not a number.*lower training.learning_rate"):
+def test_non_finite_loss_ends_training(small):
+    with pytest.raises(InputError, match="a loss that is not finite.*lower training.learning_rate"):
         train_classifier(TRAIN, with_sections(small, training={"learning_rate": 1e38, "epochs": 3}), 0)
 
 
 class Counted(keras.layers.Layer):
-    """Passes on what comes in, and counts how often it is called: traced, where a graph runs."""
+    """Identity layer that counts its calls, which are traces in graph mode."""
 
     calls = 0
 
@@ -206,7 +206,7 @@ def test_the_training_step_is_traced_once():
     assert counted.calls == 1
 
 
-def test_macro_f1_is_scikit_learns():
+def test_macro_f1_equals_scikit_learn():
     rng = np.random.default_rng(0)
     y, p = rng.choice(5, 400, p=[0.6, 0.2, 0.1, 0.05, 0.05]), rng.dirichlet(np.ones(5), 400)
     metric, metric_of_five = MacroF1(), MacroF1(classes=5)
@@ -220,12 +220,12 @@ def test_macro_f1_is_scikit_learns():
     np.testing.assert_allclose(float(metric_of_five.result()), expected.mean(), rtol=1e-5)
     metric.reset_state()
     metric.update_state(np.eye(5)[[0, 0]], np.eye(5)[[0, 0]])
-    np.testing.assert_allclose(float(metric.result()), 0.25)  # three classes without a beat count as none found
+    np.testing.assert_allclose(float(metric.result()), 0.25)  # classes without beats have an F1 of 0
     assert MacroF1.from_config(metric_of_five.get_config()).classes == 5
 
 
 def dense(training: Training, steps: int) -> keras.Model:
-    """A linear classifier of four numbers, compiled as the real ones are."""
+    """A linear classifier of four features, compiled like the real ones."""
     keras.utils.set_random_seed(0)
     x = keras.Input((4,))
     y = keras.layers.LayerNormalization(name="norm")(x)
@@ -250,7 +250,7 @@ def test_the_learning_rate_warms_up_and_decays():
     np.testing.assert_allclose([rates[60], rates[100]], [0.5 * (1.01) * 0.02, 0.01 * 0.02], rtol=1e-4)
 
 
-def test_averaged_weights_lag_behind_the_last_ones():
+def test_weight_averaging_lags_behind_last_weights():
     def kernel(model):
         return keras.ops.convert_to_numpy(model.get_layer("out").kernel)
 
@@ -258,14 +258,14 @@ def test_averaged_weights_lag_behind_the_last_ones():
     assert 0 < np.abs(averaged - last).max() and np.abs(averaged - start).mean() < np.abs(last - start).mean()
 
 
-def test_only_kernels_decay():
+def test_weight_decay_applies_to_kernels_only():
     plain, decayed = (fitted(learning_rate=0.0001, weight_decay=w).weights for w in (0.0, 50.0))
     moved = {a.path: float(np.abs(a.numpy() - b.numpy()).max()) for a, b in zip(plain, decayed, strict=True)}
     assert moved["out/kernel"] > 1e-3
     assert max(moved["norm/gamma"], moved["norm/beta"], moved["out/bias"]) < 0.05 * moved["out/kernel"]
 
 
-def test_hyperparameters_of_the_loss_and_the_clipping_do_something():
+def test_label_smoothing_and_clip_norm_change_the_training():
     first = fitted().weights
     for hyperparameter in (
         {"label_smoothing": 0.2},
@@ -279,7 +279,7 @@ def test_hyperparameters_of_the_loss_and_the_clipping_do_something():
         )
 
 
-def test_class_weights_favour_what_they_weigh(small, probabilities):
+def test_class_weights_favour_weighted_classes(small, probabilities):
     weighted = with_sections(small, training={"class_weights": [1, 1, 1, 40, 1]})
     found = predict_records(train_classifier(TRAIN, weighted, 3), TEST, weighted)
     assert found[:, 3].mean() > 2 * probabilities[:, 3].mean()
@@ -287,7 +287,7 @@ def test_class_weights_favour_what_they_weigh(small, probabilities):
         train_classifier(TRAIN, with_sections(small, training={"class_weights": [1, 2]}), 0)
 
 
-def test_an_epoch_is_as_long_as_what_the_stream_holds(small):
+def test_epoch_length_equals_number_of_sequences(small):
     count = len(get_all_labels(list(TRAIN), small))
     assert sequences_per_epoch(TRAIN, small) == count and training_batch(TRAIN, small) == 128
     large = with_sections(small, loader={"batch_size": 5000})
@@ -303,7 +303,7 @@ def test_majority_class():
     assert majority_class(3).tolist() == [[1, 0, 0, 0, 0]] * 3
 
 
-def test_boosting_is_scikit_learns_on_the_rhythm_alone(packed):
+def test_gradient_boosting_uses_rr_features_only(packed):
     tables = []
     for side in (TRAIN, TEST):
         x, y = [], []
@@ -315,20 +315,20 @@ def test_boosting_is_scikit_learns_on_the_rhythm_alone(packed):
         tables.append((np.concatenate(x), np.concatenate(y)))
     (x, y), (x_test, _) = tables
     np.testing.assert_array_equal(rhythm_table(TRAIN, packed)[0], x)
-    with threadpool_limits(1):  # quicker for so few beats
+    with threadpool_limits(1):  # faster for few beats
         expected = HistGradientBoostingClassifier(random_state=0, early_stopping=False).fit(x, y)
         found = boosting_on_rhythm(TRAIN, TEST, packed)
     np.testing.assert_allclose(found[:, expected.classes_], expected.predict_proba(x_test), atol=1e-6)
-    assert not found[:, 4].any() and found.dtype == np.float32  # no Q beat to learn from
+    assert not found[:, 4].any() and found.dtype == np.float32  # no Q beats in training
 
 
-def test_rhythm_of_other_beats_than_were_packed_is_rejected(preprocessed, packed, tmp_path):
+def test_hdf5_beats_that_differ_from_packed_beats_are_rejected(preprocessed, packed, tmp_path):
     import shutil
 
     folder = shutil.copytree(preprocessed.database.hdf5_dir, tmp_path / "hdf5")
     config = replace(packed, database=replace(packed.database, hdf5_dir=str(folder)))
     shutil.copy(hdf5_path(folder, "114"), hdf5_path(folder, "208"))
-    with pytest.raises(InputError, match="208.h5: found other beats; expected those that were packed"):
+    with pytest.raises(InputError, match="208.h5: found beats that differ from the TFRecords"):
         rhythm_table(TRAIN, config)
     hdf5_path(folder, "208").unlink()
     with pytest.raises(InputError, match="208.h5: found no such file"):

@@ -42,7 +42,7 @@ def reference(z, positive, negative, margin):
 
 
 @pytest.mark.parametrize("margin", [0.2, 1.0])
-def test_the_loss_is_the_references(margin):
+def test_loss_equals_numpy_reference(margin):
     z, labels = normal(20, 5), np.random.default_rng(1).integers(0, 4, 20)
     same = labels[:, None] == labels
     expected = reference(z, same & ~np.eye(20, dtype=bool), ~same, margin)
@@ -51,11 +51,11 @@ def test_the_loss_is_the_references(margin):
     np.testing.assert_allclose(array(triplet_loss(3 * z, labels, margin)), expected, rtol=1e-4)
 
 
-def test_several_diagnoses():
+def test_positives_share_a_diagnosis_and_negatives_none():
     labels = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
     positive, negative = (array(v) for v in pairs_of(labels))
-    assert np.argwhere(np.triu(positive)).tolist() == [[0, 1], [0, 2], [1, 2]]  # who share one
-    assert np.argwhere(np.triu(negative)).tolist() == [[0, 3], [1, 3], [2, 3]]  # who share none, and have some
+    assert np.argwhere(np.triu(positive)).tolist() == [[0, 1], [0, 2], [1, 2]]  # pairs that share a class
+    assert np.argwhere(np.triu(negative)).tolist() == [[0, 3], [1, 3], [2, 3]]  # labelled pairs without a common class
     np.testing.assert_array_equal(positive, positive.T)
     np.testing.assert_array_equal(negative, negative.T)
     z = normal(6, 4)
@@ -65,9 +65,9 @@ def test_several_diagnoses():
         np.testing.assert_array_equal(array(found), array(expected))
 
 
-def test_losses_that_are_zero():
+def test_triplet_loss_is_zero_without_violations_or_pairs():
     apart = np.repeat(np.eye(3, dtype=np.float32), 2, 0)
-    assert float(triplet_loss(apart, np.repeat(np.arange(3), 2))) == 0  # all alike, all others far off
+    assert float(triplet_loss(apart, np.repeat(np.arange(3), 2))) == 0  # equal positives, distant negatives
     assert float(triplet_loss(normal(6, 4), np.arange(6))) == 0  # no positives
     assert float(triplet_loss(normal(6, 4), np.zeros(6, int))) == 0  # no negatives
 
@@ -76,7 +76,7 @@ def means_of(encoder: keras.Model) -> keras.Model:
     return keras.Model(encoder.input, RowMeans()(encoder.output))
 
 
-def test_training_parts_the_classes(tmp_path):
+def test_training_separates_the_classes(tmp_path):
     keras.utils.set_random_seed(0)
     rng, time = np.random.default_rng(0), np.arange(64) / 64
     labels = np.repeat(np.arange(3), 16)
@@ -94,7 +94,7 @@ def test_training_parts_the_classes(tmp_path):
     np.testing.assert_array_equal(array(loaded(x)), embeddings)
 
 
-def test_a_projection_begins_as_principal_components(tmp_path):
+def test_projection_is_initialised_by_pca(tmp_path):
     means = normal(30, 6) * np.array([1, 2, 3, 4, 5, 6]) @ normal(6, 6, seed=1) + 3
     scaled = StandardScaler().fit_transform(means)
     expected = PCA(4).fit_transform(scaled)
@@ -107,7 +107,7 @@ def test_a_projection_begins_as_principal_components(tmp_path):
     np.testing.assert_array_equal(array(keras.saving.load_model(tmp_path / "projection.keras")(means)), found)
 
 
-def test_a_projection_finds_what_lies_in_small_directions():
+def test_projection_amplifies_discriminative_low_variance_directions():
     keras.utils.set_random_seed(0)
     labels, loud = np.repeat([0, 1], 64), np.random.default_rng(0).normal(size=(128, 1))
     means = normal(128, 12) * 0.3 + 3 * loud
@@ -125,7 +125,7 @@ def patches() -> keras.Model:
     return build_objective("st_mem", (200, 3), {"width": 16, "depth": 1, "heads": 2, "patch_samples": 25}).encoder
 
 
-def test_tokens_of_single_leads_are_averaged_lead_by_lead():
+def test_mean_tokens_are_computed_per_lead():
     encoder, x = patches(), normal(4, 200, 3)
     means = array(encoder(x)).reshape(4, 3, 8, 16).mean(2).reshape(4, 48)
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
@@ -136,14 +136,14 @@ def test_tokens_of_single_leads_are_averaged_lead_by_lead():
     np.testing.assert_allclose(found, z / np.linalg.norm(z, axis=1, keepdims=True), atol=1e-4)
 
 
-def test_an_encoder_of_one_lead_sees_each_lead():
+def test_single_lead_encoder_is_applied_to_each_lead():
     encoder, x = build_encoder("cnn", (64, 1), {"width": 16}), normal(4, 64, 3)
     means = np.concatenate([array(encoder(x[..., k : k + 1])).mean(1) for k in range(3)], 1)
     found = array(build_triplet(encoder, 3, TripletConfig())(x))
     np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-5)
 
 
-def test_patches_are_left_out_while_training_alone():
+def test_patch_dropout_applies_in_training_only():
     encoder, x = patches(), normal(4, 200, 3)
     model = build_triplet(encoder, 3, TripletConfig(patch_dropout=0.5), seed=0)
     whole = array(build_triplet(patches(), 3, TripletConfig())(x))
@@ -153,11 +153,11 @@ def test_patches_are_left_out_while_training_alone():
     compile_with(model, keras.optimizers.SGD(1.0))
     model.fit(x, np.array([0, 0, 1, 1]), batch_size=4, verbose=0)
     assert max(np.abs(array(w) - b).max() for w, b in zip(encoder.weights, before, strict=True)) > 1e-4
-    with pytest.raises(ValueError, match="no patches to leave out"):
+    with pytest.raises(ValueError, match="no patches to drop"):
         build_triplet(build_encoder("cnn", (64, 1), {"width": 16}), 1, TripletConfig(patch_dropout=0.5))
 
 
-def test_frozen_stages_stay():
+def test_frozen_stages_do_not_change():
     assert build_triplet(patches(), 3, TripletConfig(frozen_stages=-1)).trainable_weights == []
     all_of_it = len(build_triplet(patches(), 3, TripletConfig()).trainable_weights)
     assert 0 < len(build_triplet(patches(), 3, TripletConfig(frozen_stages=1)).trainable_weights) < all_of_it

@@ -1,4 +1,4 @@
-"""The search: its space, its trials after a kill, and the YAML that it hands on."""
+"""Hyperparameter search: search space, resuming after a kill, and the best setting."""
 
 import csv
 import gc
@@ -37,7 +37,7 @@ def test_a_space_sets_dotted_names():
 
 
 @pytest.mark.parametrize("entry", [3, {"choice": 3}, {"float": {"min": 1}}, {"among": [1]}, {"choice": [1], "int": {}}])
-def test_an_odd_entry_of_a_space_is_named(entry):
+def test_invalid_search_space_entry_is_rejected(entry):
     with pytest.raises(InputError, match=r"training\.epochs"):
         tune.create_search_space(keras_tuner.HyperParameters(), {"training.epochs": entry})
 
@@ -110,7 +110,7 @@ class Trained(Drawn):
 
 
 class Killed(BaseException):
-    """What nothing handles: a search ends there, as if its process were killed."""
+    """Exception that no code catches, so that the search ends as if its process were killed."""
 
 
 def search(algorithm: str, folder: Path, stop=lambda trained: None) -> tuple[list[float], list[dict]]:
@@ -150,7 +150,7 @@ def copied(searched, tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_killed_search_ends_as_the_undisturbed_one(searched, tmp_path, algorithm):
+def test_killed_search_resumes_to_the_same_result(searched, tmp_path, algorithm):
     """Killed in the fourth training, of which KerasTuner has stored the beginning alone."""
 
     def kill(trained):
@@ -191,14 +191,14 @@ def test_a_result_without_scores_is_discarded(copied, capsys):
         assert line.startswith(f"{path}: found ")
 
 
-def test_a_trial_of_which_nothing_is_left_is_trained_again(copied):
+def test_deleted_trial_is_trained_again(copied):
     folder, rates, rows = copied("random")
     shutil.rmtree(folder / "trial_3")
     assert search("random", folder) == ([rates[3]], rows)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
-def test_damaged_weights_of_a_trial_are_trained_again_where_another_trial_continues_it(copied, capsys, damage):
+def test_damaged_weights_of_a_continued_trial_are_trained_again(copied, capsys, damage):
     folder, _, rows = copied("hyperband")
     results = [folder / f"trial_{row['trial']}" / "result.json" for row in rows]
     continued = {path: read_json(path)["values"] for path in results if "tuner/trial_id" in path.read_text()}
@@ -228,12 +228,12 @@ def test_a_search_on_a_full_disk_ends_and_a_rerun_finishes_it(searched, tmp_path
     assert search("random", tmp_path / "full") == (rates[2:], rows)
 
 
-def test_a_search_of_failing_trials_is_one_line_at_every_rerun(tmp_path):
+def test_failing_trials_are_rejected_with_one_line_at_every_rerun(tmp_path):
     def fail(trained):
         raise ValueError("no such layer")
 
     for _ in range(2):
-        with pytest.raises(InputError, match="several trials that failed: ValueError: no such layer"):
+        with pytest.raises(InputError, match="consecutive failed trials: ValueError: no such layer"):
             search("random", tmp_path / "failing", fail)
     assert len(search("random", tmp_path / "failing")[0]) == 6  # a failed trial is tried again
 
@@ -271,7 +271,7 @@ def test_a_killed_search_resumes_with_the_same_trials(packed, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_best_setting_is_taken_by_the_evaluations_and_other_settings_search_anew(packed, tmp_path):
+def test_evaluations_accept_the_best_setting_and_new_settings_start_a_new_search(packed, tmp_path):
     config = search_config(packed, tmp_path)
     best = tune.run_tuning(config)
     rows = trials(tmp_path)

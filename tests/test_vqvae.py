@@ -44,10 +44,10 @@ def test_the_nearest_code_is_taken():
     np.testing.assert_array_equal(chosen, apart.argmin(-1))
     np.testing.assert_allclose(distances, apart.min(-1), atol=1e-5)
     np.testing.assert_allclose(out, codes[chosen], atol=1e-6)
-    np.testing.assert_array_equal(array(layer(7 * x)[1]), chosen)  # the length of a token says nothing
+    np.testing.assert_array_equal(array(layer(7 * x)[1]), chosen)  # the norm has no effect
 
 
-def test_gradients_pass_straight_through_and_the_commitment_moves_the_token_alone():
+def test_straight_through_gradients_and_commitment_loss():
     layer, x, mix = quantizer(), tf.Variable(unit(normal(2, 3, 4))), normal(2, 3, 4, seed=1)
     with tf.GradientTape(persistent=True) as tape:
         out, _, distances = layer(x)
@@ -79,23 +79,23 @@ def test_codes_are_moving_averages():
     np.testing.assert_array_equal(array(layer.codebook), before)  # not in training
 
 
-def test_dead_codes_restart_at_tokens_of_the_batch():
+def test_unused_codes_restart_at_tokens_of_the_batch():
     layer = quantizer(decay=0.5, dead=0.2)
     toward = np.array([1.0, 0, 0, 0])
     codes = np.concatenate([[toward], np.tile(-toward, (5, 1))]).astype(np.float32)
-    layer.start(codes)
+    layer.initialize(codes)
     x = (toward + 0.1 * normal(2, 50, 4)).astype(np.float32)  # only the first code is near
     layer(x, training=True)
     found, tokens = array(layer.codebook), unit(x.reshape(-1, 4))
-    assert all(np.abs(tokens - code).max(1).min() < 1e-5 for code in found[1:])  # the others have come over
+    assert all(np.abs(tokens - code).max(1).min() < 1e-5 for code in found[1:])  # the others restarted
     assert len(np.unique(found, axis=0)) > 3 and np.abs(tokens - found[0]).max(1).min() > 1e-4
     uses = array(layer.uses)
     np.testing.assert_allclose(uses[0], 0.5 + 50, rtol=1e-5)
     np.testing.assert_allclose(uses[1:], (50.5 + 5 * 0.5) / 6, rtol=1e-5)  # an average use, before they died
     layer(x, training=True)
-    assert (array(layer.uses)[1:] > 0).all() and len(np.unique(array(layer(x)[1]))) > 2  # and have tokens of their own
+    assert (array(layer.uses)[1:] > 0).all() and len(np.unique(array(layer(x)[1]))) > 2  # in use
     never = quantizer(decay=0.5, dead=0.0)
-    never.start(codes)
+    never.initialize(codes)
     for _ in range(4):
         never(x, training=True)
     np.testing.assert_allclose(array(never.codebook)[1:], codes[1:], atol=1e-6)
@@ -116,7 +116,7 @@ def test_usage_and_perplexity():
     assert float(spread.result()) == pytest.approx(1)
 
 
-def test_the_quantizer_is_the_same_from_disk_and_in_half_precision(tmp_path):
+def test_quantizer_is_equal_after_loading_and_in_half_precision(tmp_path):
     x = normal(2, 5, 4)
     given = keras.Input((5, 4))
     keras.Model(given, quantizer()(given)).save(tmp_path / "model.keras")
@@ -135,7 +135,7 @@ def made(**hyperparameters) -> VQVAE:
     return VQVAE(SHAPE, dataclasses.replace(TINY, **hyperparameters), seed=5)
 
 
-def test_codes_start_at_the_centres_of_k_means():
+def test_codes_are_initialised_by_k_means():
     model, x = made(), normal(8, *SHAPE)
     model.begin(x, 10)
     tokens = unit(array(model.tokens(x)).reshape(-1, 4))
@@ -143,12 +143,12 @@ def test_codes_start_at_the_centres_of_k_means():
     centres = KMeans(12, n_init=1, max_iter=20, random_state=5).fit(tokens).cluster_centers_
     np.testing.assert_allclose(array(model.quantizer.codebook), unit(centres), atol=1e-3)
     assert len(np.unique(array(model.codes_of(x)))) == 12  # every code has a token
-    with pytest.raises(ValueError, match="18 tokens to start 1000 codes"):
+    with pytest.raises(ValueError, match="18 tokens are too few to initialise 1000 codes"):
         made(codes=1000).begin(x[:1], 10)
 
 
 @pytest.mark.parametrize("encoder", ["cnn", "st_mem"])
-def test_the_loss_is_the_references(encoder):
+def test_loss_equals_numpy_reference(encoder):
     options = {"width": 8} if encoder == "cnn" else {"width": 8, "depth": 1, "heads": 2}
     model, x = made(encoder=encoder, encoder_options=options), normal(4, *SHAPE)
     reconstruction, codes, distances = (array(v) for v in model(x))
@@ -168,7 +168,7 @@ def test_the_loss_is_the_references(encoder):
     np.testing.assert_allclose(array(scores["error"]), errors, rtol=1e-4)
 
 
-def test_leads_are_encoded_and_decoded_one_by_one():
+def test_leads_are_encoded_and_decoded_independently():
     model, x = made(), normal(2, *SHAPE)
     moved = x.copy()
     moved[..., 1] = normal(2, 60, seed=1)
@@ -178,7 +178,7 @@ def test_leads_are_encoded_and_decoded_one_by_one():
     np.testing.assert_array_equal(others.reshape(2, 3, 6)[:, [0, 2]], codes.reshape(2, 3, 6)[:, [0, 2]])
 
 
-def test_training_moves_weights_and_codes_and_is_kept(tmp_path):
+def test_training_changes_weights_and_codes_and_is_saved(tmp_path):
     model = made()
     time = np.arange(60) / 60
     phase = np.random.default_rng(0).uniform(0, 2 * np.pi, (32, 1, 3))
@@ -216,10 +216,10 @@ def test_every_hyperparameter_changes_something(hyperparameter):
     assert abs(losses[0] - losses[1]) > 1e-6
 
 
-def test_hyperparameters_that_do_not_fit():
-    with pytest.raises(ValueError, match="no encoder 'vit'"):
+def test_invalid_hyperparameters_are_rejected():
+    with pytest.raises(ValueError, match="unknown encoder 'vit'"):
         made(encoder="vit")
     with pytest.raises(InputError, match="did you mean 'width'"):
         made(encoder_options={"widht": 8})
-    with pytest.raises(ValueError, match="do not divide into 8 tokens of a lead"):
+    with pytest.raises(ValueError, match="do not divide into 8 tokens per lead"):
         made(encoder_options={"width": 8, "strides": [4, 2]})

@@ -1,4 +1,4 @@
-"""Classifiers on encoders of windows: what is frozen, what is random, and the same evaluators as every other model."""
+"""Beat classifiers on encoders of windows: frozen stages, random initialisation, and evaluation."""
 
 from dataclasses import replace
 
@@ -14,10 +14,10 @@ from keras_ecg.data.tfrecords import pack
 from keras_ecg.encoders import read_contract, save_encoder
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
+from keras_ecg.experiments.common import check_contract, seen_unlabelled
 from keras_ecg.experiments.final import run_final
 from keras_ecg.experiments.finetune import run_few_labels
 from keras_ecg.experiments.probe import run_probe
-from keras_ecg.experiments.study import check_contract, seen_unlabelled
 from keras_ecg.files import write_json
 from keras_ecg.models import build_model, load_model
 from keras_ecg.models.objectives import build_objective
@@ -30,7 +30,7 @@ SHAPES = {"context": (400, 1), "rr": (3, 40)}
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A tiny encoder of four seconds, saved as a pretraining saves it."""
+    """A tiny encoder of four seconds, saved like a pretraining run."""
     folder = tmp_path_factory.mktemp("encoder")
     keras.utils.set_random_seed(1)
     contract = Contract(window_seconds=4.0, leads=("MLII",), fallback_leads=("V1",))
@@ -69,7 +69,7 @@ def arrays(model) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(w) for w in model.weights]
 
 
-def test_weights_random_twins_and_frozen_stages(weights):
+def test_pretrained_random_and_frozen_stages(weights):
     encoder = load_model(f"{weights}/encoder.keras")
     pretrained = build_model("mae", SHAPES, 1, 5, {"weights": weights})
     inner = pretrained.get_layer("mae_encoder")
@@ -88,13 +88,13 @@ def test_weights_random_twins_and_frozen_stages(weights):
         x = {k: np.random.default_rng(0).normal(size=(8, *s)).astype("f4") for k, s in SHAPES.items()}
         model.fit(x, np.arange(8) % 5, verbose=0)
         moved = [np.abs(a - b).max() > 0 for a, b in zip(before, arrays(model.get_layer("mae_encoder")), strict=True)]
-        assert sum(moved) == trained[frozen]  # only what is not frozen has learned
+        assert sum(moved) == trained[frozen]  # only unfrozen stages have changed
     assert trained[0] > trained[1] > trained[2] > trained[-1] == 0
-    with pytest.raises(InputError, match="5 frozen stages of 4"):
+    with pytest.raises(InputError, match="frozen_stages is 5, but the encoder has 4 stages"):
         build_model("mae", SHAPES, 1, 5, {"weights": weights, "frozen_stages": 5})
 
 
-def test_the_classifier_sees_the_beat_and_its_rhythm(weights, tmp_path):
+def test_classifier_depends_on_tokens_at_the_beat_and_rr_features(weights, tmp_path):
     model = build_model("mae", SHAPES, 1, 5, {"weights": weights})
     rng = np.random.default_rng(0)
     x = {k: rng.normal(size=(4, *s)).astype("f4") for k, s in SHAPES.items()}
@@ -109,13 +109,13 @@ def test_the_classifier_sees_the_beat_and_its_rhythm(weights, tmp_path):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(load_model(tmp_path / "model.keras")(x)), out)
     tokens = np.arange(24, dtype=np.float32).reshape(1, 8, 3)
     np.testing.assert_array_equal(BeatTokens(2)(tokens)[0], tokens[0, 2:6].ravel())
-    for shapes, options, said in (
-        ({"rr": (3, 40)}, {}, "needs loader.context"),
-        ({"context": (1000, 1)}, {"weights": weights}, r"windows of \(400, 1\) is given \(1000, 1\)"),
-        ({"context": (400, 1)}, {"weights": weights, "reach": 21}, "reach of 21 in 40"),
-        ({"context": (400, 1)}, {"weights": "nothing"}, "no encoder"),
+    for shapes, options, message in (
+        ({"rr": (3, 40)}, {}, "set loader.context"),
+        ({"context": (1000, 1)}, {"weights": weights}, r"windows of shape \(400, 1\), not \(1000, 1\)"),
+        ({"context": (400, 1)}, {"weights": weights, "reach": 21}, "reach of 21 does not fit an encoder of 40 tokens"),
+        ({"context": (400, 1)}, {"weights": "nothing"}, "no pretrained encoder"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             build_model("mae", shapes, 0, 5, options)
 
 
@@ -126,14 +126,14 @@ def test_every_objective_gives_a_classifier():
 
 
 @pytest.mark.slow
-def test_the_final_evaluation_trains_it(config):
+def test_held_out_evaluation_of_a_window_classifier(config):
     run = run_final(config)
     metrics = evaluate_run(run.path, 20)
     assert metrics["model"]["beats"] > 500 and verify_run(run.path)[1] == []
     assert load_model(run.path).name == "mae_classifier"
 
 
-def test_the_contract_of_the_weights_is_enforced(config, weights):
+def test_input_specification_of_the_weights_is_enforced(config, weights):
     check_contract(config)
     slow = replace(config, beats=replace(config.beats, context=replace(config.beats.context, sampling_rate_hz=250.0)))
     with pytest.raises(InputError, match="'sampling_rate_hz': 100.0"):
@@ -142,18 +142,18 @@ def test_the_contract_of_the_weights_is_enforced(config, weights):
         check_contract(replace(config, beats=replace(config.beats, lead="aVF")))
 
 
-def test_a_study_says_what_the_weights_saw_of_its_records(config, weights, tmp_path):
+def test_run_reports_scored_records_in_the_pretraining_set(config, weights, tmp_path):
     seen = {"mitdb": {"records": 2, "named": ["101", "106"]}, "cinc2017": {"records": 8528}}
     write_json(tmp_path / "contract.json", to_dict(replace(read_contract(weights), seen=seen)))
 
-    def told(database: str, records: list[str], **options) -> str:
+    def note(database: str, records: list[str], **options) -> str:
         database = replace(config.database, name=database)
         model = replace(config.model, options={"weights": str(tmp_path), **options})
         return seen_unlabelled(replace(config, database=database, model=model), records)
 
-    assert f"{tmp_path} was pretrained on 1 of them" in told("mitdb", ["101", "100"])
-    assert "on 2 of them" in told("cinc2017", ["A00001", "A00002"])
-    assert told("mitdb", ["100", "103"]) == told("ptbxl", ["1"]) == told("mitdb", ["101"], random=True) == ""
+    assert f"{tmp_path} was pretrained on 1 of the scored records" in note("mitdb", ["101", "100"])
+    assert "on 2 of the scored records" in note("cinc2017", ["A00001", "A00002"])
+    assert note("mitdb", ["100", "103"]) == note("ptbxl", ["1"]) == note("mitdb", ["101"], random=True) == ""
     assert seen_unlabelled(replace(config, model=replace(config.model, options={})), ["101"]) == ""
 
 
@@ -171,7 +171,7 @@ def test_few_labels_with_every_baseline(config):
 
 
 @pytest.mark.slow
-def test_few_labels_by_training_on_subsampled_patients(config):
+def test_few_labels_by_fine_tuning_with_subsampled_subjects(config):
     run = run_few_labels(
         with_finetuning(config, protocol="subsampling", objective="finetune", baselines=[], labels=[10, 0])
     )
@@ -181,7 +181,7 @@ def test_few_labels_by_training_on_subsampled_patients(config):
     assert "val_loss" in history.splitlines()[0]
 
 
-def test_more_labels_than_beats(config):
+def test_more_labels_than_beats_are_rejected(config):
     with pytest.raises(InputError, match="in the pool of seed 0"):
         run_few_labels(
             with_finetuning(
@@ -190,14 +190,14 @@ def test_more_labels_than_beats(config):
         )
 
 
-def test_few_labels_of_random_beats(config):
+def test_few_labels_intra_patient(config):
     run = run_few_labels(with_finetuning(config, protocol="intra_patient", baselines=["rr_features"]))
     assert set(evaluate_run(run.path, 0)["model"]["labels"]) == {"20"}  # ten of each class
     report = (run.path / "report.html").read_text()
     assert "logistic regression on the frozen encoder" in report and "transductive: features less the median" in report
 
 
-def test_a_probe_of_all_labels(config):
+def test_linear_probe_on_all_labels(config):
     run = run_probe(with_finetuning(config, baselines=["random_init"]))
     metrics = evaluate_run(run.path, 20)
     assert set(metrics["baselines"]) == {"random_init", "majority_class"} and verify_run(run.path)[1] == []

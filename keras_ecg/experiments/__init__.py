@@ -1,1 +1,1 @@
-"""Studies, each readable top to bottom, and their command lines."""
+"""Experiments: cross-validation, held-out evaluation, adaptation, pretraining, fine-tuning, tuning, prediction."""

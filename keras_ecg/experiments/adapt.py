@@ -1,4 +1,4 @@
-"""Patient adaptation: train on other patients, adapt to the first minutes of each test record, score the rest of it."""
+"""Patient-specific fine-tuning: train on DS1, fine-tune on the first minutes of each test record, score the rest."""
 
 import logging
 import time
@@ -13,19 +13,19 @@ from keras_ecg.data.hdf5 import original_rate_hz
 from keras_ecg.data.pipeline import get_all_beats, get_all_labels
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.parts import fit_parts
-from keras_ecg.experiments.strips import error_strips
-from keras_ecg.experiments.study import (
+from keras_ecg.experiments.common import (
+    check_two_classes,
     columns_of,
     headline,
-    need_labels,
-    open_study,
+    open_beat_run,
     packed_subjects,
     part_history,
     seen_unlabelled,
     selection_note,
     write_beats,
 )
+from keras_ecg.experiments.parts import fit_folds
+from keras_ecg.experiments.strips import error_strips
 from keras_ecg.metrics import confusion_matrix, summary_scores
 from keras_ecg.quiet import bars_hidden
 from keras_ecg.runs import RunFolder, load_predictions
@@ -35,20 +35,21 @@ logger = logging.getLogger(__name__)
 
 
 def early_beats(records: tuple[str, ...], config: Config) -> np.ndarray:
-    """Which beats (n,) of the records, in the order of `get_all_beats`, lie in a record's first `adaptation.seconds`.
+    """Return a mask (n,), in the order of `get_all_beats`, of the beats in the first `adaptation.seconds` of a record.
 
     Raises:
-        InputError: no HDF5 files of these records, or none with a beat after that.
+        InputError: missing HDF5 files, or no beats after the first `adaptation.seconds`.
     """
     beats = get_all_beats(list(records), config)
     rates = {r: original_rate_hz(config.database.hdf5_dir, r) for r in records}
     early = beats["sample"] < config.adaptation.seconds * np.array([rates[r] for r in beats["record"]])
     if early.all():
-        raise InputError("adaptation.seconds", f"{config.adaptation.seconds}", "less than a record lasts", "lower it")
+        found = f"{config.adaptation.seconds}"
+        raise InputError("adaptation.seconds", found, "less than the duration of a record", "lower it")
     return early
 
 
-def fit_adapted_part(
+def fit_adapted_fold(
     run: RunFolder,
     part: str,
     train: tuple[str, ...],
@@ -57,16 +58,16 @@ def fit_adapted_part(
     config: Config,
     seed: int,
 ) -> None:
-    """Trains on `train` with `seed`, adapts to each of `test`, predicts what is left of it, and stores the part.
+    """Train on `train`, fine-tune on the early beats of each test record, and store predictions of the later beats.
 
     Args:
-        run: the run folder.
-        part: its name in it; nothing is done if it is stored already.
+        run: run folder.
+        part: name of the fold's file in the run folder; a stored fold is skipped.
         train: training records.
         test: test records.
-        early: which of their beats (n,) give away their labels: `early_beats`.
-        config: of model, training, stream and adaptation.
-        seed: of everything random.
+        early: mask (n,) of the test beats whose labels are used, see `early_beats`.
+        config: configuration of model, training, stream and adaptation.
+        seed: seed of training and fine-tuning.
     """
     if run.has_part(part):
         logger.info("%s: %s is done", run.path.name, part)
@@ -94,28 +95,27 @@ def fit_adapted_part(
 
 
 def run_adaptation(config: Config) -> RunFolder:
-    """Adapts a model of the configured split to the first minutes of each test record, and scores the rest.
-
-    Beside it stands the same model as it was, on the same beats.
+    """Run patient-specific fine-tuning on the configured split, compared with the unadapted model on the same beats.
 
     Returns:
         The finished run folder.
 
     Raises:
-        InputError: as `run_final`, of `training.data_parallel`, or of as many minutes as the records have.
+        InputError: as in `run_final` and `early_beats`, or `training.data_parallel`.
     """
     if config.training.data_parallel:
-        raise InputError("training.data_parallel", "true", "false: a few minutes fit on one device", "leave it out")
+        expected = "false: fine-tuning on a few minutes uses one device"
+        raise InputError("training.data_parallel", "true", expected, "set it to false")
     split = resolve_split(config, packed_subjects(config))
     early = early_beats(split.test, config)
     records, seeds = (*split.train, *split.test), config.evaluation.seeds
-    run = open_study(config, f"adapted_{split.name}", records, seeds, own="adaptation")
+    run = open_beat_run(config, f"adapted_{split.name}", records, seeds, own="adaptation")
     if run.finished:
         return run
-    need_labels(get_all_labels(split.train, config), "the training records")
+    check_two_classes(get_all_labels(split.train, config), "the training records")
     parts = [f"seed_{seed}" for seed in seeds]
     tasks = [(run, part, split.train, split.test, early, config, seed) for part, seed in zip(parts, seeds, strict=True)]
-    fit_parts(fit_adapted_part, tasks, config.evaluation.jobs)
+    fit_folds(fit_adapted_fold, tasks, config.evaluation.jobs)
     stored = [run.load_part(part) for part in parts]
     beats = {name: values[~early] for name, values in get_all_beats(list(split.test), config).items()}
     names = {"model": "probabilities", "unadapted": "before"}

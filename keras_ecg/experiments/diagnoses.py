@@ -1,4 +1,4 @@
-"""PTB-XL's recordings as studies of their superclasses see them: who trains, who selects, who is scored once."""
+"""PTB-XL for the classification of diagnostic superclasses: its folds, the run folder, and the input windows."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +12,7 @@ from keras_ecg.databases import ptbxl, recordings
 from keras_ecg.databases.ptbxl import Diagnosed
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.study import open_folder
+from keras_ecg.experiments.common import open_run
 from keras_ecg.files import fingerprint, sha256
 from keras_ecg.models.loading import find_encoder
 from keras_ecg.parallel import each
@@ -23,32 +23,32 @@ IGNORED = ("beats", "sequences", "windows", "tuning", "augment", "evaluation")
 
 @dataclass(frozen=True)
 class Folds:
-    """Recordings with their diagnoses, parted by PTB-XL's own folds."""
+    """Recordings with their diagnoses, and PTB-XL's own folds: 1 to 8 train, 9 selects, 10 is scored once."""
 
     diagnosed: Diagnosed
 
     @cached_property
     def train(self) -> np.ndarray:
-        """Indices of those of folds 1 to 8."""
+        """Indices of the recordings of folds 1 to 8."""
         return np.flatnonzero(np.isin(self.diagnosed.fold, ptbxl.TRAIN_FOLDS))
 
     @cached_property
     def select(self) -> np.ndarray:
-        """Of fold 9."""
+        """Indices of the recordings of fold 9."""
         return np.flatnonzero(self.diagnosed.fold == ptbxl.SELECT_FOLD)
 
     @cached_property
     def test(self) -> np.ndarray:
-        """Of fold 10."""
+        """Indices of the recordings of fold 10."""
         return np.flatnonzero(self.diagnosed.fold == ptbxl.TEST_FOLD)
 
     @property
     def labels(self) -> np.ndarray:
-        """(n, 5) int8."""
+        """Superclasses (n, 5) int8, zeros and ones."""
         return self.diagnosed.superclasses
 
     def identity(self) -> dict[str, np.ndarray]:
-        """What every predictor stores of the scored recordings, beside what it says of them."""
+        """Return the arrays that identify the scored recordings, which are stored with every predictor's output."""
         return {
             "ecg_id": self.diagnosed.ecg_id[self.test],
             "subject": self.diagnosed.subject[self.test],
@@ -57,80 +57,78 @@ class Folds:
 
 
 def read_folds(folder: str) -> Folds:
-    """The recordings of a folder, by its tables.
+    """Read the tables of a PTB-XL folder.
 
     Raises:
-        InputError: a table is missing or odd; or a superclass is absent from, or never absent in, the training or
-            selection folds.
+        InputError: a missing or invalid table, or training or selection folds in which all or no recordings have some
+            superclass.
     """
     folds = Folds(ptbxl.read_diagnoses(folder))
     for rows in (folds.train, folds.select):
         odd = [c for c, share in zip(ptbxl.SUPERCLASSES, folds.labels[rows].mean(0), strict=True) if not 0 < share < 1]
         if odd or not len(rows):
-            found = f"{len(rows)} recordings, with all or none {', '.join(odd)}"
-            raise InputError("PTB-XL's folds", found, "some with each superclass, and some without", "add recordings")
+            found = f"{len(rows)} recordings, of which all or none have {', '.join(odd)}"
+            raise InputError("PTB-XL's folds", found, "recordings with and without each superclass", "add recordings")
     return folds
 
 
-def open_diagnoses(config: Config, study: str, ignored: tuple[str, ...] = ()) -> tuple[RunFolder, Folds]:
-    """The run folder of a study of the superclasses, and the recordings.
+def open_superclass_run(config: Config, experiment: str, ignored: tuple[str, ...] = ()) -> tuple[RunFolder, Folds]:
+    """Open the run folder of a superclass experiment, and read the recordings' tables.
 
     Args:
-        config: names the encoder, `model.options.weights`, and those beside it.
-        study: names the run.
-        ignored: sections on which the result does not depend, beside `IGNORED`.
+        config: configuration with the encoder, `model.options.weights`, and those to compare with.
+        experiment: name of the experiment.
+        ignored: sections that the result does not depend on, in addition to `IGNORED`.
 
     Raises:
-        InputError: no weights, no recordings, tables that are odd, or devices for what needs one.
+        InputError: no weights, no recordings, invalid tables, or several devices where one is used.
     """
     weights = config.model.options.get("weights")
     if config.training.data_parallel and config.finetuning.objective != "finetune":
-        found = f"true, of {config.finetuning.objective}"
-        raise InputError("training.data_parallel", found, "false: it fits on one device", "leave it out")
+        found, expected = f"true with objective {config.finetuning.objective}", "false, except with objective finetune"
+        raise InputError("training.data_parallel", found, expected, "set it to false")
     if not weights:
         raise InputError("model.options.weights", "none", "a pretrained encoder", "give --weights")
-    wanted, folder = config.finetuning, Path(config.database.data_dir)
-    if wanted.pretrained_seeds and wanted.objective != "probe":
-        raise InputError(
-            "finetuning.pretrained_seeds", f"some, of {wanted.objective}", "a probe's alone", "leave them out"
-        )
-    names = (weights, *wanted.pretrained_seeds, *wanted.compare_with)
-    kinds = {name: replace(read_contract(name), run="") for name in names}
-    if odd := [name for name in wanted.pretrained_seeds if kinds[name] != kinds[weights]]:
-        raise InputError(
-            "finetuning.pretrained_seeds", ", ".join(odd), f"encoders that take what {weights} takes", "correct it"
-        )
+    settings, folder = config.finetuning, Path(config.database.data_dir)
+    if settings.pretrained_seeds and settings.objective != "probe":
+        found = f"{', '.join(settings.pretrained_seeds)} with objective {settings.objective}"
+        raise InputError("finetuning.pretrained_seeds", found, "none, except with objective probe", "remove them")
+    names = (weights, *settings.pretrained_seeds, *settings.compare_with)
+    contracts = {name: replace(read_contract(name), run="") for name in names}
+    if odd := [name for name in settings.pretrained_seeds if contracts[name] != contracts[weights]]:
+        expected = f"encoders with the input specification of {weights}"
+        raise InputError("finetuning.pretrained_seeds", ", ".join(odd), expected, "correct it")
     encoders = {name: sha256(find_encoder(name) / "encoder.keras") for name in names}
-    seen = [encoders[name] for name in (weights, *wanted.pretrained_seeds)]
-    if twice := [name for k, name in enumerate(wanted.pretrained_seeds) if encoders[name] in seen[: k + 1]]:
-        raise InputError("finetuning.pretrained_seeds", f"{', '.join(twice)} twice", "each seed once", "leave it out")
+    hashes = [encoders[name] for name in (weights, *settings.pretrained_seeds)]
+    if twice := [name for k, name in enumerate(settings.pretrained_seeds) if encoders[name] in hashes[: k + 1]]:
+        raise InputError("finetuning.pretrained_seeds", f"{', '.join(twice)} twice", "each seed once", "remove it")
     folds = read_folds(config.database.data_dir)
     tables = [sha256(folder / name) for name in (ptbxl.TABLE, ptbxl.STATEMENTS)]
     data = fingerprint([tables, list(folds.diagnosed.record), list(encoders.values())])
     seeds = config.finetuning.seeds if config.finetuning.objective == "finetune" else (0,)
-    return open_folder(config, study, (*IGNORED, *ignored), data, {"seeds": list(seeds)}), folds
+    return open_run(config, experiment, (*IGNORED, *ignored), data, {"seeds": list(seeds)}), folds
 
 
 def read_windows(
-    folder: str, records: tuple[str, ...], contract: Contract, leads: tuple[str, ...], apart: bool
+    folder: str, records: tuple[str, ...], contract: Contract, leads: tuple[str, ...], per_lead: bool
 ) -> np.ndarray:
-    """What an encoder is fed of recordings, lead by lead or all at once.
+    """Read the input windows of an encoder, with all leads or one window per lead.
 
     Args:
-        folder: of the database.
-        records: n of them.
-        contract: the encoder's: rate, length and filter.
-        leads: the wanted ones, in order.
-        apart: each lead in windows of its own, (n, G, T, 1), lead after lead; else (n, G, T, L).
+        folder: folder of the database.
+        records: names of n recordings.
+        contract: input specification of the encoder: sampling rate, length and filter.
+        leads: L leads, in order.
+        per_lead: one window per lead, (n, G, T, 1), ordered by lead, then by time; else (n, G, T, L).
 
     Returns:
-        float16: z-scores.
+        z-scores, float16.
 
     Raises:
-        InputError: a recording breaks the contract, or is longer or shorter than the others.
+        InputError: a recording that does not meet the input specification, or recordings of different lengths.
     """
-    groups = [(lead,) for lead in leads] if apart else [leads]
-    # Leads that the contract does not name are fed all the same: the table says what comes of it.
+    groups = [(lead,) for lead in leads] if per_lead else [leads]
+    # Leads outside the input specification are allowed: single-lead encoders are evaluated on all twelve.
     contracts = [replace(contract, leads=g, leads_at_once=len(g), fallback_leads=()) for g in groups]
 
     def work(record: str) -> tuple[str, np.ndarray]:
@@ -142,5 +140,5 @@ def read_windows(
         windows = dict(results)
     counts = {len(w) for w in windows.values()}
     if len(counts) > 1:
-        raise InputError(folder, "recordings of several lengths", "of one length", "leave the others out")
+        raise InputError(folder, "recordings of different lengths", "recordings of one length", "remove the others")
     return np.stack([windows[record] for record in records])

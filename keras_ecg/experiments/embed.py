@@ -1,6 +1,7 @@
-"""What embeddings of recordings know of PTB-XL's superclasses: under probes, among neighbours, in clusters.
+"""Embedding evaluation on PTB-XL's superclasses: linear and attentive probes, k-NN, clustering.
 
-With triplets the encoder is trained on the training folds first, and stands beside itself before.
+With objective `triplet` the encoder is trained with the triplet loss on the training folds first, and compared with the
+encoder before.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from keras_ecg.databases import ptbxl
 from keras_ecg.encoders import PROJECTION, load_encoder, save_encoder
 from keras_ecg.evaluation.embeddings import neighbour_probabilities
 from keras_ecg.experiments.compared import components, projected
-from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
+from keras_ecg.experiments.diagnoses import Folds, open_superclass_run, read_windows
 from keras_ecg.experiments.superclasses import embed_recordings, feature_sets, fit_linear, leads_of, raw_features
 from keras_ecg.experiments.triplet import fit_triplet
 from keras_ecg.models.loading import load_model
@@ -27,13 +28,13 @@ from keras_ecg.training import prepare_backend
 Parts = dict[str, np.ndarray | None]
 
 
-def of_samples(windows: np.ndarray, sampling_rate_hz: float) -> Parts:
-    """The features of recordings that no encoder has seen; there are no tokens."""
+def raw_signal_parts(windows: np.ndarray, sampling_rate_hz: float) -> Parts:
+    """Compute features of the raw-signal baseline, which has no tokens."""
     return {"features": raw_features(windows, sampling_rate_hz), "tokens": None}
 
 
-def pooled(encoder: keras.Model, windows: np.ndarray, leads: int) -> Parts:
-    """The features and the tokens of recordings (n, G, T, L): (n, K), and (n, G N, D) float16."""
+def encoder_parts(encoder: keras.Model, windows: np.ndarray, leads: int) -> Parts:
+    """Compute features (n, K) and tokens (n, G N, D) float16 of recordings (n, G, T, L)."""
     tokens = token_windows(encoder, windows.reshape(-1, *windows.shape[2:]))
     return {
         "features": embed_recordings(encoder, windows, leads),
@@ -42,7 +43,7 @@ def pooled(encoder: keras.Model, windows: np.ndarray, leads: int) -> Parts:
 
 
 def fit_attentive(tokens: np.ndarray, folds: Folds, config: Config, seed: int = 0) -> tuple[np.ndarray, list[dict]]:
-    """Probabilities (m, 5) of the test fold by an attentive probe of tokens (n, N, D), and its history."""
+    """Fit an attentive probe on tokens (n, N, D): probabilities (m, 5) of the test fold, and the training log."""
     keras.utils.set_random_seed(seed)
     spread = tokens[folds.train].astype(np.float32).std()
     tokens = (tokens / np.float16(max(spread, 1e-3))).astype(np.float16)
@@ -56,27 +57,27 @@ def fit_attentive(tokens: np.ndarray, folds: Folds, config: Config, seed: int = 
     return predict_recordings(model, {"tokens": tokens[folds.test]}, 1), rows
 
 
-def several(folds: Folds) -> np.ndarray:
-    """Indices of the recordings of patients who have more than one."""
-    own, place, count = np.unique(folds.diagnosed.subject, return_inverse=True, return_counts=True)
-    return np.flatnonzero(count[place] > 1)
+def repeated_recordings(folds: Folds) -> np.ndarray:
+    """Return the indices of the recordings of patients with more than one recording."""
+    _, index, count = np.unique(folds.diagnosed.subject, return_inverse=True, return_counts=True)
+    return np.flatnonzero(count[index] > 1)
 
 
-def embedding_arrays(found: Parts, folds: Folds, config: Config) -> tuple[dict[str, np.ndarray], list[dict]]:
-    """What `keras_ecg.evaluation.embeddings` wants of one predictor, and the rows of its history.
+def embedding_arrays(parts: Parts, folds: Folds, config: Config) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """Compute the arrays for `keras_ecg.evaluation.embeddings` of one predictor, and its rows of history.csv.
 
     Args:
-        found: its features (n, K); its tokens (n, N, D), or None; and what is compared, (n, D), if not the principal
-            components of the features.
+        parts: features (n, K); tokens (n, N, D) or None; and optionally `compared`, embeddings (n, D) for k-NN and
+            clustering, by default the principal components of the features.
         folds: the n recordings.
-        config: of the attentive probe.
+        config: configuration of the attentive probe.
     """
-    features, tokens = found["features"], found["tokens"]
+    features, tokens = parts["features"], parts["tokens"]
     linear, history = fit_linear(features, folds)
     rows = [{"probe": "linear", "epoch": k + 1, **row} for k, row in enumerate(history)]
-    x = found["compared"] if "compared" in found else components(features, folds.train)
+    x = parts["compared"] if "compared" in parts else components(features, folds.train)
     neighbours = neighbour_probabilities(x[folds.train], folds.labels[folds.train], x[folds.test])
-    repeated = several(folds)
+    repeated = repeated_recordings(folds)
     out = {
         **folds.identity(),
         "linear": linear,
@@ -91,50 +92,50 @@ def embedding_arrays(found: Parts, folds: Folds, config: Config) -> tuple[dict[s
     return {k: v.astype(np.float16) if v.dtype.kind == "f" else v for k, v in out.items()}, rows
 
 
-def embedded(config: Config, folds: Folds, run: RunFolder) -> Iterator[tuple[str, Parts, list[dict]]]:
-    """Name, what `embedding_arrays` wants, and history so far of the model and its baselines."""
+def predictor_parts(config: Config, folds: Folds, run: RunFolder) -> Iterator[tuple[str, Parts, list[dict]]]:
+    """Yield name, inputs of `embedding_arrays` and training log of the model and of each baseline."""
     changed = config.finetuning.objective == "triplet"
     if changed:
-        if not (run.has_part("triplet") and (run.path / "contract.json").is_file()):  # which is written last
+        if not (run.has_part("triplet") and (run.path / "contract.json").is_file()):  # contract.json is written last
             fitted = fit_triplet(config, folds)
             columns = ("epoch", "loss", "selection_auroc")
             run.save_part("triplet", **{k: np.array([row[k] for row in fitted.history]) for k in columns})
             contract = replace(fitted.contract, run=run.path.name)
             save_encoder(run.path, fitted.encoder, contract, fitted.projection)
         after = load_encoder(run.path)
-        leads, apart = leads_of(after)
-        windows = read_windows(config.database.data_dir, folds.diagnosed.record, after.contract, leads, apart)
-        found = pooled(after.model, windows, len(leads) if apart else 1)
+        leads, per_lead = leads_of(after)
+        windows = read_windows(config.database.data_dir, folds.diagnosed.record, after.contract, leads, per_lead)
+        parts = encoder_parts(after.model, windows, len(leads) if per_lead else 1)
         if config.finetuning.projection:
-            found["compared"] = projected(load_model(run.path / PROJECTION), found["features"], folds.train)
-        kept = run.load_part("triplet")
-        rows = [{"probe": "triplet", **{k: v[e].item() for k, v in kept.items()}} for e in range(len(kept["epoch"]))]
-        yield "model", found, rows
+            parts["compared"] = projected(load_model(run.path / PROJECTION), parts["features"], folds.train)
+        log = run.load_part("triplet")
+        rows = [{"probe": "triplet", **{k: v[e].item() for k, v in log.items()}} for e in range(len(log["epoch"]))]
+        yield "model", parts, rows
     size = config.finetuning.projection
-    for name, found in feature_sets(config, folds, pooled, of_samples):
+    for name, parts in feature_sets(config, folds, encoder_parts, raw_signal_parts):
         before = changed and name == "model"
-        yield "before" if before else name, found, []
-        if before and size:  # how much of what the projection gains is its scale
-            whitened = components(found["features"], folds.train, size, whiten=True)
-            yield "whitened", {"features": found["features"], "tokens": None, "compared": whitened}, []
+        yield "before" if before else name, parts, []
+        if before and size:  # separates the effect of whitening from that of the learned projection
+            whitened = components(parts["features"], folds.train, size, whiten=True)
+            yield "whitened", {"features": parts["features"], "tokens": None, "compared": whitened}, []
 
 
 def run_embed(config: Config) -> RunFolder:
-    """Scores the embeddings of the configured encoder and its baselines on fold 10; with triplets after training it.
+    """Evaluate the embeddings of the configured encoder and its baselines on fold 10, after triplet training if set.
 
     Returns:
         The finished run folder.
 
     Raises:
-        InputError: no weights, no recordings, or recordings that break an encoder's contract.
+        InputError: no weights, no recordings, or recordings that do not meet an encoder's input specification.
     """
-    run, folds = open_diagnoses(config, f"{config.finetuning.objective}_superclasses")
+    run, folds = open_superclass_run(config, f"{config.finetuning.objective}_superclasses")
     if run.finished:
         return run
     prepare_backend(config)
     history = []
-    for name, found, rows in embedded(config, folds, run):
-        arrays, more = embedding_arrays(found, folds, config)
+    for name, parts, rows in predictor_parts(config, folds, run):
+        arrays, more = embedding_arrays(parts, folds, config)
         history += [{"predictor": name, **row} for row in (*rows, *more)]
         run.write_arrays(name, **arrays)
     run.write_history(history)

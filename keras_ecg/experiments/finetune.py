@@ -1,4 +1,4 @@
-"""Learning from labels on a pretrained encoder, with its baselines, over many draws: normal beats or the rest."""
+"""Few-label learning on a pretrained encoder: binary normal/abnormal beats, with baselines and repeated label draws."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ from keras_ecg.data.label_draws import Draw, draw_beats, protocol_records
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.few_labels import rounded
+from keras_ecg.experiments.common import columns_of, open_run, required_weights, seen_unlabelled, with_weights
 from keras_ecg.experiments.embed import run_embed
 from keras_ecg.experiments.finetune_superclasses import run_finetune_superclasses
 from keras_ecg.experiments.predictors import Beats, Probe, Training, feature_blocks, read_beats
 from keras_ecg.experiments.probe import run_probe
-from keras_ecg.experiments.study import columns_of, needed_weights, open_folder, seen_unlabelled, with_weights
 from keras_ecg.experiments.superclasses import run_superclasses
-from keras_ecg.probing import draw_labels, halves
+from keras_ecg.probing import balanced_counts, draw_labels
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
 
@@ -27,66 +27,67 @@ IGNORED = ("windows", "tuning", "augment", "sequences", "evaluation")
 
 
 def predictors(config: Config, beats: Beats) -> Iterator[tuple[str, Probe | Training]]:
-    """The model and its baselines, by name."""
-    wanted = config.finetuning
-    probes = [name for name in ("random_init", "raw_signal", "rr_features") if name in wanted.baselines]
-    if wanted.objective == "finetune":
+    """Yield the model and its baselines, by name."""
+    settings = config.finetuning
+    probes = [name for name in ("random_init", "raw_signal", "rr_features") if name in settings.baselines]
+    if settings.objective == "finetune":
         yield "model", Training(config, beats, pretrained=True)
-    for name in ["model"] * (wanted.objective == "probe") + probes:
+    for name in ["model"] * (settings.objective == "probe") + probes:
         yield name, Probe(partial(feature_blocks, config, beats, name), beats)
-    if "scratch" in wanted.baselines:
+    if "scratch" in settings.baselines:
         yield "scratch", Training(config, beats, pretrained=False)
 
 
 def labelled_beats(config: Config, beats: Beats, draw: Draw, count: int, seed: int) -> np.ndarray:
-    """Indices of the beats whose labels are given: balanced, uniform over the pool of each class, by seed.
+    """Draw the labelled beats, balanced between both classes, and return their indices; `count` 0 for the whole pool.
 
     Raises:
         InputError: more labels than the pool has beats of a class.
     """
     if not count:
         return draw.pool
-    per_class = {0: count, 1: count} if config.finetuning.protocol == "intra_patient" else halves(count)
-    there = np.bincount(beats.abnormal[draw.pool], minlength=2)
-    if any(there[k] < wanted for k, wanted in per_class.items()):
-        found = f"{count} labels, of {there[0]} normal and {there[1]} other beats in the pool of seed {seed}"
-        raise InputError("finetuning.labels", found, "at most as many", "lower it, or pack more records")
+    per_class = {0: count, 1: count} if config.finetuning.protocol == "intra_patient" else balanced_counts(count)
+    available = np.bincount(beats.abnormal[draw.pool], minlength=2)
+    if any(available[k] < number for k, number in per_class.items()):
+        pool = f"{available[0]} normal and {available[1]} abnormal beats in the pool of seed {seed}"
+        expected = "at most the number of beats"
+        raise InputError("finetuning.labels", f"{count} labels, {pool}", expected, "lower it, or pack more records")
     return draw.pool[draw_labels(beats.abnormal[draw.pool], per_class, seed)]
 
 
 def run_few_labels(config: Config) -> RunFolder:
-    """Learns from few labels by the configured protocol, once for each number of labels and each seed.
+    """Train on few labels by the configured protocol, once for each number of labels and each seed.
 
     Returns:
         The finished run folder.
 
     Raises:
-        InputError: no weights, beats that break their contract, a missing record, fewer beats than labels, or
-            `training.data_parallel`.
+        InputError: no weights, beats that do not meet their input specification, a missing record, fewer beats than
+            labels, or `training.data_parallel`.
     """
-    wanted, weights = config.finetuning, needed_weights(config)
+    settings, weights = config.finetuning, required_weights(config)
     if config.training.data_parallel:
-        raise InputError("training.data_parallel", "true", "false: a few labels fit on one device", "leave it out")
-    if unknown := set(wanted.scratch_labels) - set(wanted.labels):
+        expected = "false: training on few labels uses one device"
+        raise InputError("training.data_parallel", "true", expected, "set it to false")
+    if unknown := set(settings.scratch_labels) - set(settings.labels):
         found = f"{', '.join(map(str, sorted(unknown)))}"
-        raise InputError("finetuning.scratch_labels", found, f"some of {wanted.labels}", "correct it")
+        raise InputError("finetuning.scratch_labels", found, f"some of {settings.labels}", "correct it")
     manifest = read_manifest(config.database.tfrecord_dir)
     records = protocol_records(config, list(manifest["records"]))
     data = with_weights(config, data_fingerprint(manifest, list(records)))
-    details = {"seeds": list(wanted.seeds), "data_notes": manifest["notes"]}
-    run = open_folder(config, f"fewshot_{wanted.protocol}", IGNORED, data, details)
+    details = {"seeds": list(settings.seeds), "data_notes": manifest["notes"]}
+    run = open_run(config, f"fewshot_{settings.protocol}", IGNORED, data, details)
     if run.finished:
         return run
     prepare_backend(config)
     beats = read_beats(config, records)
-    draws = {seed: draw_beats(config, beats.columns, seed) for seed in wanted.seeds}
+    draws = {seed: draw_beats(config, beats.columns, seed) for seed in settings.seeds}
     scored = np.unique(np.concatenate([draw.test for draw in draws.values()]))
-    stored = (
-        np.arange(len(beats.abnormal)) if wanted.protocol == "intra_patient" else scored
-    )  # there any beat may be drawn
+    # With the intra-patient protocol every beat may be in a test set.
+    stored = np.arange(len(beats.abnormal)) if settings.protocol == "intra_patient" else scored
     history = []
     for name, predictor in predictors(config, beats):
-        sizes = wanted.scratch_labels if name == "scratch" and wanted.scratch_labels else wanted.labels
+        sizes = settings.scratch_labels if name == "scratch" and settings.scratch_labels else settings.labels
         for seed, draw in draws.items():
             for count in sizes:
                 part = f"{name}_{count}_{seed}"
@@ -116,7 +117,7 @@ def prediction_arrays(
     draws: dict[int, Draw],
     stored: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """What `keras_ecg.evaluation.few_labels` wants of one predictor, with each number of labels of `sizes`."""
+    """Collect the arrays for `keras_ecg.evaluation.few_labels` of one predictor, for the numbers of labels `sizes`."""
     width = max(len(draw.test) for draw in draws.values())
     probabilities = np.zeros((len(sizes), len(draws), width, 2), np.float16)
     test_index = np.full((len(draws), width), -1, np.int32)
@@ -125,7 +126,7 @@ def prediction_arrays(
         for z, count in enumerate(sizes):
             probabilities[z, k, : len(draw.test)] = rounded(run.load_part(f"{name}_{count}_{seed}")["probability"])
     columns = {k: beats.columns[k][stored] for k in ("record", "subject", "sample")}
-    double = 2 if config.finetuning.protocol == "intra_patient" else 1  # there the sizes are those of each class
+    double = 2 if config.finetuning.protocol == "intra_patient" else 1  # its numbers of labels are per class
     out = {
         **columns,
         "y_true": beats.abnormal[stored],
@@ -139,7 +140,7 @@ def prediction_arrays(
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
-    """The lines that the script ends with: scores by number of labels, alarms, the report."""
+    """Format the final message: scores by number of labels, alarms, and the path of the report."""
     lines = [f"{run.path.name}:"]
     for size, scores in metrics["model"]["labels"].items():
         shown = ", ".join(f"{m.replace('_', '-')} {scores[m]['mean']:.3f}" for m in ("accuracy", "macro_f1", "auroc"))
@@ -149,14 +150,14 @@ def headline(run: RunFolder, metrics: dict) -> str:
 
 
 def study_of(config: Config) -> Callable[[Config], RunFolder]:
-    """The study of a protocol and an objective.
+    """Select the function that runs the configured protocol and objective.
 
     Raises:
-        InputError: the protocol has no study of this objective.
+        InputError: the protocol does not support the objective.
     """
-    wanted = config.finetuning
+    settings = config.finetuning
     few = {"probe": run_few_labels, "finetune": run_few_labels}
-    studies = {
+    experiments = {
         "split": {"probe": run_probe},
         "superclasses": {
             "probe": run_superclasses,
@@ -164,9 +165,9 @@ def study_of(config: Config) -> Callable[[Config], RunFolder]:
             "embed": run_embed,
             "triplet": run_embed,
         },
-    }.get(wanted.protocol, few)
-    if wanted.objective not in studies:
-        found = f"{wanted.objective}, of protocol {wanted.protocol}"
-        do = "give --config configs/ptbxl_probe.yaml, whose protocol has all of them, or another --objective"
-        raise InputError("finetuning.objective", found, f"one of {', '.join(studies)}", do)
-    return studies[wanted.objective]
+    }.get(settings.protocol, few)
+    if settings.objective not in experiments:
+        found = f"{settings.objective} with protocol {settings.protocol}"
+        do = "give another --objective, or --config ptbxl_probe, whose protocol supports all objectives"
+        raise InputError("finetuning.objective", found, f"one of {', '.join(experiments)}", do)
+    return experiments[settings.objective]

@@ -1,4 +1,4 @@
-"""PTB-XL's superclasses from a pretrained encoder that is trained end to end, with its baselines and variants."""
+"""Fine-tuning of a pretrained encoder on PTB-XL's diagnostic superclasses, with baselines and ablations."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from keras_ecg.databases import ptbxl
 from keras_ecg.devices import over_devices
 from keras_ecg.encoders import load_encoder, read_contract
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.diagnoses import Folds, open_diagnoses, read_windows
-from keras_ecg.experiments.study import columns_of
+from keras_ecg.experiments.common import columns_of
+from keras_ecg.experiments.diagnoses import Folds, open_superclass_run, read_windows
 from keras_ecg.experiments.superclasses import finish_superclasses, leads_of, write_superclasses
 from keras_ecg.models.loading import save_model
 from keras_ecg.models.recording_classifier import RecordingClassifierConfig, build_recording_classifier
@@ -26,41 +26,42 @@ from keras_ecg.training import prepare_backend
 
 logger = logging.getLogger(__name__)
 
-RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)  # what a ResNet1D is fed, but for the length
+# Input specification of the ResNet1D; its window length is that of the pretrained encoder.
+RESNET = Contract(10.0, 100.0, ptbxl.LEADS, leads_at_once=12)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A way to train."""
+class Variant:
+    """A training of the model, of a baseline or of an ablation."""
 
     encoder: str = "pretrained"  # or random, resnet1d
-    share: float = 1.0  # of the training recordings that have labels
-    leads: tuple[str, ...] = ()  # empty: those of the encoder
-    intervals: bool = False  # whether intervals and amplitudes come in beside the waveform
+    share: float = 1.0  # fraction of the training recordings whose labels are used
+    leads: tuple[str, ...] = ()  # empty for all leads of the encoder
+    intervals: bool = False  # also use intervals and amplitudes as inputs
 
 
-INTERVALS = "intervals"  # gradient boosting on them alone
+INTERVALS = "intervals"  # the baseline without waveforms: gradient boosting on intervals and amplitudes
 
 
-def rows_of_table(hybrid: bool) -> dict[str, Row]:
-    """The rows by name; with `hybrid` intervals and amplitudes come in beside the model's waveform."""
+def training_variants(hybrid: bool) -> dict[str, Variant]:
+    """Map names to training variants; with `hybrid` the model also uses intervals and amplitudes."""
     return {
-        "model": Row(intervals=hybrid),
-        "waveform": Row(),
-        "hybrid": Row(intervals=True),
-        "scratch": Row("random", intervals=hybrid),
-        "labels_10": Row(share=0.1, intervals=hybrid),
-        "labels_1": Row(share=0.01, intervals=hybrid),
-        "lead_ii": Row(leads=("II",)),
-        "resnet1d": Row("resnet1d"),
-        "resnet1d_hybrid": Row("resnet1d", intervals=True),
-        "resnet1d_labels_10": Row("resnet1d", share=0.1),
-        "resnet1d_labels_1": Row("resnet1d", share=0.01),
+        "model": Variant(intervals=hybrid),
+        "waveform": Variant(),
+        "hybrid": Variant(intervals=True),
+        "scratch": Variant("random", intervals=hybrid),
+        "labels_10": Variant(share=0.1, intervals=hybrid),
+        "labels_1": Variant(share=0.01, intervals=hybrid),
+        "lead_ii": Variant(leads=("II",)),
+        "resnet1d": Variant("resnet1d"),
+        "resnet1d_hybrid": Variant("resnet1d", intervals=True),
+        "resnet1d_labels_10": Variant("resnet1d", share=0.1),
+        "resnet1d_labels_1": Variant("resnet1d", share=0.01),
     }
 
 
 def labelled(folds: Folds, share: float, seed: int) -> np.ndarray:
-    """Indices of the training recordings whose labels are known: a share of them, at least 20, drawn by seed."""
+    """Draw a fraction of the training recordings, at least 20, whose labels are used: their indices."""
     if share == 1:
         return folds.train
     count = max(20, round(share * len(folds.train)))
@@ -68,9 +69,10 @@ def labelled(folds: Folds, share: float, seed: int) -> np.ndarray:
 
 
 def scaled_intervals(features: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Features (n, K) with a mean of 0 and a spread of 1 over the training ones, within 5; 0 where one is missing.
+    """Standardize features (n, K) on the training recordings, clip to 5 standard deviations, and fill NaN with 0.
 
-    Beside them stands a one where one is missing that some training recording lacks, too: no PR may be fibrillation.
+    For features that are missing in some training recording, an indicator of missingness is appended: a missing PR
+    interval, for example, may indicate atrial fibrillation.
     """
     mean, spread = np.nanmean(features[train], axis=0), np.nanstd(features[train], axis=0)
     scaled = np.clip((features - mean) / np.maximum(spread, 1e-6), -5, 5)
@@ -79,13 +81,13 @@ def scaled_intervals(features: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def boosting_on_intervals(features: np.ndarray, folds: Folds) -> np.ndarray:
-    """Probabilities (m, 5) of the test fold by gradient boosting on intervals and amplitudes (n, K): no waveform."""
+    """Predict probabilities (m, 5) of the test fold by gradient boosting on intervals and amplitudes (n, K)."""
     model = OneVsRestClassifier(HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, random_state=0))
     return model.fit(features[folds.train], folds.labels[folds.train]).predict_proba(features[folds.test])
 
 
 def copied(model: keras.Model, weights: bool) -> keras.Model:
-    """A model once more, on the devices that are wanted now: with its weights, or with random ones."""
+    """Copy a model to the current devices, with its weights or randomly initialised."""
     out = keras.models.clone_model(model)
     if weights:
         out.set_weights(model.get_weights())
@@ -93,15 +95,15 @@ def copied(model: keras.Model, weights: bool) -> keras.Model:
 
 
 class Trainer:
-    """Trains rows of the table; what several of them need is read once, and intervals are kept in the run."""
+    """Trains variants; windows are cached between variants, intervals are stored in the run folder."""
 
     def __init__(self, config: Config, folds: Folds, run: RunFolder):
         self.config, self.folds, self.run = config, folds, run
         self.hyperparameters = from_dict(RecordingClassifierConfig, config.model.options, "model.options")
-        self.known: dict = {}
+        self.cache: dict = {}
 
     def measured(self) -> np.ndarray:
-        """Intervals and amplitudes (n, K) of all recordings, NaN where one cannot be measured."""
+        """Return intervals and amplitudes (n, K) of all recordings; NaN for those that cannot be measured."""
         if not self.run.has_part(INTERVALS):
             records = self.folds.diagnosed.record
             measured = recording_intervals(self.config.database.data_dir, records, ptbxl.LEADS)
@@ -109,43 +111,43 @@ class Trainer:
         return self.run.load_part(INTERVALS)["measured"]
 
     def windows(self, contract: Contract, leads: tuple[str, ...]) -> np.ndarray:
-        """Windows (n, G, T, L) of all recordings."""
+        """Read the windows (n, G, T, L) of all recordings; the last ones read are cached."""
         key = (contract.window_seconds, contract.sampling_rate_hz, contract.bandpass_hz, leads)
-        if key not in self.known:
+        if key not in self.cache:
             records = self.folds.diagnosed.record
-            self.known = {key: read_windows(self.config.database.data_dir, records, contract, leads, apart=False)}
-        return self.known[key]
+            self.cache = {key: read_windows(self.config.database.data_dir, records, contract, leads, per_lead=False)}
+        return self.cache[key]
 
-    def encoder(self, row: Row) -> tuple[keras.Model | None, Contract, tuple[str, ...]]:
-        """The encoder to start from, its contract, and the leads that it is fed; no encoder is a ResNet1D's."""
-        if row.encoder == "resnet1d":
+    def encoder(self, variant: Variant) -> tuple[keras.Model | None, Contract, tuple[str, ...]]:
+        """Return the initial encoder (None for a ResNet1D), its input specification and its leads."""
+        if variant.encoder == "resnet1d":
             seconds = read_contract(self.hyperparameters.weights).window_seconds
-            return None, replace(RESNET, window_seconds=seconds), row.leads or ptbxl.LEADS
-        found = load_encoder(self.hyperparameters.weights)
-        leads, apart = leads_of(found)
-        if row.leads and not apart:
-            found = load_encoder(self.hyperparameters.weights, row.leads)
-        return found.model, found.contract, row.leads or leads
+            return None, replace(RESNET, window_seconds=seconds), variant.leads or ptbxl.LEADS
+        loaded = load_encoder(self.hyperparameters.weights)
+        leads, per_lead = leads_of(loaded)
+        if variant.leads and not per_lead:
+            loaded = load_encoder(self.hyperparameters.weights, variant.leads)
+        return loaded.model, loaded.contract, variant.leads or leads
 
-    def fit_predict(self, row: Row, seed: int) -> tuple[np.ndarray, list[dict], keras.Model]:
-        """Probabilities (m, 5) of the test fold, the history and the model of one training."""
+    def fit_predict(self, variant: Variant, seed: int) -> tuple[np.ndarray, list[dict], keras.Model]:
+        """Train a variant: probabilities (m, 5) of the test fold, the training log, and the model."""
         keras.utils.set_random_seed(seed)
         folds, config = self.folds, self.config
-        encoder, contract, leads = self.encoder(row)
+        encoder, contract, leads = self.encoder(variant)
         windows = self.windows(contract, leads)
         count = windows.shape[1]
         inputs = {"signals": windows.reshape(-1, *windows.shape[2:])}
-        if row.intervals:
+        if variant.intervals:
             inputs["intervals"] = np.repeat(scaled_intervals(self.measured(), folds.train), count, axis=0)
         shapes = {name: values.shape[1:] for name, values in inputs.items()}
 
-        def of(recordings: np.ndarray) -> np.ndarray:
+        def windows_of(recordings: np.ndarray) -> np.ndarray:
             return (recordings[:, np.newaxis] * count + np.arange(count)).ravel()
 
-        train = of(labelled(folds, row.share, seed))
+        train = windows_of(labelled(folds, variant.share, seed))
         size = batch_of(config.loader.batch_size, len(train))
         with over_devices(config.training, size):
-            encoder = copied(encoder, row.encoder == "pretrained") if encoder else None
+            encoder = copied(encoder, variant.encoder == "pretrained") if encoder else None
             try:
                 model = build_recording_classifier(shapes, len(ptbxl.SUPERCLASSES), self.hyperparameters, encoder, seed)
             except ValueError as error:
@@ -153,41 +155,42 @@ class Trainer:
                 raise InputError(
                     "model.options", found, "hyperparameters that fit the encoder", "correct them"
                 ) from error
-            data = (inputs, np.repeat(folds.labels, count, axis=0), train, of(folds.select))
+            data = (inputs, np.repeat(folds.labels, count, axis=0), train, windows_of(folds.select))
             history = fit_recordings(model, *data, config.training, size, config.finetuning.patience, seed)
-        return predict_recordings(model, rows_of(inputs, of(folds.test)), count), history, model
+        return predict_recordings(model, rows_of(inputs, windows_of(folds.test)), count), history, model
 
 
 def run_finetune_superclasses(config: Config) -> RunFolder:
-    """Trains on folds 1 to 8 from the configured encoder, its baselines beside it; fold 9 chooses the epoch.
+    """Fine-tune the configured encoder and its baselines on folds 1 to 8; fold 9 selects the epoch, fold 10 is scored.
 
     Returns:
         The finished run folder, with the first seed's model.
 
     Raises:
-        InputError: no weights, no recordings, an unknown baseline, or recordings that break an encoder's contract.
+        InputError: no weights, no recordings, an unknown baseline, or recordings that do not meet an encoder's input
+            specification.
     """
-    wanted = config.finetuning
-    table = rows_of_table(wanted.hybrid)
-    if unknown := set(wanted.baselines) - {*table, INTERVALS}:
-        known = ", ".join([*list(table)[1:], INTERVALS])
+    settings = config.finetuning
+    variants = training_variants(settings.hybrid)
+    if unknown := set(settings.baselines) - {*variants, INTERVALS}:
+        known = ", ".join([*list(variants)[1:], INTERVALS])
         raise InputError("finetuning.baselines", ", ".join(sorted(unknown)), f"some of {known}", "correct them")
-    run, folds = open_diagnoses(config, "finetune_superclasses")
+    run, folds = open_superclass_run(config, "finetune_superclasses")
     if run.finished:
         return run
     prepare_backend(config)
     trainer, history = Trainer(config, folds, run), []
-    for name in ("model", *wanted.baselines):
+    for name in ("model", *settings.baselines):
         if name == INTERVALS:
             write_superclasses(run, name, folds, boosting_on_intervals(trainer.measured(), folds)[np.newaxis], (0,))
             continue
-        seeds = wanted.seeds if name == "model" else wanted.seeds[:1]  # a training each: baselines have the first
+        seeds = settings.seeds if name == "model" else settings.seeds[:1]  # to save time, baselines have one seed
         parts = {seed: f"{name}_{seed}" for seed in seeds}
         for seed, part in parts.items():
             if not run.has_part(part):
                 logger.info("%s: %s, seed %d", run.path.name, name, seed)
-                found, rows, model = trainer.fit_predict(table[name], seed)
-                if part == f"model_{wanted.seeds[0]}":
+                found, rows, model = trainer.fit_predict(variants[name], seed)
+                if part == f"model_{settings.seeds[0]}":
                     save_model(run.path / "model.keras", model)
                 run.save_part(part, probabilities=found, **columns_of(rows))
             columns = run.load_part(part)

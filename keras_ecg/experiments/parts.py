@@ -1,4 +1,4 @@
-"""Parts of a study, a seed or a fold under one: one after the other, or several at a time in processes of their own."""
+"""Fitting of folds and seeds, one after the other or in parallel processes."""
 
 import contextlib
 import io
@@ -15,19 +15,19 @@ from keras_ecg.quiet import PACKAGE_LOGGER, import_quietly, show_messages
 logger = logging.getLogger(__name__)
 
 
-def fit_parts(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
-    """Calls `fit(*part)` for every part.
+def fit_folds(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
+    """Call `fit(*arguments)` for every fold.
 
     Args:
-        fit: a function of a module, which stores what it finds.
-        parts: its arguments, picklable.
-        jobs: parts at a time. Of several, what one prints comes when it is done.
+        fit: module-level function that stores its results.
+        parts: picklable arguments for each fold.
+        jobs: number of parallel processes; with several, the output of a fold is printed when it is done.
     """
     if jobs == 1:
         for part in parts:
             fit(*part)
         return
-    logger.info("%d trainings, %d at a time; the output of each is printed when it is done", len(parts), jobs)
+    logger.info("%d folds, %d in parallel; the output of each is shown when it is done", len(parts), jobs)
     printed = partial(_printed, fit.__module__, fit.__name__, PACKAGE_LOGGER.level)
     with each(printed, list(parts), "train", jobs, unit="part") as results:
         for text in results:
@@ -36,11 +36,11 @@ def fit_parts(fit: Callable, parts: Sequence[tuple], jobs: int) -> None:
 
 
 def _printed(module: str, name: str, level: int, part: tuple) -> str:
-    """The output of a function of a module, which may import TensorFlow, with the messages from `level` on."""
+    """Call a function of a module, which may import TensorFlow, and return its output and its messages from `level`."""
     if level:  # a program that has not set it gets no messages in this process either
         show_messages(level)
     fit = getattr(import_quietly(module), name)
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):  # no bar on a terminal of many
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):  # suppresses progress bars
         fit(*part)
     return printed.getvalue()

@@ -1,4 +1,4 @@
-"""Classification of the beats of a record, or of its rhythm, with the pretrained models."""
+"""Classification of the beats or of the rhythm of a record with pretrained models."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ RHYTHMS = {"N": "normal", "A": "atrial fibrillation", "O": "other", "~": "too no
 
 
 def classify_beats(path: Path | str, preset: str | None, peaks: Peaks, folder: Path | str) -> None:
-    """Classifies the beats of a record, and writes RECORD.aami and RECORD.csv into a folder."""
+    """Classify the beats of a record, and write RECORD.aami and RECORD.csv to a folder."""
     found = BeatClassifier.from_preset(preset or BEATS).predict(path, peaks=peaks)
     print(f"{found.record}: {len(found)} beats, {json.dumps(found.counts)}")
     for note in found.notes:
@@ -23,7 +23,7 @@ def classify_beats(path: Path | str, preset: str | None, peaks: Peaks, folder: P
 
 
 def classify_rhythm(path: Path | str, preset: str | None, folder: Path | str) -> None:
-    """Classifies the rhythm of a record, and writes RECORD_rhythm.csv into a folder."""
+    """Classify the rhythm of a record, and write RECORD_rhythm.csv to a folder."""
     found = RecordingClassifier.from_preset(preset or RHYTHM).predict(path)
     listed = ", ".join(f"{name} {p:.3f}" for name, p in zip(found.classes, found.probabilities, strict=True))
     print(f"{found.record}: {RHYTHMS[found.symbol]} ({listed})")

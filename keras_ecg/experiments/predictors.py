@@ -1,4 +1,4 @@
-"""What learns from the labels of some beats and predicts others: a probe of frozen features, or end-to-end training."""
+"""Predictors for few-label learning: linear probe on frozen features, and end-to-end training."""
 
 import logging
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from keras_ecg.data.tfrecords import label_position
 from keras_ecg.encoders import load_encoder
 from keras_ecg.models import build_model
 from keras_ecg.probing import embed_beats, fit_probe, predict_batches, relative_to_record, standardized
-from keras_ecg.training import compile_supervised, reject_no_number
+from keras_ecg.training import check_finite_loss, compile_supervised
 
 logger = logging.getLogger(__name__)
 
-RAW_SECONDS = 0.5  # on each side of the beat, of the baseline that sees samples
+RAW_SECONDS = 0.5  # on each side of the beat, for the raw-signal baseline
 
 
 @dataclass(frozen=True)
 class Beats:
-    """All beats of a protocol's records."""
+    """All beats of a protocol's records, with windows around them and RR features."""
 
     columns: dict[str, np.ndarray]  # record, subject, sample, label (n,)
     windows: np.ndarray  # (n, T, 1) float16, z-scored
@@ -31,44 +31,49 @@ class Beats:
 
     @property
     def abnormal(self) -> np.ndarray:
-        """(n,) int: 0 for N, 1 for the rest."""
+        """Binary labels (n,) int: 0 for normal (N), 1 for abnormal (S, V, F, Q)."""
         return (self.columns["label"] > 0).astype(int)
 
 
 def read_beats(config: Config, records: tuple[str, ...]) -> Beats:
-    """Reads the windows and rhythm features of all beats."""
+    """Read the windows and RR features of all beats of the records."""
     loader = replace(
         config.loader, scalograms=False, context=True, rr_features=True, waveforms=False, difference_quantiles=False
     )
-    wanted, position = replace(config, loader=loader), label_position(config.sequences)
+    config, position = replace(config, loader=loader), label_position(config.sequences)
     windows, rhythm = [], []
-    for inputs, _ in create_dataset(list(records), wanted, 1024, False).as_numpy_iterator():
+    for inputs, _ in create_dataset(list(records), config, 1024, False).as_numpy_iterator():
         windows.append(inputs["context"].astype(np.float16))
         rhythm.append(inputs["rr"][:, position])
-    return Beats(get_all_beats(list(records), wanted), np.concatenate(windows), np.concatenate(rhythm))
+    return Beats(get_all_beats(list(records), config), np.concatenate(windows), np.concatenate(rhythm))
 
 
 class Probe:
-    """Logistic regression on blocks of frozen features (n, K), its regularization chosen inside the given labels."""
+    """Logistic regression on frozen features, with regularization selected on the given labels.
+
+    Args:
+        blocks: function that computes blocks of features (n, K), called at the first fit: a resumed run may need none.
+        beats: beats of the features.
+    """
 
     def __init__(self, blocks: Callable[[], list[np.ndarray]], beats: Beats):
-        self.make_blocks, self.beats = blocks, beats  # blocks are made when first wanted: a resumed study may need none
+        self.make_blocks, self.beats = blocks, beats
         self.blocks: list[np.ndarray] | None = None
         self.scaled_for: np.ndarray | None = None
 
     def fit_predict(self, config: Config, draw: Draw, labelled: np.ndarray, seed: int) -> tuple[np.ndarray, list[dict]]:
-        """The probability that each scored beat is abnormal, and the rows of history.csv.
+        """Fit on the labelled beats: probability of abnormal for each test beat, and the rows of history.csv.
 
         Args:
-            config: of the study.
-            draw: whose pool, unlabelled, standardizes the features.
+            config: configuration.
+            draw: test beats, and the unlabelled pool that standardizes the features.
             labelled: indices of the labelled beats.
-            seed: of the cross-validation's folds.
+            seed: seed of the inner cross-validation.
         """
         self.blocks = self.make_blocks() if self.blocks is None else self.blocks
         if self.scaled_for is not draw.pool:
             self.scaled_for, self.scaled = draw.pool, standardized(self.blocks, draw.pool)
-        # The folds are drawn as the test beats were: of other records, or of any.
+        # Inner folds are split like the test beats: by record, or by beat if test records have labelled beats.
         record = self.beats.columns["record"]
         groups = labelled if np.isin(record[labelled], record[draw.test]).any() else record[labelled]
         model = fit_probe(self.scaled[labelled], self.beats.abnormal[labelled], groups, seed)
@@ -76,19 +81,25 @@ class Probe:
 
 
 class Training:
-    """End-to-end training of the configured classifier, from its weights or from random ones."""
+    """End-to-end training of the configured classifier, from pretrained or random weights.
+
+    Args:
+        config: configuration with the model.
+        beats: all beats.
+        pretrained: start from the pretrained weights.
+    """
 
     def __init__(self, config: Config, beats: Beats, pretrained: bool):
-        self.beats, self.scorer = beats, None  # compiled once for all trainings
+        self.beats, self.scorer = beats, None  # the scorer is compiled once for all trainings
         self.options = config.model.options | ({} if pretrained else {"random": True, "frozen_stages": 0})
 
     def inputs(self, index: np.ndarray, config: Config) -> dict[str, np.ndarray]:
-        """What the classifier takes of the beats at `index`."""
+        """Select the classifier's inputs of the beats at `index`."""
         out = {"context": self.beats.windows[index].astype(np.float32)}
         return out | {"rr": self.beats.rhythm[index][:, np.newaxis]} if config.finetuning.rr_features else out
 
     def fit_predict(self, config: Config, draw: Draw, labelled: np.ndarray, seed: int) -> tuple[np.ndarray, list[dict]]:
-        """As `Probe.fit_predict`; stops early where the draw has beats to validate on."""
+        """Train as in `Probe.fit_predict`, with early stopping if the draw has validation beats."""
         keras.utils.set_random_seed(seed)
         training, size = config.training, min(config.loader.batch_size, len(labelled))
         x, y = self.inputs(labelled, config), self.beats.abnormal[labelled]
@@ -96,9 +107,9 @@ class Training:
         steps = -(-len(labelled) // size) * training.epochs
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
         compile_supervised(model, training, steps, loss, ["accuracy"])
-        callbacks, held = [keras.callbacks.TerminateOnNaN()], None
+        callbacks, validation = [keras.callbacks.TerminateOnNaN()], None
         if len(draw.validation):
-            held = (
+            validation = (
                 self.inputs(draw.validation, config),
                 keras.utils.to_categorical(self.beats.abnormal[draw.validation], 2),
             )
@@ -109,9 +120,9 @@ class Training:
         weights = dict(enumerate(len(y) / (2 * np.maximum(counts, 1))))
         history = model.fit(
             x, keras.utils.to_categorical(y, 2), batch_size=size, epochs=training.epochs, class_weight=weights,
-            validation_data=held, callbacks=callbacks, verbose=0,
+            validation_data=validation, callbacks=callbacks, verbose=0,
         ).history  # fmt: skip
-        reject_no_number(history["loss"])
+        check_finite_loss(history["loss"])
         rows = [{"epoch": e + 1, **{k: v[e] for k, v in history.items()}} for e in range(len(history["loss"]))]
         if self.scorer is None:
             self.scorer = keras.models.clone_model(model)
@@ -121,8 +132,8 @@ class Training:
 
 
 def feature_blocks(config: Config, beats: Beats, name: str) -> list[np.ndarray]:
-    """The blocks of features (n, K) of a named probe: `model`, `untrained`, `raw`, `rhythm`."""
-    wanted, context = config.finetuning, config.beats.context
+    """Compute the blocks of features (n, K) of a probe: `model`, `random_init`, `raw_signal` or `rr_features`."""
+    settings, context = config.finetuning, config.beats.context
     if name == "rr_features":
         return [beats.rhythm]
     if name == "raw_signal":
@@ -135,6 +146,6 @@ def feature_blocks(config: Config, beats: Beats, name: str) -> list[np.ndarray]:
             encoder = keras.models.clone_model(encoder)
         logger.info("%s: embedding %d beats", name, len(beats.windows))
         features = embed_beats(encoder, beats.windows, context.sampling_rate_hz)
-    blocks = [features] if wanted.keep_absolute_features or not wanted.subtract_record_median else []
-    blocks += [relative_to_record(features, beats.columns["record"])] if wanted.subtract_record_median else []
-    return [*blocks, *([beats.rhythm] if wanted.rr_features else [])]
+    blocks = [features] if settings.keep_absolute_features or not settings.subtract_record_median else []
+    blocks += [relative_to_record(features, beats.columns["record"])] if settings.subtract_record_median else []
+    return [*blocks, *([beats.rhythm] if settings.rr_features else [])]

@@ -1,4 +1,4 @@
-"""Self-supervised pretraining on unlabelled windows: a run folder with the encoder, its contract and its alarms."""
+"""Self-supervised pretraining on unlabelled windows: a run folder with encoder, input specification and scores."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ from keras_ecg.databases import mitdb, ptbxl
 from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
-from keras_ecg.experiments.study import open_folder
+from keras_ecg.experiments.common import open_run
 from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import fingerprint
 from keras_ecg.metrics import effective_rank
@@ -37,17 +37,17 @@ from keras_ecg.models.vqvae import VQVAE
 from keras_ecg.predictions import write_npz
 from keras_ecg.quiet import bars_hidden
 from keras_ecg.runs import RunFolder
-from keras_ecg.training import compile_objective, prepare_backend, reject_no_number
+from keras_ecg.training import check_finite_loss, compile_objective, prepare_backend
 
 logger = logging.getLogger(__name__)
 
 IGNORED = ("beats", "sequences", "augment", "tuning", "finetuning")
-PICTURES = 6  # windows; of several leads, which are all reconstructed, as many fewer
-BEGIN = 256  # windows that an objective may see before training
+PICTURES = 6  # windows in the report's figure; divided by the number of leads, which are all drawn
+BEGIN = 256  # training windows given to the objective before training
 
 
 def test_subjects(config: Config) -> set[str]:
-    """Subjects that no encoder may have seen: MIT-BIH's of the split's test side, PTB-XL's of folds 9 and 10."""
+    """Return the subjects excluded from pretraining: the split's test subjects, and PTB-XL's folds 9 and 10."""
     _, test = named_records(config.evaluation)
     out = {subject_name("mitdb", mitdb.subject_of(record)) for record in test}
     for source in config.windows.sources:
@@ -58,12 +58,12 @@ def test_subjects(config: Config) -> set[str]:
 
 
 class History(keras.callbacks.Callback):
-    """Writes history.csv after each epoch, from the logs of a checkpoint: those of a resumed training are among them.
+    """Callback that writes history.csv after each epoch, including the epochs before training was resumed.
 
     Args:
-        run: the run folder.
-        seed: of the rows.
-        checkpoint: a callback that comes before this one.
+        run: run folder.
+        seed: seed to write in the rows.
+        checkpoint: checkpoint callback, which must precede this one and keeps the logs.
     """
 
     def __init__(self, run: RunFolder, seed: int, checkpoint: Checkpoint):
@@ -76,7 +76,7 @@ class History(keras.callbacks.Callback):
         self.run.update()
 
     def on_train_begin(self, logs=None):
-        if self.checkpoint.logs:  # a kill after the last checkpoint may have come before its row
+        if self.checkpoint.logs:  # the process may have been killed between the checkpoint and its row
             self.write()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -84,9 +84,9 @@ class History(keras.callbacks.Callback):
 
 
 class EffectiveRank(keras.callbacks.Callback):
-    """Logs the effective rank of some windows' mean tokens after every epoch: it falls to 1 as they collapse.
+    """Callback that logs the effective rank of the mean tokens of windows (n, T, L): 1 for collapsed representations.
 
-    It is NaN where training has diverged and the tokens are not finite.
+    It is NaN if training has diverged and the tokens are not finite.
     """
 
     def __init__(self, signals: np.ndarray):
@@ -99,16 +99,16 @@ class EffectiveRank(keras.callbacks.Callback):
 
 
 def embed(encoder: keras.Model, signals: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Mean tokens (n, D) of windows (n, T, L); a longer window, or more leads, than the encoder takes are cut."""
+    """Compute the mean tokens (n, D) of windows (n, T, L), cropped to the encoder's length and number of leads."""
     samples, leads = encoder.input_shape[1:]
     return encoder.predict(signals[:, :samples, :leads], batch_size=batch_size, verbose=0).mean(1)
 
 
 def trackers(run: RunFolder, config: Config) -> list[keras.callbacks.Callback]:
-    """Callbacks of what `tracking` asks for.
+    """Create the callbacks configured in `tracking`: TensorBoard, Weights & Biases.
 
     Raises:
-        InputError: Weights & Biases is wanted and not installed.
+        InputError: Weights & Biases is configured but not installed.
     """
     out: list[keras.callbacks.Callback] = []
     if config.tracking.tensorboard:
@@ -127,12 +127,12 @@ def trackers(run: RunFolder, config: Config) -> list[keras.callbacks.Callback]:
 def fit_objective(
     run: RunFolder, model: keras.Model, config: Config, manifest: dict, train: list[str], held_out: list[str]
 ) -> None:
-    """Fits an objective on the windows of the training subjects, resuming from the run's last checkpoint.
+    """Fit an objective on the windows of the training subjects, resuming from the run's last checkpoint.
 
-    A resumed training ends as if it had not been interrupted.
+    A resumed training gives the same result as an uninterrupted one.
 
     Raises:
-        InputError: fewer windows than a batch has, a loss that is not a number, or as `adamw`.
+        InputError: fewer windows than the batch size, a loss that is not finite, or as in `adamw`.
     """
     size, training = config.loader.batch_size, config.training
     counts = [count_windows(manifest, side) for side in (train, held_out)]
@@ -140,8 +140,8 @@ def fit_objective(
     steps = counts[0] // size
     if not steps:
         found = f"{counts[0]} training windows"
-        raise InputError("loader.batch_size", found, f"at least a batch of {size}", "pack more, or lower it")
-    # Shuffled, or a contrastive batch would be of one subject; and the same batches after each epoch.
+        raise InputError("loader.batch_size", found, f"at least one batch of {size}", "pack more records, or lower it")
+    # Shuffled, as contrastive batches need several subjects; with equal batches after each epoch.
     held = create_window_dataset(config, size, True, held_out, epoch=0)
     batches = steps * training.epochs
     compile_objective(model, training, batches)
@@ -168,11 +168,11 @@ def fit_objective(
         callbacks=callbacks,
         verbose=0 if bars_hidden() else 1 if sys.stdout.isatty() else 2,
     ).history
-    reject_no_number(history.get("loss", ()))
+    check_finite_loss(history.get("loss", ()))
 
 
 def begin(model: keras.Model, signals: np.ndarray, batches: int, accumulated: int) -> None:
-    """Lets an objective see some training windows (n, T, L), and know of all batches and those to a step, at first.
+    """Call `begin` of an objective before training, see `keras_ecg.models.objectives`.
 
     Raises:
         InputError: too few windows.
@@ -180,11 +180,12 @@ def begin(model: keras.Model, signals: np.ndarray, batches: int, accumulated: in
     try:
         model.begin(signals, batches, accumulated)
     except ValueError as error:
-        raise InputError("model.options", str(error), "more tokens than codes", "pack more, or lower codes") from error
+        do = "pack more records, or lower codes"
+        raise InputError("model.options", str(error), "more tokens than codes", do) from error
 
 
 def first_windows(stream, count: int) -> np.ndarray:
-    """The first `count` windows (n, T, L) of a stream, or all there are."""
+    """Return the first `count` windows (n, T, L) of a stream, or all of a shorter one."""
     found, total = [], 0
     for batch in stream.as_numpy_iterator():
         found.append(batch["signals"])
@@ -197,26 +198,26 @@ def first_windows(stream, count: int) -> np.ndarray:
 def window_scores(
     stream, names: np.ndarray, scores: Callable[[np.ndarray, int], dict], codes: int = 0
 ) -> dict[str, np.ndarray]:
-    """What `keras_ecg.evaluation.pretraining` wants of an objective that scores single windows.
+    """Collect the arrays for `keras_ecg.evaluation.pretraining` of an objective that scores single windows.
 
     Args:
         stream: held-out windows, in order.
-        names: of the subjects.
-        scores: of signals (B, T, L) and a seed, such as a model's own: the same masks for every model.
-        codes: how many there are, of a model that has a codebook.
+        names: names of the subjects.
+        scores: function of signals (B, T, L) and a seed, such as a model's `scores`; equal seeds give equal masks.
+        codes: number of codes, for a model with a codebook.
     """
     rows = []
     for k, batch in enumerate(stream.as_numpy_iterator()):
         found = {name: keras.ops.convert_to_numpy(v) for name, v in scores(batch["signals"], k).items()}
         rows.append({"subject": names[batch["subject"]], **found})
     joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    if "codes" in joined:  # how often each is used is all that the scores need
+    if "codes" in joined:  # the scores need only the counts
         joined["code_counts"] = np.bincount(joined.pop("codes").ravel(), minlength=codes)
     return joined
 
 
 def interpolated(model: keras.Model, signals: np.ndarray, seed: int) -> dict:
-    """The scores of straight lines through the samples that a masked autoencoder sees."""
+    """Score the linear-interpolation baseline with the masks of a masked autoencoder."""
     mask = model(signals, training=False, seed=seed)[1]
     hidden = keras.ops.convert_to_numpy(model.reconstruct(signals, seed)[1])
     errors = model.errors(signals, model.patches(interpolate_masked(signals, hidden)), mask)
@@ -224,7 +225,7 @@ def interpolated(model: keras.Model, signals: np.ndarray, seed: int) -> dict:
 
 
 def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: int = 2048) -> dict[str, np.ndarray]:
-    """What `keras_ecg.evaluation.pretraining` wants of a contrastive model; the same views for every model."""
+    """Collect the arrays for `keras_ecg.evaluation.pretraining` of a contrastive model; views are seeded by batch."""
     out: dict[str, list] = {"loss": [], "log_n": [], "subject": [], "embeddings": []}
     total = 0
     for k, batch in enumerate(stream.as_numpy_iterator()):
@@ -241,46 +242,46 @@ def contrastive_losses(model: keras.Model, stream, names: np.ndarray, windows: i
 
 
 def score(run: RunFolder, model: keras.Model, config: Config, manifest: dict, held_out: list[str]) -> None:
-    """Writes what the model and its baselines make of the held-out windows."""
+    """Score the model and its baselines on the held-out windows, and write the arrays to the run folder."""
     names = np.array(window_subjects(manifest))
-    untrained = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
+    random_init = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
     if hasattr(model, "scores"):
         held = create_window_dataset(config, config.loader.batch_size, False, held_out)
         codes = getattr(model.config, "codes", 0)
         run.write_arrays("model", **window_scores(held, names, model.scores, codes))
-        run.write_arrays("random_init", **window_scores(held, names, untrained.scores, codes))
+        run.write_arrays("random_init", **window_scores(held, names, random_init.scores, codes))
         if isinstance(model, MaskedAutoencoder) and not model.config.normalize_targets:
             run.write_arrays("interpolation", **window_scores(held, names, partial(interpolated, model)))
         if hasattr(model, "reconstruct"):
             count = max(1, PICTURES // len(config.windows.leads))
-            maps_drawn = first_windows(create_window_dataset(config, count, True, held_out), count)
-            filled, hidden = map(keras.ops.convert_to_numpy, model.reconstruct(maps_drawn, seed=0))
-            write_npz(run.path / "pictures.npz", signals=maps_drawn, filled=filled, hidden=hidden)
+            drawn = first_windows(create_window_dataset(config, count, True, held_out), count)
+            filled, hidden = map(keras.ops.convert_to_numpy, model.reconstruct(drawn, seed=0))
+            write_npz(run.path / "pictures.npz", signals=drawn, filled=filled, hidden=hidden)
     else:
 
-        def held():  # each its own: a stream's next epoch has other batches
+        def held():  # a new stream for each model: a second pass over one stream has other batches
             return create_window_dataset(config, config.loader.batch_size, True, held_out)
 
         run.write_arrays("model", **contrastive_losses(model, held(), names))
-        run.write_arrays("random_init", **contrastive_losses(untrained, held(), names))
-        maps_drawn = first_windows(held(), PICTURES)
-        views = keras.ops.convert_to_numpy(model.views(maps_drawn, seed=0))
-        write_npz(run.path / "pictures.npz", signals=maps_drawn, views=views)
+        run.write_arrays("random_init", **contrastive_losses(random_init, held(), names))
+        drawn = first_windows(held(), PICTURES)
+        views = keras.ops.convert_to_numpy(model.views(drawn, seed=0))
+        write_npz(run.path / "pictures.npz", signals=drawn, views=views)
 
 
 def model_shape(config: Config) -> tuple[int, int]:
-    """(T, L) of the configured windows."""
+    """Return the shape (T, L) of the configured windows."""
     return window_samples(config.windows), len(config.windows.leads)
 
 
 def run_pretraining(config: Config) -> RunFolder:
-    """Pretrains the configured objective on the configured windows, but for held-out subjects.
+    """Pretrain the configured objective on the configured windows, without the held-out subjects.
 
     Returns:
-        The finished run folder; `load_encoder` reads the encoder that it holds.
+        The finished run folder, which `Encoder.from_preset` loads.
 
     Raises:
-        InputError: no packed windows, or some of a test subject; an unknown model; a misspelled hyperparameter; as
+        InputError: no packed windows, windows of test subjects, an unknown objective or hyperparameter, or as in
             `check_devices`.
     """
     options = objective_config(config.model.name, config.model.options)
@@ -288,11 +289,11 @@ def run_pretraining(config: Config) -> RunFolder:
     reject_subjects(manifest, test_subjects(config))
     train, held_out = split_subjects(config)
     if getattr(options, "objective", "nt_xent") != "nt_xent" and len(held_out) < 2:
-        found = f"{len(held_out)} subject held out"
-        raise InputError("windows.validation_fraction", found, "two, to be told apart", "raise it, or pack more")
+        found, expected = f"{len(held_out)} held-out subjects", "at least two, as the loss contrasts subjects"
+        raise InputError("windows.validation_fraction", found, expected, "raise it, or pack more records")
     data = fingerprint({name: group["files"] for name, group in manifest["groups"].items()})
     details = {"seeds": [config.loader.seed], "data_notes": manifest["notes"]}
-    run = open_folder(config, "pretrain", IGNORED, data, details)
+    run = open_run(config, "pretrain", IGNORED, data, details)
     if run.finished:
         return run
     prepare_backend(config)
@@ -301,7 +302,7 @@ def run_pretraining(config: Config) -> RunFolder:
         model = build_objective(config.model.name, model_shape(config), config.model.options, config.loader.seed)
         fit_objective(run, model, config, manifest, train, held_out)
     save_encoder(run.path, model.encoder, contract_of(config, model, manifest, run.path.name))
-    if isinstance(model, VQVAE):  # an encoder alone has no words
+    if isinstance(model, VQVAE):  # the encoder alone has neither codebook nor decoder
         save_model(run.path / "model.keras", model)
     score(run, model, config, manifest, held_out)
     metrics = run.finish(training_subjects=len(train), held_out_subjects=len(held_out), totals=manifest["totals"])
@@ -310,9 +311,9 @@ def run_pretraining(config: Config) -> RunFolder:
 
 
 def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) -> Contract:
-    """What the encoder must be fed, and what it has seen."""
+    """Create the input specification of the encoder, with its pretraining data."""
     windows, (samples, leads) = config.windows, model.encoder.input_shape[1:]
-    named = {source.database: list(source.records) for source in windows.sources}  # none where all were taken
+    named = {source.database: list(source.records) for source in windows.sources}  # empty for all records
     seen = {
         name: {"records": t["records"], "subjects": t["subjects"], "hours": round(t["unique_hours"], 2)}
         | ({"named": named[name]} if named.get(name) else {})
@@ -332,7 +333,7 @@ def contract_of(config: Config, model: keras.Model, manifest: dict, run: str) ->
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
-    """The lines that the script ends with: the score, the alarms, the report."""
+    """Format the final message: score, alarms, and the path of the report."""
     score = metrics["model"]["relative_loss"]
     lines = [f"{run.path.name}: held-out loss {score['mean']:.3f} of {REFERENCES[metrics['kind']]}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]

@@ -1,4 +1,4 @@
-"""A linear probe of a frozen encoder on all labels of a split's training side, N S V F Q, with its baselines."""
+"""Linear probe of a frozen encoder on all labels of a split's training records (N S V F Q), with baselines."""
 
 import logging
 
@@ -10,16 +10,16 @@ from keras_ecg.data.label_draws import draw_normal
 from keras_ecg.data.splits import resolve_split
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.databases.mitdb import CLASSES
-from keras_ecg.experiments.predictors import feature_blocks, read_beats
-from keras_ecg.experiments.study import (
+from keras_ecg.experiments.common import (
     headline,
-    needed_weights,
-    open_folder,
+    open_run,
     packed_subjects,
+    required_weights,
     seen_unlabelled,
     selection_note,
     with_weights,
 )
+from keras_ecg.experiments.predictors import feature_blocks, read_beats
 from keras_ecg.probing import fit_probe, standardized
 from keras_ecg.runs import RunFolder
 from keras_ecg.training import prepare_backend
@@ -30,20 +30,20 @@ IGNORED = ("windows", "tuning", "augment", "sequences", "training")
 
 
 def run_probe(config: Config) -> RunFolder:
-    """Fits a linear probe on the configured split's training records, and scores it on the test records.
+    """Fit a linear probe on the configured split's training records, and score it on the test records.
 
     Returns:
         The finished run folder.
 
     Raises:
-        InputError: no weights, beats that break their contract, or a split that shares a subject.
+        InputError: no weights, beats that do not meet their input specification, or a split with a shared subject.
     """
-    weights, wanted = needed_weights(config), config.finetuning
+    weights, settings = required_weights(config), config.finetuning
     split, manifest = resolve_split(config, packed_subjects(config)), read_manifest(config.database.tfrecord_dir)
     records = (*split.train, *split.test)
     data = with_weights(config, data_fingerprint(manifest, sorted(records)))
-    details = {"seeds": list(wanted.seeds), "data_notes": manifest["notes"]}
-    run = open_folder(config, f"probe_{split.name}", IGNORED, data, details)
+    details = {"seeds": list(settings.seeds), "data_notes": manifest["notes"]}
+    run = open_run(config, f"probe_{split.name}", IGNORED, data, details)
     if run.finished:
         return run
     prepare_backend(config)
@@ -52,17 +52,17 @@ def run_probe(config: Config) -> RunFolder:
     train, test = (np.flatnonzero(np.isin(record, side)) for side in (split.train, split.test))
     truth = {k: beats.columns[k][test] for k in ("record", "subject", "sample")} | {"y_true": label[test]}
     names = tuple(
-        name for name in ("model", "random_init", "raw_signal", "rr_features") if name in ("model", *wanted.baselines)
+        name for name in ("model", "random_init", "raw_signal", "rr_features") if name in ("model", *settings.baselines)
     )
     history = []
     for name in names:
-        parts = [f"{name}_{seed}" for seed in wanted.seeds]
+        parts = [f"{name}_{seed}" for seed in settings.seeds]
         if not all(map(run.has_part, parts)):
             scaled = standardized(feature_blocks(config, beats, name), train)
         found = []
-        for seed, part in zip(wanted.seeds, parts, strict=True):
+        for seed, part in zip(settings.seeds, parts, strict=True):
             if not run.has_part(part):
-                drawn = draw_normal(label, train, wanted.normal_beats, seed)
+                drawn = draw_normal(label, train, settings.normal_beats, seed)
                 model = fit_probe(scaled[drawn], label[drawn], record[drawn], seed, balanced=False)
                 probabilities = np.zeros((len(test), len(CLASSES)), np.float32)
                 probabilities[:, model.classes_] = model.predict_proba(scaled[test])
@@ -71,12 +71,12 @@ def run_probe(config: Config) -> RunFolder:
             found.append(stored["probabilities"])
             history.append({"predictor": name, "seed": seed, "epoch": 1, "strength": float(stored["strength"])})
             logger.info("%s: seed %d done", name, seed)
-        run.write_predictions(name, **truth, probabilities=np.stack(found), seeds=np.array(wanted.seeds))
+        run.write_predictions(name, **truth, probabilities=np.stack(found), seeds=np.array(settings.seeds))
     constant = majority_class(len(test))[np.newaxis].astype(np.float16)
     run.write_predictions("majority_class", **truth, probabilities=constant, seeds=np.array([0]))
     run.write_history(history)
-    chosen = "regularization by cross-validation over the training records"
-    note = f"{selection_note(config, split.test)}; {chosen}"
+    regularization = "regularization selected by cross-validation over the training records"
+    note = f"{selection_note(config, split.test)}; {regularization}"
     details = {"selection": note, "weights": weights, "seen_unlabelled": seen_unlabelled(config, split.test)}
     print(headline(run, run.finish(train=list(split.train), test=list(split.test), **details)))
     return run

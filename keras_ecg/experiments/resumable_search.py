@@ -1,10 +1,10 @@
-"""KerasTuner searches that train each trial once, even if they are killed and run again.
+"""Resumable KerasTuner searches: every trial is trained once, even if the search is killed and run again.
 
-A search is determined by its seed and by the results of its trials. Each process therefore begins it anew, and reads
-the result of a trial that was finished before instead of training it: the trials are those of a search that was never
-interrupted. KerasTuner's own files (oracle.json, tuner0.json, trial.json) are not read again. They are written in
-place, so that a kill or a full disk may leave half of them, and they lack part of the state, such as the random state
-of the Bayesian search.
+A search is determined by its seed and by the results of its trials. Each process therefore starts the search from the
+beginning and reads the results of finished trials instead of training them, which gives the same trials as an
+uninterrupted search. KerasTuner's own files (oracle.json, tuner0.json, trial.json) are not read: they are not written
+atomically, so that a kill or a full disk leaves truncated files, and they lack part of the state, such as the random
+state of the Bayesian search.
 """
 
 import errno
@@ -25,13 +25,13 @@ from keras_ecg.predictions import read_npz
 
 logger = logging.getLogger(__name__)
 
-RESULT = "result.json"  # of a trial: the values that it was trained with, and its metrics epoch by epoch
-WEIGHTS = "weights.npz"  # after its best epoch, of Hyperband, which continues the best trials
+RESULT = "result.json"  # hyperparameter values of a trial, and its metrics per epoch
+WEIGHTS = "weights.npz"  # weights after the best epoch, for Hyperband, which continues the best trials
 KEYS = {"oracle.json": {"start_order"}, "trial.json": {"trial_id"}, RESULT: {"values", "history"}}
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Copies the state of a model after its best epoch: `values`."""
+    """Callback that copies the state of a model after its best epoch to `values`."""
 
     def __init__(self, objective: keras_tuner.Objective):
         super().__init__()
@@ -44,13 +44,13 @@ class BestWeights(keras.callbacks.Callback):
 
 
 class Resumable:
-    """Mixin of a KerasTuner search: a trial is trained only if its result is not stored."""
+    """Mixin for KerasTuner searches that trains a trial only if its result is not stored."""
 
     def run_trial(self, trial: keras_tuner.engine.trial.Trial, **kwargs) -> keras.callbacks.History:
-        """The metrics of a trial, epoch by epoch.
+        """Return the metrics of a trial per epoch, from its stored result or by training it.
 
         Raises:
-            FatalRuntimeError: a file cannot be written. Of any other error KerasTuner makes a failed trial.
+            FatalRuntimeError: a file cannot be written. KerasTuner records any other error as a failed trial.
         """
         stored = self.read_result(trial.trial_id)
         found = keras.callbacks.History()
@@ -62,11 +62,11 @@ class Resumable:
         return found
 
     def file(self, trial_id: str, name: str) -> Path:
-        """The path of a trial's file."""
+        """Return the path of a trial's file."""
         return Path(self.get_trial_dir(trial_id)) / name
 
     def train(self, trial: keras_tuner.engine.trial.Trial, callbacks=(), **kwargs) -> dict[str, list[float]]:
-        """Trains a trial and stores its result: metrics epoch by epoch."""
+        """Train a trial, store its result, and return its metrics per epoch."""
         values = trial.hyperparameters.values
         hyperband, continued = "tuner/epochs" in values, values.get("tuner/trial_id")
         options = dict(kwargs)
@@ -87,7 +87,7 @@ class Resumable:
         return history
 
     def need_weights(self, trial_id: str, **kwargs) -> None:
-        """Trains a trial again if its weights cannot be read."""
+        """Train a trial again if its weights cannot be read."""
         path = self.file(trial_id, WEIGHTS)
         try:
             read_npz(path)
@@ -98,7 +98,7 @@ class Resumable:
             self.train(self.oracle.get_trial(trial_id), **kwargs)
 
     def read_result(self, trial_id: str) -> dict | None:
-        """What `train` stored; None where nothing is stored, or other values, which are discarded."""
+        """Read the result stored by `train`; None if there is none, or if it is invalid and is discarded."""
         path, objective = self.file(trial_id, RESULT), self.oracle.objective.name
         if not path.is_file():
             return None
@@ -122,21 +122,21 @@ class Hyperband(Resumable, keras_tuner.Hyperband):
 
 
 def is_history(value: object, objective: str) -> bool:
-    """Whether a value is a dict of lists of numbers, that of the objective among them."""
+    """Return whether a value is a dict of lists of floats that includes the objective."""
     if not isinstance(value, dict) or not value.get(objective):
         return False
     return all(isinstance(each, list) and all(isinstance(score, float) for score in each) for each in value.values())
 
 
 def discard(path: Path, found: str) -> None:
-    """Deletes a damaged file of a search, with a message."""
+    """Delete a damaged file of a search, with a message."""
     path.unlink()
     result = "the trial is trained again" if path.name == RESULT else "written again from the results of the trials"
     logger.warning("%s: found %s; it is discarded, and %s", path, found, result)
 
 
 def prepare_folder(folder: Path) -> None:
-    """Prepares the folder of a search that is begun anew: damaged files are discarded, with a message."""
+    """Prepare the folder of a search: discard damaged files with a message, and delete KerasTuner's own files."""
     for each in (folder, *folder.glob("trial_*")):
         sweep(each)
         for path in each.glob("*.json"):
@@ -148,16 +148,16 @@ def prepare_folder(folder: Path) -> None:
             if not isinstance(value, dict) or not KEYS.get(path.name, set()) <= set(value):
                 discard(path, "JSON of another form")
     for path in folder.glob("*.json"):
-        path.unlink()  # KerasTuner would resume from it
+        path.unlink()  # KerasTuner would resume from it, see above
 
 
 @contextmanager
 def search_errors(folder: Path) -> Iterator[None]:
-    """Raises what KerasTuner and TensorFlow wrap.
+    """Unwrap the errors that KerasTuner and TensorFlow wrap.
 
     Raises:
         OSError: a file cannot be written.
-        InputError: KerasTuner has stopped the search in this folder, since one trial after another failed.
+        InputError: KerasTuner stopped the search after consecutive failed trials.
     """
     try:
         yield
@@ -170,5 +170,5 @@ def search_errors(folder: Path) -> Iterator[None]:
             raise
         last = str(error).strip().splitlines()[-1]
         raise InputError(
-            folder, f"several trials that failed: {last}", "trials that can be trained", "correct it"
+            folder, f"consecutive failed trials: {last}", "trials that can be trained", "correct the search space"
         ) from None

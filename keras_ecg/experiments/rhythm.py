@@ -1,6 +1,6 @@
-"""Rhythms of whole recordings: k-fold, every recording named out of fold; and one fold, with weights.
+"""Rhythm classification of whole recordings: stratified k-fold cross-validation, and held-out evaluation of one fold.
 
-A model is trained on the training recordings but for a share of them, on which its temperature is set.
+A fraction of the training recordings is held out of training and used to fit the temperature.
 """
 
 import logging
@@ -18,9 +18,9 @@ from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import rhythm_scores
-from keras_ecg.experiments.parts import fit_parts
+from keras_ecg.experiments.common import columns_of, open_run, part_history, seen_unlabelled, with_weights
+from keras_ecg.experiments.parts import fit_folds
 from keras_ecg.experiments.rhythm_checks import disturbed_predictions, occlusion
-from keras_ecg.experiments.study import columns_of, open_folder, part_history, seen_unlabelled, with_weights
 from keras_ecg.files import fingerprint
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.models import load_model, model_config
@@ -34,24 +34,24 @@ logger = logging.getLogger(__name__)
 
 Names = tuple[str, ...]
 IGNORED = ("beats", "sequences", "augment", "windows", "finetuning", "tuning")
-SHORT_SECONDS = 30.72  # the baseline that is shown half a minute of each recording
+SHORT_SECONDS = 30.72  # of the baseline first_30_seconds: whole tokens nearest to 30 s
 
 
 def rhythm_folds(config: Config) -> tuple[dict[str, np.ndarray], list[tuple[Names, Names]]]:
-    """Every packed recording, and the training and test recordings of each fold: stratified, no subject on both sides.
+    """Return all packed recordings, and the training and test recordings of each stratified, inter-patient fold.
 
     Raises:
-        InputError: nothing is packed, or fewer subjects than folds.
+        InputError: no packed recordings, or fewer subjects than folds.
     """
-    known, wanted = get_all_recordings(config), config.evaluation
-    return known, patient_folds(known["record"], known["subject"], known["label"], wanted.folds, wanted.fold_seed)
+    known, settings = get_all_recordings(config), config.evaluation
+    return known, patient_folds(known["record"], known["subject"], known["label"], settings.folds, settings.fold_seed)
 
 
 def hold_out(known: dict[str, np.ndarray], records: Names, fraction: float, seed: int) -> tuple[Names, Names]:
-    """Records parted into those to train on and a stratified share, at least a subject, that is kept from it.
+    """Split records into training records and a stratified held-out fraction, without shared subjects.
 
     Raises:
-        InputError: a share that is not between 0 and a half, or too few subjects.
+        InputError: a fraction outside (0, 0.5], or too few subjects.
     """
     if not 0 < fraction <= 0.5:
         raise InputError("rhythm.calibration_fraction", str(fraction), "more than 0, at most 0.5", "correct it")
@@ -60,71 +60,72 @@ def hold_out(known: dict[str, np.ndarray], records: Names, fraction: float, seed
     return patient_folds(*parts, round(1 / fraction), seed)[0]
 
 
-def open_rhythm(config: Config, study: str, seeds: tuple[int, ...]) -> RunFolder:
-    """The run folder of a study of rhythms.
+def open_rhythm_run(config: Config, experiment: str, seeds: tuple[int, ...]) -> RunFolder:
+    """Open the run folder of a rhythm experiment.
 
     Raises:
-        InputError: no such model or hyperparameter, or nothing packed under this configuration.
+        InputError: unknown model or hyperparameter, or no recordings packed with this configuration.
     """
     model_config(config.model.name, config.model.options)
     check_rhythm_contract(config)
     class_weights(config)
     counts = rhythm_manifest(config)["class_counts"]
     details = {"seeds": list(seeds), "labels": config.rhythm.labels, "class_counts": counts}
-    return open_folder(config, study, IGNORED, rhythm_data(config), details)
+    return open_run(config, experiment, IGNORED, rhythm_data(config), details)
 
 
 def rhythm_data(config: Config) -> str:
-    """A fingerprint of everything that the stream holds, and of the pretrained encoder where there is one."""
+    """Compute the fingerprint of the packed recordings, and of the pretrained encoder if there is one."""
     manifest = rhythm_manifest(config)
     files = {name: entry["files"] for name, entry in manifest["chunks"].items()}
     return with_weights(config, fingerprint([manifest["parameters"], files]))
 
 
 def check_rhythm_contract(config: Config) -> None:
-    """Rejects recordings cleaned otherwise than a pretrained encoder's contract says.
+    """Check that recordings are packed as the input specification of the pretrained encoder requires.
 
     Raises:
-        InputError: names the setting, and what the contract wants.
+        InputError: a setting that differs from the input specification.
     """
     weights = config.model.options.get("weights")
     if not weights:
         return
     contract, rhythm = read_contract(weights), config.rhythm
     for name in ("sampling_rate_hz", "bandpass_hz"):
-        given, wanted = getattr(rhythm, name), getattr(contract, name)
-        if given != wanted:
-            raise InputError(f"rhythm.{name}", str(given), f"{wanted} of {weights}", "set it, and pack again")
+        given, required = getattr(rhythm, name), getattr(contract, name)
+        if given != required:
+            expected = f"{required}, as {weights} requires"
+            raise InputError(f"rhythm.{name}", str(given), expected, "set it, and run pack-recordings again")
 
 
-def fit_rhythm_part(
+def fit_rhythm_fold(
     run: RunFolder, part: str, known: dict, train: Names, test: Names, config: Config, seed: int, keep: bool = False
 ) -> None:
-    """Trains on `train` with `seed`, sets the temperature, names `test` once, and stores the part, unless it is there.
+    """Train on `train`, fit the temperature, predict `test` once, and store the results; skip a stored fold.
 
     Args:
-        run: the run folder.
-        part: its name in it.
-        known: `get_all_recordings` of all.
-        train: training records, of which `rhythm.calibration_fraction` only set the temperature.
+        run: run folder.
+        part: name of the fold's file in the run folder.
+        known: all recordings, as `get_all_recordings` returns them.
+        train: training records, of which the fraction `rhythm.calibration_fraction` is used for the temperature only.
         test: test records.
-        config: of model, training and stream.
-        seed: of everything random.
-        keep: whether the model is saved in the run folder.
+        config: configuration of model, training and stream.
+        seed: seed of the training.
+        keep: save the model in the run folder.
     """
     if run.has_part(part) and (not keep or (run.path / "model.keras").is_file()):
         logger.info("%s: %s is done", run.path.name, part)
         return
-    wanted = config.rhythm
-    fitted, held_out = hold_out(known, train, wanted.calibration_fraction, config.evaluation.fold_seed)
+    rhythm = config.rhythm
+    fitted, held_out = hold_out(known, train, rhythm.calibration_fraction, config.evaluation.fold_seed)
     logger.info(
-        f"{run.path.name}: {part}: training on {len(fitted)} recordings, {len(held_out)} set the temperature, "
+        f"{run.path.name}: {part}: training on {len(fitted)} recordings, calibrating on {len(held_out)}, "
         f"scoring {len(test)}"
     )
     began = time.monotonic()
     model, history = train_stages(fitted, config, seed)
     found = predict_rhythm(model, config, test)
-    short = predict_rhythm(model, config, test, min(SHORT_SECONDS, wanted.window_seconds), crops=1)
+    short = predict_rhythm(model, config, test, min(SHORT_SECONDS, rhythm.window_seconds), crops=1)
     labels = known["label"][np.isin(known["record"], held_out)]
     temperature = fit_temperature(predict_rhythm(model, config, held_out), labels)
     if keep:
@@ -146,16 +147,16 @@ def fit_rhythm_part(
 
 
 def run_rhythm_kfold(config: Config) -> RunFolder:
-    """Trains and scores the configured model in stratified folds, once per seed; every recording is named out of fold.
+    """Run stratified k-fold cross-validation, once per seed; every recording is predicted out of fold.
 
     Returns:
         The finished run folder.
 
     Raises:
-        InputError: fewer subjects than folds, damaged data, a misspelt hyperparameter.
+        InputError: fewer subjects than folds, damaged data, or an unknown hyperparameter.
     """
     seeds = config.evaluation.kfold_seeds
-    run = open_rhythm(config, "kfold", seeds)
+    run = open_rhythm_run(config, "kfold", seeds)
     if run.finished:
         return run
     known, folds = rhythm_folds(config)
@@ -171,10 +172,10 @@ def run_rhythm_kfold(config: Config) -> RunFolder:
         fold[own] = k
         if config.evaluation.baselines:
             boosted[own] = boosting_on_recordings(train, test, config)
-    # A seed's folds first: an interrupted study has whole seeds.
+    # All folds of a seed come first, so that an interrupted run has complete seeds.
     parts = {(seed, k): f"seed_{seed}_fold_{k}" for seed in seeds for k in range(len(folds))}
     tasks = [(run, part, known, *folds[k], config, seed) for (seed, k), part in parts.items()]
-    fit_parts(fit_rhythm_part, tasks, config.evaluation.jobs)
+    fit_folds(fit_rhythm_fold, tasks, config.evaluation.jobs)
     for i, seed in enumerate(seeds):
         for k in range(len(folds)):
             part = parts[seed, k]
@@ -190,24 +191,24 @@ def run_rhythm_kfold(config: Config) -> RunFolder:
 
 
 def run_rhythm_final(config: Config) -> RunFolder:
-    """Trains on all folds but the first, once per seed, and tests on that; keeps the first seed's model for use.
+    """Train on all folds but the first, once per seed, and test on the first; save the first seed's model.
 
-    That model is also given disturbed recordings, and asked which stretches its answers depend on.
+    The saved model is also tested on corrupted recordings, and explained by occlusion maps.
 
     Returns:
         The finished run folder.
 
     Raises:
-        InputError: as `run_rhythm_kfold`; or a recording to be disturbed cannot be read.
+        InputError: as in `run_rhythm_kfold`, or an unreadable recording.
     """
     seeds = config.evaluation.seeds
-    run = open_rhythm(config, "final_rhythm", seeds)
+    run = open_rhythm_run(config, "final_rhythm", seeds)
     if run.finished:
         return run
     known, folds = rhythm_folds(config)
     train, test = folds[0]
     tasks = [(run, f"seed_{seed}", known, train, test, config, seed, seed == seeds[0]) for seed in seeds]
-    fit_parts(fit_rhythm_part, tasks, config.evaluation.jobs)
+    fit_folds(fit_rhythm_fold, tasks, config.evaluation.jobs)
     parts = [run.load_part(f"seed_{seed}") for seed in seeds]
     own = np.isin(known["record"], test)
     tested = {name: values[own] for name, values in known.items()}
@@ -216,10 +217,10 @@ def run_rhythm_final(config: Config) -> RunFolder:
     boosted = boosting_on_recordings(train, test, config) if config.evaluation.baselines else None
     write_rhythms(run, config, tested, np.zeros(len(short[0]), int), np.array(seeds), long, temperature, short, boosted)
     run.write_history([row for seed in seeds for row in part_history(run, f"seed_{seed}", seed)])
-    model, wanted = load_model(run.path), config.rhythm.robustness
-    if wanted.recordings:
+    model, robustness = load_model(run.path), config.rhythm.robustness
+    if robustness.recordings:
         write_npz(run.path / "robustness.npz", **disturbed_predictions(model, config, known, test))
-    if wanted.occlusion_recordings:
+    if robustness.occlusion_recordings:
         write_npz(run.path / "occlusion.npz", **occlusion(model, config, known, test))
     classifier = RecordingClassifier(model, config, float(temperature[0, 0]))
     details = {"train": len(train), "test": len(test), "temperature": classifier.temperature}
@@ -230,21 +231,21 @@ def run_rhythm_final(config: Config) -> RunFolder:
 
 
 def milliseconds(classifier: RecordingClassifier, turns: int = 15) -> float:
-    """What naming a recording of 60 s at 300 Hz takes, from millivolts to probabilities: the median of some turns."""
+    """Measure the median latency in ms of classifying 60 s at 300 Hz, from millivolts to probabilities."""
     signal = np.random.default_rng(0).normal(size=60 * 300).astype(np.float32)
-    taken = []
+    latencies = []
     for _ in range(turns):
         began = time.perf_counter()
-        classifier(signal, 300.0)
-        taken.append(1000 * (time.perf_counter() - began))
-    return float(np.median(taken[1:]))  # the first compiles
+        classifier.probabilities(signal, 300.0)
+        latencies.append(1000 * (time.perf_counter() - began))
+    return float(np.median(latencies[1:]))  # the first includes compilation
 
 
 def write_rhythms(run: RunFolder, config: Config, known: dict, fold, seeds, long, temperature, short, boosted) -> None:
-    """Writes the predictions of the model and its baselines, as `keras_ecg.evaluation.rhythm` wants them."""
+    """Write the predictions of the model and its baselines, for `keras_ecg.evaluation.rhythm`."""
     truth = {"record": known["record"], "subject": known["subject"], "y_true": known["label"], "fold": fold}
     run.write_arrays("model", **truth, probabilities=long, temperature=temperature, seeds=seeds)
-    run.write_arrays("30s", **truth, probabilities=short, seeds=seeds)
+    run.write_arrays("first_30_seconds", **truth, probabilities=short, seeds=seeds)
     if config.evaluation.baselines:
         majority = majority_class(len(fold), len(CLASSES)).astype(np.float16)
         for name, baseline in (("majority_class", majority), ("gradient_boosting_rr", boosted)):
@@ -252,15 +253,15 @@ def write_rhythms(run: RunFolder, config: Config, known: dict, fold, seeds, long
 
 
 def selection(config: Config) -> str:
-    """What the configuration was chosen on."""
-    return "; ".join(config.evaluation.selected_on) or "the configuration does not say what it was chosen on"
+    """Describe the data that the configuration was selected on."""
+    return "; ".join(config.evaluation.selected_on) or "evaluation.selected_on of the configuration is empty"
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
-    """The lines that a script ends with."""
+    """Format the final message: scores, calibration, alarms, and the path of the report."""
     scores = metrics["model"]
     each = ", ".join(f"F1 {c} {scores['classes'][c]['f1']['mean']:.3f}" for c in CLASSES)
     lines = [f"{run.path.name}: score (mean F1 of N, A, O) {scores['score']['mean']:.3f}; {each}"]
-    lines += [f"calibration error {scores['ece_before']['mean']:.3f}, calibrated {scores['ece']['mean']:.3f}"]
+    lines += [f"ECE {scores['ece_before']['mean']:.3f}, after temperature scaling {scores['ece']['mean']:.3f}"]
     lines += [f"ALARM: {alarm}" for alarm in metrics["alarms"]]
     return "\n".join([*lines, f"report: {run.path / 'report.html'}"])

@@ -1,4 +1,4 @@
-"""What a trained rhythm model makes of disturbed recordings, and whether its maps show what it looks at."""
+"""Robustness of a rhythm classifier to corrupted recordings, and occlusion maps with a deletion test."""
 
 import keras
 import numpy as np
@@ -14,27 +14,28 @@ BATCH = 64
 
 
 def draw_recordings(known: dict[str, np.ndarray], test: tuple[str, ...], count: int, seed: int) -> np.ndarray:
-    """Places (m,) in `known` of at most `count` test recordings, ascending; each class by its share, at least one."""
+    """Draw about `count` test recordings, stratified by class, at least one each: sorted indices (m,) into `known`."""
     rng = np.random.default_rng(seed)
     own = np.flatnonzero(np.isin(known["record"], test))
     chosen = []
     for k in range(len(CLASSES)):
         of_class = own[known["label"][own] == k]
-        wanted = max(1, round(count * len(of_class) / len(own))) if len(of_class) else 0
-        chosen.append(rng.permutation(of_class)[:wanted])
+        number = max(1, round(count * len(of_class) / len(own))) if len(of_class) else 0
+        chosen.append(rng.permutation(of_class)[:number])
     return np.sort(np.concatenate(chosen))
 
 
 def disturbed_predictions(
     model: keras.Model, config: Config, known: dict, test: tuple[str, ...], jobs: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Probabilities of drawn test recordings under every disturbance; beats are looked for anew in each.
+    """Predict test recordings under every corruption; R peaks are detected again in each corrupted recording.
 
     Returns:
-        record (m,), y_true (m,), disturbance (c,) str, strength (c,), source: of the noise, probabilities (c, m, 4).
+        Arrays record (m,), y_true (m,), disturbance (c,) str, strength (c,), source of the noise, and probabilities
+        (c, m, 4), for m recordings and c corruptions.
 
     Raises:
-        InputError: a recording or a noise cannot be read.
+        InputError: an unreadable recording or noise record.
     """
     rhythm = config.rhythm
     place = draw_recordings(known, test, rhythm.robustness.recordings, rhythm.robustness.seed)
@@ -63,65 +64,66 @@ def disturbed_predictions(
     }
 
 
-def without_stretches(signal: np.ndarray, beats: np.ndarray, gone: np.ndarray, rate: float) -> tuple[list, list]:
-    """Copies of a recording that each lack some of its equal stretches: flat there, and without the beats there.
+def occlude(signal: np.ndarray, beats: np.ndarray, occluded: np.ndarray, rate: float) -> tuple[list, list]:
+    """Make copies of a recording with occluded segments: zero samples, and no beats.
 
     Args:
         signal: (T,).
-        beats: (n,) seconds.
-        gone: (V, S) bool, a row per copy.
-        rate: samples per second.
+        beats: R-peak times (n,) in seconds.
+        occluded: (V, M) bool, which of M equal segments are occluded in each of V copies.
+        rate: sampling rate in Hz.
     """
-    count = gone.shape[1]
+    count = occluded.shape[1]
     of_sample = np.arange(len(signal)) * count // len(signal)
     of_beat = np.minimum(beats * rate * count // len(signal), count - 1).astype(int)
-    return [np.where(row[of_sample], 0, signal) for row in gone], [beats[~row[of_beat]] for row in gone]
+    return [np.where(row[of_sample], 0, signal) for row in occluded], [beats[~row[of_beat]] for row in occluded]
 
 
 def occlusion(model: keras.Model, config: Config, known: dict, test: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Maps of what test recordings' answers depend on, and what deleting it does, beside deleting at random.
+    """Compute occlusion maps of test recordings, and the deletion test, compared with deletion at random.
 
-    A stretch's importance is what the probability of the answer loses when the stretch is taken away.
+    The importance of a segment is the decrease of the predicted class's probability when the segment is occluded.
 
     Returns:
-        record, y_true, y_pred (m,); base (m,), the answer's probability; mapped (m, shares), that after the most
-        important stretches are deleted; random (m, shares, draws); shares; maps_drawn (k,), their indices; and
-        of these signal (k, T) and importance (k, S), NaN-padded, and beats (k, n), -1-padded.
+        Arrays record, y_true, y_pred (m,); base (m,), probability of the predicted class; mapped (m, f), probability
+        after deletion of the most important segments, for f fractions; random (m, f, draws), after random deletion;
+        shares (f,); maps_drawn (k,), indices of the recordings in the report's figure, with signal (k, T) and
+        importance (k, M) padded with NaN, and beats (k, n) padded with -1.
 
     Raises:
-        InputError: a recording cannot be read.
+        InputError: an unreadable recording.
     """
-    rhythm, wanted, rate = config.rhythm, config.rhythm.robustness, config.rhythm.sampling_rate_hz
-    place = draw_recordings(known, test, wanted.occlusion_recordings, wanted.seed)
-    rng, shares = np.random.default_rng(wanted.seed), wanted.deletion_fractions
+    rhythm, settings, rate = config.rhythm, config.rhythm.robustness, config.rhythm.sampling_rate_hz
+    place = draw_recordings(known, test, settings.occlusion_recordings, settings.seed)
+    rng, shares = np.random.default_rng(settings.seed), settings.deletion_fractions
     longest = samples_of(rhythm.window_seconds, rhythm)
     out: dict[str, list] = {name: [] for name in ("y_pred", "base", "mapped", "random")}
     maps, shown = [], []
 
-    def answers(signal: np.ndarray, beats: np.ndarray, gone: np.ndarray) -> np.ndarray:
-        found = []
-        for first in range(0, len(gone), BATCH):
-            signals, left = without_stretches(signal, beats, gone[first : first + BATCH], rate)
-            found.append(model.predict_on_batch(as_inputs(signals, left, rate)))
-        return np.concatenate(found)
+    def predict(signal: np.ndarray, beats: np.ndarray, occluded: np.ndarray) -> np.ndarray:
+        probabilities = []
+        for first in range(0, len(occluded), BATCH):
+            signals, remaining = occlude(signal, beats, occluded[first : first + BATCH], rate)
+            probabilities.append(model.predict_on_batch(as_inputs(signals, remaining, rate)))
+        return np.concatenate(probabilities)
 
     for k in place.tolist():
         signal, beats = clean(*lead_of(config.database.data_dir, str(known["record"][k]), rhythm), rhythm)
         signal, beats = signal[:longest].astype(np.float32), beats[beats < longest / rate]
-        count = max(4, round(len(signal) / rate / wanted.occlusion_seconds))
-        found = answers(signal, beats, np.concatenate([np.zeros((1, count), bool), np.eye(count, dtype=bool)]))
-        answer = int(found[0].argmax())
-        importance = found[0, answer] - found[1:, answer]
+        count = max(4, round(len(signal) / rate / settings.occlusion_seconds))
+        found = predict(signal, beats, np.concatenate([np.zeros((1, count), bool), np.eye(count, dtype=bool)]))
+        predicted = int(found[0].argmax())
+        importance = found[0, predicted] - found[1:, predicted]
         order = np.argsort(-importance, kind="stable")
         sizes = [max(1, round(share * count)) for share in shares]
         rows = [np.isin(np.arange(count), order[:size]) for size in sizes]
-        rows += [rng.permutation(count) < size for size in sizes for _ in range(wanted.random_draws)]
-        left = answers(signal, beats, np.stack(rows))[:, answer]
-        out["y_pred"].append(answer)
-        out["base"].append(found[0, answer])
-        out["mapped"].append(left[: len(sizes)])
-        out["random"].append(left[len(sizes) :].reshape(len(sizes), wanted.random_draws))
-        if np.sum(known["label"][shown] == known["label"][k]) < -(-wanted.maps_drawn // len(CLASSES)):
+        rows += [rng.permutation(count) < size for size in sizes for _ in range(settings.random_draws)]
+        deleted = predict(signal, beats, np.stack(rows))[:, predicted]
+        out["y_pred"].append(predicted)
+        out["base"].append(found[0, predicted])
+        out["mapped"].append(deleted[: len(sizes)])
+        out["random"].append(deleted[len(sizes) :].reshape(len(sizes), settings.random_draws))
+        if np.sum(known["label"][shown] == known["label"][k]) < -(-settings.maps_drawn // len(CLASSES)):
             shown.append(k)
             maps.append((signal, importance, beats))
     arrays = {name: np.array(values) for name, values in out.items()}
@@ -135,7 +137,7 @@ def occlusion(model: keras.Model, config: Config, known: dict, test: tuple[str, 
 
 
 def padded(rows: list[np.ndarray], fill: float) -> np.ndarray:
-    """Rows of any length as one float32 array, filled up."""
+    """Stack rows of different lengths as one float32 array, padded with `fill`."""
     out = np.full((len(rows), max(map(len, rows), default=0)), fill, np.float32)
     for to, row in zip(out, rows, strict=True):
         to[: len(row)] = row

@@ -1,4 +1,4 @@
-"""ECG around the most confident errors, for a report."""
+"""ECG strips around the most confident errors, for the report."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ SECONDS = 6.0
 
 
 def error_strips(config: Config, predictions: Predictions) -> dict[str, np.ndarray]:
-    """The arrays of `RunFolder.write_strips`: six seconds of the scored lead around each of the worst errors.
+    """Read six seconds of the classified lead around the most confident errors, for `RunFolder.write_strips`.
 
     Args:
-        config: names the recordings and the lead.
-        predictions: of the model.
+        config: configuration with the database folder and the lead.
+        predictions: predictions of the model.
     """
     names = ("record", "sample", "y_true", "y_pred", "confidence", "signal", "beats", "start")
     out: dict[str, list] = {name: [] for name in names}

@@ -1,4 +1,4 @@
-"""Hyperparameter search by KerasTuner on held-out training subjects; the test subjects are never read."""
+"""Hyperparameter search with KerasTuner, scored on held-out training subjects; test subjects are not used."""
 
 import csv
 import logging
@@ -19,6 +19,7 @@ from keras_ecg.data.statistics import training_statistics
 from keras_ecg.data.tfrecords import data_fingerprint, read_manifest
 from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.errors import InputError
+from keras_ecg.experiments.common import ALONE, check_contract, packed_subjects, relevant_settings
 from keras_ecg.experiments.resumable_search import (
     WEIGHTS,
     BayesianOptimization,
@@ -28,7 +29,6 @@ from keras_ecg.experiments.resumable_search import (
     search_errors,
 )
 from keras_ecg.experiments.rhythm import check_rhythm_contract, hold_out, rhythm_data, rhythm_folds
-from keras_ecg.experiments.study import ALONE, check_contract, decisive, packed_subjects
 from keras_ecg.files import atomic, fingerprint, write_text
 from keras_ecg.quiet import bars_hidden
 from keras_ecg.rhythm_training import build_rhythm, class_weights, compile_rhythm, scoring_stream, training_stream
@@ -47,13 +47,13 @@ logger = logging.getLogger(__name__)
 
 
 def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict]) -> dict:
-    """Draws a setting from a search space: dotted configuration names to `choice`, `float` or `int` ranges.
+    """Draw a setting from a search space: dotted configuration keys with `choice`, `float` or `int` entries.
 
     Returns:
-        A nested dict of what the draw sets, to lie over a configuration.
+        A nested dict of the drawn values, to be merged into a configuration.
 
     Raises:
-        InputError: an entry of another form.
+        InputError: an invalid entry.
     """
     values: dict = {}
     for name, entry in space.items():
@@ -75,7 +75,7 @@ def create_search_space(hp: keras_tuner.HyperParameters, space: dict[str, dict])
 
 
 class ClassifierHyperModel(keras_tuner.HyperModel):
-    """A classifier whose hyperparameters are drawn from a space: trained on some subjects, scored on others."""
+    """KerasTuner hypermodel of a beat classifier: trained on some subjects, scored by macro-F1 on held-out subjects."""
 
     objective = "val_macro_f1"
 
@@ -85,11 +85,11 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
 
     @cached_property
     def statistics(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """What the training subjects are normalized by."""
+        """Mean and scale of the training subjects, for normalization."""
         return training_statistics(list(self.train), self.config)
 
     def settle(self, hp: keras_tuner.HyperParameters) -> Config:
-        """The configuration of a draw."""
+        """Return the configuration of a trial."""
         return from_dict(Config, merge(to_dict(self.config), create_search_space(hp, self.space)), "search space")
 
     def streams(self, config: Config):
@@ -121,7 +121,7 @@ class ClassifierHyperModel(keras_tuner.HyperModel):
 
 
 class RhythmHyperModel(ClassifierHyperModel):
-    """The same of whole recordings; scored by the challenge's score on those held out."""
+    """KerasTuner hypermodel of a rhythm classifier, scored by the CinC 2017 score on held-out recordings."""
 
     objective = "val_score"
 
@@ -144,18 +144,18 @@ class RhythmHyperModel(ClassifierHyperModel):
 
 
 def listed(records: tuple[str, ...]) -> str:
-    """The records, or where they are too many to list how many they are."""
+    """Format records as a list, or as their number if there are more than 60."""
     return " ".join(records) if len(records) <= 60 else f"{len(records)} recordings"
 
 
 def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -> keras_tuner.Tuner:
-    """The configured KerasTuner search in `folder`, which trains no trial again whose result is there."""
+    """Create the configured KerasTuner search in `folder`, which does not train stored trials again."""
     prepare_folder(folder)
     tuning = config.tuning
     shared = {
         "hypermodel": hypermodel,
         "objective": keras_tuner.Objective(hypermodel.objective, "max"),
-        "seed": tuning.seed + 1,  # KerasTuner takes 0 for none
+        "seed": tuning.seed + 1,  # KerasTuner treats seed 0 as no seed
         "directory": str(folder.parent),
         "project_name": folder.name,
         "overwrite": False,
@@ -167,7 +167,7 @@ def make_tuner(hypermodel: ClassifierHyperModel, config: Config, folder: Path) -
 
 
 def held_out_subjects(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Training records of the configured split, parted by subject into those to train on and those to score."""
+    """Split the training records of the configured split, by subject, into records to train on and records to score."""
     if config.task == "rhythm":
         known, folds = rhythm_folds(config)
         return hold_out(known, folds[0][0], config.tuning.validation_fraction, config.tuning.seed)
@@ -178,7 +178,7 @@ def held_out_subjects(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def trial_rows(tuner: keras_tuner.Tuner) -> list[dict]:
-    """A row per trial, best first: trial, status, score, epochs and the drawn values."""
+    """Return one row per trial, best first: trial, status, score, epochs and hyperparameters."""
     rows, objective = [], tuner.hypermodel.objective
     for trial in tuner.oracle.trials.values():
         values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
@@ -194,7 +194,7 @@ def tuner_epochs(tuner: keras_tuner.Tuner) -> int:
 
 
 def write_trials(folder: Path, rows: list[dict], objective: str) -> None:
-    """Writes trials.csv, and trials.png: the objective against each hyperparameter."""
+    """Write trials.csv, and trials.png: the objective against each hyperparameter."""
     from keras_ecg.reports.trials import draw_trials
 
     with atomic(folder / "trials.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
@@ -205,20 +205,20 @@ def write_trials(folder: Path, rows: list[dict], objective: str) -> None:
 
 
 def run_tuning(config: Config) -> dict:
-    """Searches, resuming the search of the same settings and data if there is one, and writes its best setting.
+    """Run or resume the hyperparameter search, and write the best setting to `tuning.output`.
 
     Returns:
-        The nested dict that was written to `tuning.output`, to be given to the evaluations as a further --config.
+        The best setting, a nested dict, to be given to the evaluations as a further --config.
 
     Raises:
-        InputError: a bad search space, a split that shares a subject, no trial that finished, or as `check_devices`.
+        InputError: an invalid search space, a split with a shared subject, no finished trial, or as in `check_devices`.
     """
     rhythm = config.task == "rhythm"
     (check_rhythm_contract if rhythm else check_contract)(config)
     prepare_backend(config)
     space = read_yaml(config.tuning.space)
     train, held_out = held_out_subjects(config)
-    settings = decisive({k: v for k, v in to_dict(config).items() if k not in ("database", "title", *ALONE)})
+    settings = relevant_settings({k: v for k, v in to_dict(config).items() if k not in ("database", "title", *ALONE)})
     settings["tuning"] = {k: v for k, v in settings["tuning"].items() if k not in ("directory", "output")}
     if rhythm:
         data = rhythm_data(config)
@@ -235,21 +235,21 @@ def run_tuning(config: Config) -> dict:
         tuner.search(callbacks=[keras.callbacks.TerminateOnNaN()], verbose=verbose, **search_epochs(config))
     rows, objective = trial_rows(tuner), kind.objective
     if not rows or rows[0][objective] is None or not np.isfinite(rows[0][objective]):
-        raise InputError(folder, "no trial that finished", "at least one", "see its error above")
+        raise InputError(folder, "no finished trial", "at least one", "see the errors above")
     write_trials(folder, rows, objective)
     best = create_search_space(tuner.get_best_hyperparameters(1)[0], space)
     head = (
         f"# Best of {len(rows)} {config.tuning.algorithm} trials: {objective} {rows[0][objective]:.4f} on held-out\n"
-        f"# training subjects ({listed(held_out)}). Give it as a further --config to the evaluations.\n"
+        f"# training subjects ({listed(held_out)}). Give this file as a further --config to kfold and evaluate.\n"
     )
     write_text(config.tuning.output, head + yaml.safe_dump(best, sort_keys=False))
     for weights in folder.glob(f"trial_*/{WEIGHTS}"):
         weights.unlink()
     print(f"best {objective} {rows[0][objective]:.4f} of {len(rows)} trials: {config.tuning.output}")
-    print(f"table {folder / 'trials.csv'}, picture {folder / 'trials.png'}")
+    print(f"table: {folder / 'trials.csv'}, figure: {folder / 'trials.png'}")
     return best
 
 
 def search_epochs(config: Config) -> dict:
-    """Hyperband sets its own epochs; the others train each trial for `tuning.max_epochs`."""
+    """Return the `epochs` argument of the search: `tuning.max_epochs`; none for Hyperband, which sets its own."""
     return {} if config.tuning.algorithm == "hyperband" else {"epochs": config.tuning.max_epochs}

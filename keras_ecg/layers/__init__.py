@@ -1,1 +1,1 @@
-"""Layers that two or more models share. Pure Keras: they run on every backend."""
+"""Layers shared by two or more models. They use `keras.ops` only, so they run on every Keras backend."""

@@ -1,14 +1,14 @@
-"""Self-attention over tokens.
+"""Pre-norm multi-head self-attention over tokens (B, N, D), with optional rotary positions.
 
-With `rows` the tokens are a grid of that many rows, one after the other, and each of them attends within its own row
-and its own column only: `cross_pattern`.
+With `rows` the N tokens form a grid of that many rows, stored row after row, and each token attends to its own row and
+its own column only (`cross_pattern`).
 """
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-FORBIDDEN = -3e4  # of a score: nothing is left of it after the softmax, and half precision can hold it
+MASKED_SCORE = -3e4  # its softmax weight is zero, and float16 can represent it
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
@@ -40,17 +40,18 @@ class SelfAttention(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class RotarySelfAttention(layers.Layer):
-    """The same with rotary positions: how well two tokens match depends on their contents and on their distance.
+    """Self-attention with rotary position embeddings: x + MHSA(x), tokens (B, N, D) to (B, N, D).
 
     Su J et al., RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021, https://arxiv.org/abs/2104.09864.
 
-    Tokens (B, N, D) and their positions (B, N) or (N,), by default 0 to N - 1, to tokens (B, N, D). Half of each
-    head's channels are rotated against the other half.
+    Attention scores depend on the tokens' contents and on their relative positions. Positions are (B, N) or (N,), by
+    default 0 to N - 1. The first half of each head's channels is rotated against the second half (RoFormer pairs
+    neighbouring channels).
 
     Args:
-        heads: of an even width each.
-        dropout: of the attention's weights and of its output.
-        slowest: tokens to a radian of the slowest rotation; the fastest one turns a radian a token.
+        heads: number of heads; D / heads must be even.
+        dropout: dropout rate of the attention weights and of the output.
+        slowest: largest wavelength of the rotations (`max_wavelength`), in tokens per radian; the smallest is 1.
     """
 
     def __init__(self, heads: int = 4, dropout: float = 0.1, slowest: float = 100.0, **kwargs):
@@ -62,7 +63,7 @@ class RotarySelfAttention(layers.Layer):
         if width % (2 * self.heads):
             raise ValueError(f"a width of {width} does not divide into {self.heads} heads of an even width")
         half = width // self.heads // 2
-        self.speeds = (self.slowest ** -(np.arange(half) / half)).astype("float32")  # radians a token
+        self.frequencies = (self.slowest ** -(np.arange(half) / half)).astype("float32")  # radians per token
         self.norm = layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
         self.query_key_value = layers.Dense(3 * width, name="query_key_value", dtype=self.dtype_policy)
         self.output_projection = layers.Dense(width, name="output", dtype=self.dtype_policy)
@@ -75,17 +76,17 @@ class RotarySelfAttention(layers.Layer):
         shape, width = ops.shape(x), x.shape[-1] // self.heads
         if positions is None:
             positions = ops.arange(shape[1])
-        angles = ops.cast(positions, "float32")[..., None] * self.speeds  # (B, N, half a head) or without B
-        turn = [ops.cast(part, x.dtype)[..., None, :] for part in (ops.cos(angles), ops.sin(angles))]
+        angles = ops.cast(positions, "float32")[..., None] * self.frequencies  # (B, N, half a head) or without B
+        rotation = [ops.cast(part, x.dtype)[..., None, :] for part in (ops.cos(angles), ops.sin(angles))]
         parts = ops.reshape(self.query_key_value(self.norm(x)), (shape[0], shape[1], 3 * self.heads, width))
         query, key, value = ops.split(parts, 3, axis=2)  # (B, N, heads, D / heads)
-        query, key, value = (ops.swapaxes(v, 1, 2) for v in (rotate(query, *turn), rotate(key, *turn), value))
-        y = self.look_around(query / width**0.5, key, value, rows, training)
+        query, key, value = (ops.swapaxes(v, 1, 2) for v in (rotate(query, *rotation), rotate(key, *rotation), value))
+        y = self.attend(query / width**0.5, key, value, rows, training)
         y = ops.reshape(ops.swapaxes(y, 1, 2), shape)
         return x + self.drop(self.output_projection(y), training=training)
 
-    def look_around(self, query, key, value, rows, training):
-        """What each token hears, (B, heads, N, D / heads), of queries, keys and values of that shape."""
+    def attend(self, query, key, value, rows, training):
+        """Compute attention outputs (B, heads, N, D / heads) from queries, keys and values of the same shape."""
 
         def weigh(scores):
             return self.drop_weights(ops.softmax(scores, -1), training=training)
@@ -95,13 +96,13 @@ class RotarySelfAttention(layers.Layer):
         heads, tokens, width = query.shape[1:]
         columns = tokens // rows
         query, key, value = (ops.reshape(v, (-1, heads, rows, columns, width)) for v in (query, key, value))
-        along = ops.einsum("bhrcd,bhrkd->bhrck", query, key)  # with its row, itself among it
-        across = ops.einsum("bhrcd,bhkcd->bhrck", query, key)  # with its column
-        across = ops.where(np.eye(rows, dtype=bool)[:, None], FORBIDDEN, across)  # but not with itself once more
+        along = ops.einsum("bhrcd,bhrkd->bhrck", query, key)  # scores within the row, the token itself included
+        across = ops.einsum("bhrcd,bhkcd->bhrck", query, key)  # scores within the column
+        across = ops.where(np.eye(rows, dtype=bool)[:, None], MASKED_SCORE, across)  # count the token itself once
         weights = weigh(ops.concatenate([along, across], -1))
-        heard = ops.einsum("bhrck,bhrkd->bhrcd", weights[..., :columns], value)
-        heard = heard + ops.einsum("bhrck,bhkcd->bhrcd", weights[..., columns:], value)
-        return ops.reshape(heard, (-1, heads, tokens, width))
+        attended = ops.einsum("bhrck,bhrkd->bhrcd", weights[..., :columns], value)
+        attended = attended + ops.einsum("bhrck,bhkcd->bhrcd", weights[..., columns:], value)
+        return ops.reshape(attended, (-1, heads, tokens, width))
 
     def get_config(self):
         hyperparameters = ("heads", "dropout", "slowest")
@@ -109,20 +110,20 @@ class RotarySelfAttention(layers.Layer):
 
 
 def rotate(x, cosines, sines):
-    """Turns the halves of the last axis of x (..., 2 K) against each other, by angles given as (..., K) each."""
+    """Rotate the two halves of the last axis of x (..., 2 K) by angles given as cosines and sines (..., K)."""
     first, second = ops.split(x, 2, axis=-1)
     return ops.concatenate([first * cosines - second * sines, first * sines + second * cosines], -1)
 
 
 def cross_pattern(rows: int, tokens: int) -> np.ndarray:
-    """Which tokens share a row or a column with each token of a grid: (R N, R N) bool.
+    """Return the attention mask (R N, R N) bool that is true for pairs of tokens in the same row or column of a grid.
 
     The cross-pattern attention of Kim S, Learning General Representation of 12-Lead Electrocardiogram With a
     Joint-Embedding Predictive Architecture, 2024, https://arxiv.org/abs/2410.08559: rows are leads, columns times.
 
     Args:
         rows: R.
-        tokens: N of a row; rows stand one after the other.
+        tokens: N, tokens per row; the grid is stored row after row.
     """
     row, column = np.divmod(np.arange(rows * tokens), tokens)
     return (row[:, None] == row) | (column[:, None] == column)

@@ -1,4 +1,4 @@
-"""One vector per beat from its scalogram and, where they come in, its waveforms."""
+"""Convolutional encoder of single beats: one vector per beat from its scalogram and, optionally, its waveforms."""
 
 import keras
 from keras import layers, ops
@@ -8,16 +8,16 @@ from keras import layers, ops
 class BeatEncoder(layers.Layer):
     """Strided one-dimensional convolutions along time with the scales as channels: (B, S, T, C) to (B, S, K).
 
-    A beat costs a hundredth of what two-dimensional convolutions at full resolution cost: scales are not
-    translation-invariant, so sharing kernels between them buys nothing.
+    The cost is a hundredth of that of two-dimensional convolutions at full resolution. Scalograms are not
+    translation-invariant along the scale axis, so sharing kernels between scales has no advantage.
 
     Args:
         width: D, channels of every convolution.
-        bottleneck: K.
-        kernel_sizes: of the convolutions, one each.
-        strides: of the convolutions, one each.
-        channel_dropout: of whole channels after every convolution but the last.
-        dropout: of the flattened frames.
+        bottleneck: K, width of the output.
+        kernel_sizes: kernel size of each convolution, in samples.
+        strides: stride of each convolution.
+        channel_dropout: dropout rate of whole channels after every convolution but the last.
+        dropout: dropout rate of the flattened feature map.
     """
 
     def __init__(

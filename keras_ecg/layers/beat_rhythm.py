@@ -1,6 +1,6 @@
-"""A recording's beats as features: of its rhythm as a whole, and of every beat.
+"""RR features of recordings and of their beats, computed inside the model from R-peak times.
 
-Shapes: B batch, K beats, N tokens, D width.
+Shapes: B batch, K beats, N tokens, D width, R RR features of a recording.
 """
 
 import keras
@@ -14,14 +14,16 @@ BEAT_FEATURES = 7
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class RecordingRhythm(layers.Layer):
-    """`keras_ecg.signals.rhythm.recording_rhythm` of beats (B, K) in seconds and lengths (B,) in samples: (B, R).
+    """RR features (B, R) of recordings, from R-peak times (B, K) in seconds and lengths (B,) in samples.
+
+    The features are those of `keras_ecg.signals.rhythm.recording_rhythm`.
 
     Args:
-        sampling_rate_hz: of the lengths.
+        sampling_rate_hz: sampling rate of the lengths.
     """
 
     def __init__(self, sampling_rate_hz: float = 100.0, **kwargs):
-        super().__init__(autocast=False, **kwargs)  # half precision has no milliseconds
+        super().__init__(autocast=False, **kwargs)  # half precision does not resolve milliseconds
         self.sampling_rate_hz = sampling_rate_hz
 
     def call(self, beats, length):
@@ -37,7 +39,7 @@ class RecordingRhythm(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class BeatMask(layers.Layer):
-    """Which beats there are: beats (B, K) in seconds, -1 where there is none, to (B, K, 1) of zeros and ones."""
+    """Mask of the valid beats: R-peak times (B, K) in seconds, padded with -1, to zeros and ones (B, K, 1)."""
 
     def call(self, beats):
         return ops.cast(beats >= 0, self.compute_dtype)[..., None]
@@ -48,14 +50,15 @@ class BeatMask(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class TokensAtBeats(layers.Layer):
-    """What tokens say where beats are, and when those come: tokens (B, N, D) and beats (B, K) to (B, K, D + 7).
+    """Tokens at the beats, with RR features: tokens (B, N, D) and R-peak times (B, K) in seconds to (B, K, D + 7).
 
-    Beside the token under it each beat has the logs of the intervals before and after it, relative to the recording's
-    median, their difference, each one's change from its neighbour, the median itself, and where in its token the beat
-    stands. Where there is no beat all is zero; the first interval and the last are as the median.
+    The seven features are the logarithms of the RR intervals before and after the beat relative to the recording's
+    median, their difference, the change of each from its neighbouring interval, the logarithm of the median, and the
+    position of the beat within its token (0 to 1). Missing intervals before the first and after the last beat count as
+    the median. Padding (-1) gives zeros.
 
     Args:
-        tokens_per_second: of the tokens.
+        tokens_per_second: rate of the tokens.
     """
 
     def __init__(self, tokens_per_second: float = 6.25, **kwargs):
@@ -66,18 +69,18 @@ class TokensAtBeats(layers.Layer):
         beats = ops.cast(beats, "float32")
         log, known = intervals_of(beats, ops)  # (B, K - 1)
         median = masked_quantiles(log, known, (0.5,), ops)
-        there = beats >= 0
+        valid = beats >= 0
         off = ops.where(known, log - median, ops.zeros_like(log))
         before, after = ops.pad(off, ((0, 0), (1, 0))), ops.pad(off, ((0, 0), (0, 1)))
         earlier, later = ops.pad(before[:, :-1], ((0, 0), (1, 0))), ops.pad(after[:, 1:], ((0, 0), (0, 1)))
-        place = ops.maximum(beats, 0.0) * self.tokens_per_second
-        index = ops.minimum(ops.cast(place, "int32"), ops.shape(tokens)[1] - 1)
+        position = ops.maximum(beats, 0.0) * self.tokens_per_second
+        index = ops.minimum(ops.cast(position, "int32"), ops.shape(tokens)[1] - 1)
         level = ops.where(ops.any(known, 1, keepdims=True), median, ops.zeros_like(median))
         features = [before, after, after - before, before - earlier, later - after]
-        features += [ops.broadcast_to(level, ops.shape(beats)), place - ops.floor(place)]
-        found = ops.cast(ops.take_along_axis(tokens, index[..., None], axis=1), self.compute_dtype)  # (B, K, D)
-        joined = ops.concatenate([found, ops.cast(ops.stack(features, -1), found.dtype)], -1)
-        return joined * ops.cast(there[..., None], found.dtype)
+        features += [ops.broadcast_to(level, ops.shape(beats)), position - ops.floor(position)]
+        at_beats = ops.cast(ops.take_along_axis(tokens, index[..., None], axis=1), self.compute_dtype)  # (B, K, D)
+        joined = ops.concatenate([at_beats, ops.cast(ops.stack(features, -1), at_beats.dtype)], -1)
+        return joined * ops.cast(valid[..., None], at_beats.dtype)
 
     def compute_output_shape(self, tokens_shape, beats_shape):
         return (*beats_shape, tokens_shape[-1] + BEAT_FEATURES)

@@ -3,8 +3,10 @@
 Gulati A et al., Conformer: Convolution-augmented Transformer for Speech Recognition, Interspeech 2020,
 https://arxiv.org/abs/2005.08100.
 
-Departure from the paper: layer instead of batch normalization inside the convolution module, so that a prediction does
-not depend on what else is in its batch.
+Departure from the paper: layer instead of batch normalization inside the convolution module, so that the output for an
+example does not depend on the rest of its batch.
+
+Shapes: B batch, N tokens, D width.
 """
 
 import keras
@@ -16,7 +18,7 @@ from keras_ecg.layers.feed_forward import HalfFeedForward
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class ConvolutionModule(layers.Layer):
-    """Pointwise, gate, depthwise along the tokens, pointwise: x + Conv(x), tokens (B, N, D) to (B, N, D)."""
+    """Convolution module: pointwise, gated linear unit, depthwise over tokens, pointwise; x + Conv(x), (B, N, D)."""
 
     def __init__(self, kernel_size: int = 3, dropout: float = 0.1, **kwargs):
         super().__init__(**kwargs)
@@ -48,7 +50,7 @@ class ConvolutionModule(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class ConformerBlock(layers.Layer):
-    """Half feed-forward, self-attention, convolution, half feed-forward, norm: (B, N, D) to (B, N, D)."""
+    """Conformer block: half feed-forward, self-attention, convolution, half feed-forward, norm; (B, N, D)."""
 
     def __init__(self, heads: int = 4, kernel_size: int = 3, expansion: int = 2, dropout: float = 0.1, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Feed-forward parts of Transformer and Conformer blocks."""
+"""Position-wise feed-forward networks of Transformer and Conformer blocks."""
 
 import keras
 from keras import layers
@@ -6,7 +6,7 @@ from keras import layers
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class FeedForward(layers.Layer):
-    """Pre-norm feed-forward part: x + FFN(x), tokens (B, N, D) to (B, N, D)."""
+    """Pre-norm feed-forward network with residual connection: x + FFN(x), tokens (B, N, D) to (B, N, D)."""
 
     activation, share = "gelu", 1.0
 
@@ -36,6 +36,6 @@ class FeedForward(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class HalfFeedForward(FeedForward):
-    """The Conformer's macaron half: x + FFN(x) / 2, with swish."""
+    """Half-step feed-forward network of the Conformer: x + FFN(x) / 2, with swish (SiLU)."""
 
     activation, share = "silu", 0.5

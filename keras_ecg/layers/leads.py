@@ -1,8 +1,8 @@
-"""Tokens of single leads: each lead is a row of its own, until the rows are joined to one sequence.
+"""Layers for tokens of single leads: leads folded into the batch axis, and joined to one token sequence.
 
-Shapes: B batch, T samples, L leads, N tokens of a lead, D width. Rows (B L, N, D) have a window's leads one after the
-other, and so does the sequence (B, L N, D). Layers say their output's shape, for no other B L than a multiple of L will
-do when a graph is traced.
+Shapes: B batch, T samples, L leads, N tokens per lead, D width. In rows (B L, N, D) the leads of a window are
+consecutive, as in the sequence (B, L N, D). The layers define `compute_output_shape`, because Keras traces a layer with
+a placeholder batch that is not a multiple of L.
 """
 
 import keras
@@ -10,22 +10,22 @@ from keras import layers, ops
 
 
 def fold_leads(signals):
-    """Signals (B, T, L) to one row for each lead: (B L, T, 1)."""
+    """Fold the leads of signals (B, T, L) into the batch axis: (B L, T, 1)."""
     return ops.reshape(ops.transpose(signals, (0, 2, 1)), (-1, signals.shape[1], 1))
 
 
 def unfold_leads(rows, leads: int):
-    """The inverse of `fold_leads`: (B L, T, 1) to (B, T, L)."""
+    """Invert `fold_leads`: (B L, T, 1) to (B, T, L)."""
     return ops.transpose(ops.reshape(rows, (-1, leads, rows.shape[1])), (0, 2, 1))
 
 
 def join_leads(rows, leads: int):
-    """Rows (B L, N, ...) to one sequence (B, L N, ...) for each window."""
+    """Join the leads' rows (B L, N, ...) to one sequence (B, L N, ...) per window."""
     return ops.reshape(rows, (-1, leads * rows.shape[1], *rows.shape[2:]))
 
 
 def split_leads(sequence, leads: int):
-    """The inverse of `join_leads`: (B, L N, ...) to (B L, N, ...)."""
+    """Invert `join_leads`: (B, L N, ...) to (B L, N, ...)."""
     return ops.reshape(sequence, (-1, sequence.shape[1] // leads, *sequence.shape[2:]))
 
 
@@ -40,8 +40,12 @@ class FoldLeads(layers.Layer):
         return (None, shape[1], 1)
 
 
-class _OfLeads(layers.Layer):
-    """A layer that is told how many rows make a window."""
+class _PerLead(layers.Layer):
+    """Base class of layers that need the number of leads per window.
+
+    Args:
+        rows: L, leads per window.
+    """
 
     def __init__(self, rows: int = 12, **kwargs):
         super().__init__(**kwargs)
@@ -52,7 +56,7 @@ class _OfLeads(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
-class JoinLeads(_OfLeads):
+class JoinLeads(_PerLead):
     """`join_leads`: rows (B L, N, D) to a sequence (B, L N, D)."""
 
     def call(self, x):
@@ -64,18 +68,18 @@ class JoinLeads(_OfLeads):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class LeadEmbedding(layers.Layer):
-    """Adds a learned vector to all tokens of a lead: rows (B L, N, D) to rows (B L, N, D).
+    """Add a learned vector per lead to all of its tokens: rows (B L, N, D) to rows (B L, N, D).
 
     Args:
-        known: leads that there are vectors for.
-        leads: which of them the L rows of a window are, in order; None for all.
+        known: number of leads in the embedding table.
+        leads: indices into the table of the L leads of a window, in order; None for all.
     """
 
     def __init__(self, known: int = 12, leads: tuple[int, ...] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.known, self.leads = known, tuple(range(known) if leads is None else leads)
         if not self.leads or not set(self.leads) <= set(range(known)):
-            raise ValueError(f"leads {self.leads} of {known} that are known")
+            raise ValueError(f"leads {self.leads} are not indices into an embedding of {known} leads")
 
     def build(self, shape):
         self.table = self.add_weight(
@@ -83,9 +87,9 @@ class LeadEmbedding(layers.Layer):
         )
 
     def call(self, x):
-        apart = ops.reshape(x, (-1, len(self.leads), *x.shape[1:]))  # (B, L, N, D)
-        chosen = ops.take(ops.cast(self.table, x.dtype), self.leads, axis=0)  # (L, 1, D)
-        return ops.reshape(apart + chosen, (-1, *x.shape[1:]))
+        unfolded = ops.reshape(x, (-1, len(self.leads), *x.shape[1:]))  # (B, L, N, D)
+        vectors = ops.take(ops.cast(self.table, x.dtype), self.leads, axis=0)  # (L, 1, D)
+        return ops.reshape(unfolded + vectors, (-1, *x.shape[1:]))
 
     def compute_output_shape(self, shape):
         return shape
@@ -96,7 +100,7 @@ class LeadEmbedding(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Separators(layers.Layer):
-    """A learned token before each row, and another behind it: (B L, N, D) to (B L, N + 2, D)."""
+    """Add learned separator tokens before and after the tokens of each lead: (B L, N, D) to (B L, N + 2, D)."""
 
     def build(self, shape):
         self.tokens = self.add_weight(
@@ -109,15 +113,15 @@ class Separators(layers.Layer):
         return ops.concatenate([first, x, last], 1)
 
 
-def count_separators(places, tokens: int):
-    """Where tokens of N stand, places (B L, V) int, among the separators: (B L, V + 2), from 0 to N + 1."""
-    first = ops.zeros_like(places[:, :1])
-    return ops.concatenate([first, places + 1, first + tokens + 1], 1)
+def count_separators(positions, tokens: int):
+    """Shift positions (B L, V) of tokens out of N to make room for both separators: (B L, V + 2), 0 to N + 1."""
+    first = ops.zeros_like(positions[:, :1])
+    return ops.concatenate([first, positions + 1, first + tokens + 1], 1)
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
-class DropSeparators(_OfLeads):
-    """A sequence without the rows' separators: (B, L (N + 2), D) to (B, L N, D)."""
+class DropSeparators(_PerLead):
+    """Remove the separator tokens of each lead from a sequence: (B, L (N + 2), D) to (B, L N, D)."""
 
     def call(self, x):
         return join_leads(split_leads(x, self.rows)[:, 1:-1], self.rows)

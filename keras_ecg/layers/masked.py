@@ -1,4 +1,4 @@
-"""What treats padding as nothing at all: masks from lengths, normalization and pooling that see only what is there.
+"""Layers for padded sequences: masks from lengths, and batch normalization and pooling that exclude padding.
 
 Shapes: B batch, N tokens, D width.
 """
@@ -9,12 +9,12 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class LengthMask(layers.Layer):
-    """Which tokens stand for samples that are there: lengths (B,) in samples, and tokens (B, N, ...), to (B, N, 1).
+    """Mask of the tokens that are not padding: lengths (B,) in samples and tokens (B, N, ...) to (B, N, 1).
 
-    A token counts where its first sample does.
+    A token is valid if its first sample lies within the length.
 
     Args:
-        stride: samples from a token to the next one.
+        stride: samples between the beginnings of two tokens.
     """
 
     def __init__(self, stride: float = 1, **kwargs):
@@ -34,16 +34,17 @@ class LengthMask(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class MaskedBatchNorm(layers.Layer):
-    """Batch normalization, whose moments leave padding out, then zero where there is padding.
+    """Batch normalization whose moments exclude padding: x (B, N, D) and mask (B, N, 1) to (B, N, D).
 
-    Ioffe S, Szegedy C, ICML 2015, https://arxiv.org/abs/1502.03167. Keras' own layer takes a mask, too; this one, in
-    one pass over the tokens, costs no more than its version without.
+    Ioffe S, Szegedy C, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift,
+    ICML 2015, https://arxiv.org/abs/1502.03167. The output is zero at padding. `keras.layers.BatchNormalization` takes
+    a mask, too; this layer computes both moments in one pass and costs no more than Keras' layer without a mask.
 
-    x (B, N, D) and mask (B, N, 1) of zeros and ones, None for ones, to (B, N, D).
+    The mask holds zeros and ones; None stands for ones.
 
     Args:
-        momentum: of the moving moments.
-        epsilon: added to the variance.
+        momentum: momentum of the moving mean and variance.
+        epsilon: constant added to the variance.
     """
 
     def __init__(self, momentum: float = 0.98, epsilon: float = 1e-3, **kwargs):
@@ -52,7 +53,7 @@ class MaskedBatchNorm(layers.Layer):
 
     def build(self, x_shape, mask_shape=None):
         def weight(name: str, initializer: str, trainable: bool = True):
-            # In float32 whatever the precision: moments are.
+            # Moments are float32 under every precision policy; so are the weights that are combined with them.
             return self.add_weight(
                 (x_shape[-1],), initializer, trainable=trainable, autocast=False, name=name, dtype="float32"
             )
@@ -65,8 +66,8 @@ class MaskedBatchNorm(layers.Layer):
         mask = ops.ones_like(x[..., :1]) if mask is None else mask
         if training:
             mean, variance = self.moments(ops.cast(x, "float32"), ops.cast(mask, "float32"))
-            for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(self.momentum * moving + (1 - self.momentum) * now)
+            for moving, current in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(self.momentum * moving + (1 - self.momentum) * current)
         else:
             mean, variance = self.moving_mean, self.moving_variance
         scale = self.gamma / ops.sqrt(variance + self.epsilon)
@@ -74,7 +75,7 @@ class MaskedBatchNorm(layers.Layer):
         return (x * ops.cast(scale, x.dtype) + ops.cast(shift, x.dtype)) * ops.cast(mask, x.dtype)
 
     def moments(self, x, mask):
-        """Mean and variance (D,) of what is there."""
+        """Compute mean and variance (D,) over the tokens that are not masked."""
         count = ops.maximum(ops.sum(mask), 1.0)
         kept = x * mask
         mean = ops.sum(kept, (0, 1)) / count
@@ -89,17 +90,17 @@ class MaskedBatchNorm(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class MaskedPooling(layers.Layer):
-    """Mean and largest of the tokens that are there: x (B, N, D) and mask (B, N, 1) to (B, 2 D).
+    """Mean and maximum over the tokens that are not masked: x (B, N, D) and mask (B, N, 1) to (B, 2 D).
 
-    Where there are none, both are zero.
+    Both are zero where all tokens are masked.
     """
 
     def call(self, x, mask):
         mask = ops.cast(mask, x.dtype)
         mean = ops.sum(x * mask, 1) / ops.maximum(ops.sum(mask, 1), 1)
-        largest = ops.max(ops.where(mask > 0, x, ops.full_like(x, -1e4)), 1)
-        largest = ops.where(ops.sum(mask, 1) > 0, largest, ops.zeros_like(largest))
-        return ops.concatenate([mean, largest], -1)
+        maximum = ops.max(ops.where(mask > 0, x, ops.full_like(x, -1e4)), 1)
+        maximum = ops.where(ops.sum(mask, 1) > 0, maximum, ops.zeros_like(maximum))
+        return ops.concatenate([mean, maximum], -1)
 
     def compute_output_shape(self, x_shape, mask_shape=None):
         return (x_shape[0], 2 * x_shape[-1])

@@ -1,6 +1,8 @@
-"""Tokens taken out at random, and mask tokens put in their places.
+"""Random masking of tokens, and mask tokens for the decoder, as in masked autoencoders.
 
 He K et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, https://arxiv.org/abs/2111.06377.
+
+Shapes: B batch, N tokens, V visible tokens, D width.
 """
 
 import keras
@@ -8,14 +10,14 @@ from keras import layers, ops
 
 
 def count_visible(tokens: int, ratio: float) -> int:
-    """V = round(N (1 - ratio)), the tokens that masking leaves.
+    """Return V = round(N (1 - ratio)), the number of tokens that stay visible.
 
     Args:
         tokens: N.
-        ratio: share of the tokens that is masked.
+        ratio: fraction of the tokens that is masked.
 
     Raises:
-        ValueError: none would be left, or none masked.
+        ValueError: no token would stay visible, or none would be masked.
     """
     visible = round(tokens * (1 - ratio))
     if not 0 < visible < tokens:
@@ -25,18 +27,19 @@ def count_visible(tokens: int, ratio: float) -> int:
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class RandomMasking(layers.Layer):
-    """Leaves V tokens of every sample, at random; by default uniformly, and in random order.
+    """Keep V randomly chosen tokens of every example: tokens (B, N, D) to visible tokens (B, V, D), mask and order.
 
-    Tokens (B, N, D) to visible tokens (B, V, D), the mask (B, N), true where a token is hidden, and the order (B, N):
-    where each token went in the shuffle, whose first V are the visible ones.
+    The mask (B, N) is true where a token is masked. The order (B, N) is the position of each token in the shuffled
+    sequence, of which the first V tokens are the visible ones. By default the choice is uniform and the visible tokens
+    are in random order.
 
-    With a `block` of several tokens whole blocks are hidden, which may overlap each other or an end, until N - V tokens
-    are; the last one is cut short.
+    With a `block` of several tokens, whole blocks are masked until N - V tokens are; blocks may overlap each other and
+    the ends of the sequence, and the last one is truncated.
 
     Args:
-        ratio: share of the tokens that is masked.
-        seed: of the draws; None draws one.
-        block: tokens that are hidden together.
+        ratio: fraction of the tokens that is masked.
+        seed: seed of the masks; None draws one.
+        block: number of consecutive tokens that are masked together.
     """
 
     def __init__(self, ratio: float = 0.6, seed: int | None = None, block: int = 1, **kwargs):
@@ -47,12 +50,12 @@ class RandomMasking(layers.Layer):
     def call(self, x, seed: int | None = None):
         tokens = x.shape[1]
         visible, blocks = count_visible(tokens, self.ratio), (ops.shape(x)[0], tokens + self.block - 1)
-        # float32 whatever the precision: half precision has ties, and ties favour the first tokens
+        # float32 under every precision policy: half precision has ties, and ties favour the first tokens
         noise = keras.random.uniform(blocks, dtype="float32", seed=self.generator if seed is None else seed)
-        # The blocks of the largest numbers are hidden: a token's is the largest of the blocks that it lies in.
+        # The tokens with the largest noise are masked; that of a token is the maximum over the blocks that contain it.
         noise = ops.max(ops.stack([noise[:, k : k + tokens] for k in range(self.block)]), 0)
-        shuffled = ops.argsort(noise, axis=1)  # (B, N): which token stands where
-        order = ops.argsort(shuffled, axis=1)  # (B, N): where each token stands
+        shuffled = ops.argsort(noise, axis=1)  # (B, N): token at each shuffled position
+        order = ops.argsort(shuffled, axis=1)  # (B, N): shuffled position of each token
         return ops.take_along_axis(x, shuffled[:, :visible, None], axis=1), order >= visible, order
 
     def get_config(self):
@@ -61,7 +64,7 @@ class RandomMasking(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class MaskTokens(layers.Layer):
-    """One learned token in every hidden place: visible tokens (B, V, D) and the order (B, N) to tokens (B, N, D)."""
+    """Insert a learned mask token at masked positions: visible tokens (B, V, D) and order (B, N) to (B, N, D)."""
 
     def build(self, visible_shape, order_shape):
         self.token = self.add_weight(

@@ -1,11 +1,14 @@
-"""Signals as patches of equal length, and the patches as tokens."""
+"""Patch embedding: signals cut into patches of equal length, each projected linearly to a token.
+
+Shapes: B batch, T samples, L leads, P samples per patch, N = T / P patches, D width.
+"""
 
 import keras
 from keras import layers, ops
 
 
 def patchify(signals, patch_samples: int):
-    """Cuts signals (B, T, L) into patches (B, N, P L), N = T / P; in a patch all leads of a sample stand together.
+    """Cut signals (B, T, L) into patches (B, N, P L), N = T / P, ordered by sample, then by lead.
 
     Args:
         signals: (B, T, L).
@@ -19,7 +22,7 @@ def patchify(signals, patch_samples: int):
 
 
 def unpatchify(patches, leads: int):
-    """The inverse of `patchify`: (B, N, P L) to (B, T, L).
+    """Invert `patchify`: patches (B, N, P L) to signals (B, T, L).
 
     Args:
         patches: (B, N, P L).
@@ -30,14 +33,14 @@ def unpatchify(patches, leads: int):
 
 
 def count_patches(samples: int | None, patch_samples: int) -> int:
-    """How many patches of P samples a window of T is.
+    """Return N = T / P, the number of patches in a window.
 
     Args:
         samples: T.
         patch_samples: P.
 
     Raises:
-        ValueError: P does not divide T, or T is not known.
+        ValueError: P does not divide T, or T is unknown.
     """
     if not samples or samples % patch_samples:
         raise ValueError(f"windows of {samples} samples do not divide into patches of {patch_samples}")
@@ -46,7 +49,7 @@ def count_patches(samples: int | None, patch_samples: int) -> int:
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class PatchEmbedding(layers.Layer):
-    """Every patch projected linearly: signals (B, T, L) to tokens (B, N, D).
+    """Project every patch linearly: signals (B, T, L) to tokens (B, N, D).
 
     Args:
         width: D.
@@ -61,7 +64,7 @@ class PatchEmbedding(layers.Layer):
         patches = count_patches(shape[1], self.patch_samples)
         self.project = layers.Dense(
             self.width, kernel_initializer="lecun_normal", name="project", dtype=self.dtype_policy
-        )  # tokens as large as positions: Glorot's, for few samples and a large width, would leave them faint
+        )  # unit variance like the positions added later; Glorot's would be far smaller, as P L is below D
         self.project.build((None, patches, self.patch_samples * shape[2]))
 
     def call(self, signals):

@@ -1,7 +1,11 @@
-"""Piecewise linear encoding of numbers: each becomes how far it has come through each of a row of bins.
+"""Piecewise-linear encoding (PLE) of numerical features.
 
 Gorishniy Y et al., On Embeddings for Numerical Features in Tabular Deep Learning, NeurIPS 2022,
 https://arxiv.org/abs/2203.05556.
+
+Departure from the paper: the bin edges are quantiles of the standard normal distribution, from -3 to 3, instead of the
+training set's, for features that are normalized before. Values beyond the outermost edges are clipped, so that a
+patient with RR features outside the training range gets the encoding of the nearest edge.
 """
 
 from statistics import NormalDist
@@ -12,14 +16,10 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class PiecewiseLinear(layers.Layer):
-    """Standardized numbers (B, ..., R) to (B, ..., R * bins), each within 0 and 1.
-
-    The paper takes the edges of bins from the training set's quantiles; here they are those of the normal distribution,
-    from -3 to 3, and a normalization stands before. What lies beyond the last edge counts as the edge: a patient whose
-    rhythm is unlike any in training is no further off than the oddest of them.
+    """Encode standardized features (B, ..., R) as (B, ..., R * bins), with values from 0 to 1.
 
     Args:
-        bins: to each number.
+        bins: number of bins per feature.
     """
 
     def __init__(self, bins: int = 16, **kwargs):

@@ -1,4 +1,4 @@
-"""Tokens to one vector. Shapes: B batch, N tokens, D width, R rows, H heads."""
+"""Pooling of tokens to one vector. Shapes: B batch, N tokens, D width, R rows (leads), H heads."""
 
 import keras
 from keras import layers, ops
@@ -6,10 +6,10 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class RowMeans(layers.Layer):
-    """The mean of each row's tokens, side by side: (B, R N, D), row after row, to (B, R D).
+    """Mean token of each row, concatenated: tokens (B, R N, D), stored row after row, to (B, R D).
 
     Args:
-        rows: R.
+        rows: R, such as the number of leads.
     """
 
     def __init__(self, rows: int = 1, **kwargs):
@@ -30,11 +30,13 @@ class RowMeans(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class AttentionPooling(layers.Layer):
-    """Means of the tokens under learned weights: (B, N, D) to (B, H D).
+    """Attention pooling by learned queries: tokens (B, N, D) to (B, H D).
 
     Bardes A et al., Revisiting Feature Prediction for Learning Visual Representations from Video, 2024,
-    https://arxiv.org/abs/2404.08471 (the attentive probe of a frozen encoder); here each head is one query, which the
-    normalized tokens are compared with as they are, and the values are those tokens.
+    https://arxiv.org/abs/2404.08471 (attentive probing of a frozen encoder).
+
+    Departure from the paper: keys and values are the normalized tokens, without projections, and each head has one
+    query.
 
     Args:
         heads: H.

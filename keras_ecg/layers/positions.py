@@ -1,4 +1,4 @@
-"""Positions of tokens."""
+"""Absolute position embeddings: learned, and fixed sines and cosines."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class PositionEmbedding(layers.Layer):
-    """Adds a learned vector to each position of tokens (B, N, D)."""
+    """Add a learned vector per position to tokens (B, N, D)."""
 
     def build(self, shape):
         self.table = self.add_weight(
@@ -19,10 +19,10 @@ class PositionEmbedding(layers.Layer):
 
 
 def sin_cos_table(tokens: int, width: int) -> np.ndarray:
-    """Sines, then cosines, of the positions at D / 2 wavelengths from 2 pi to 10000 * 2 pi tokens: (N, D).
+    """Return the fixed position table (N, D): sines, then cosines, at D / 2 wavelengths of 2 pi to 20000 pi tokens.
 
-    Vaswani A et al., Attention Is All You Need, NeurIPS 2017, https://arxiv.org/abs/1706.03762; sines and cosines are
-    not interleaved but one after the other, as in the masked autoencoder's code.
+    Vaswani A et al., Attention Is All You Need, NeurIPS 2017, https://arxiv.org/abs/1706.03762. Sines and cosines are
+    concatenated instead of interleaved, as in the reference code of the masked autoencoder.
 
     Args:
         tokens: N.
@@ -40,7 +40,7 @@ def sin_cos_table(tokens: int, width: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class SinCosPositions(layers.Layer):
-    """Adds the fixed `sin_cos_table` to tokens (B, N, D): nothing to learn, so weights fit windows of any length."""
+    """Add the fixed `sin_cos_table` to tokens (B, N, D); without weights, it fits windows of any length."""
 
     def build(self, shape):
         self.table = sin_cos_table(shape[1], shape[2])

@@ -1,4 +1,4 @@
-"""How like its record's median beat, and how like the labelled beat, each beat of a sequence is."""
+"""Similarity of each beat of a sequence to the record's median beat and to the labelled beat."""
 
 import keras
 from keras import layers, ops
@@ -9,22 +9,23 @@ PARTS = ((0, 1), P_WAVE, QRS, T_WAVE)
 
 
 def correlation(a, b):
-    """Pearson correlation (B, S) along the last axis of (B, S, K)."""
+    """Compute the Pearson correlation (B, S) along the last axis of (B, S, K)."""
     a, b = (v - ops.mean(v, -1, keepdims=True) for v in (a, b))
     return ops.sum(a * b, -1) / ops.sqrt(ops.sum(a * a, -1) * ops.sum(b * b, -1) + 1e-6)
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Similarity(layers.Layer):
-    """Waveforms (B, S, T, 2), the beat and its difference to the median beat, to similarities (B, S, 13).
+    """Similarity features (B, S, 13) of waveforms (B, S, T, 2): the beat, and its difference to the median beat.
 
-    Correlations with the median beat and with the labelled beat over the whole window, P wave, QRS and T wave; the log
-    size of the difference over the last three; the log ratio of spreads, and of QRS steepness, to the median beat's.
-    With the record's `difference_quantiles` (B, 4) they are (B, S, 20): that of the QRS relative to each of the four,
-    and the higher three relative to the first.
+    The features are the correlations with the median beat and with the labelled beat over the whole window, P wave, QRS
+    complex and T wave (8); the log standard deviation of the difference over the last three, relative to the median
+    beat's (3); the log ratio of the standard deviations, and of the QRS steepness, of beat and median beat (2). With
+    the record's `difference_quantiles` (B, 4) there are 20: also the log QRS difference relative to each of the four
+    quantiles, and the three higher quantiles relative to the first.
 
     Args:
-        token: position of the labelled beat.
+        token: position of the labelled beat in the sequence.
     """
 
     def __init__(self, token: int = 1, **kwargs):
@@ -45,13 +46,13 @@ class Similarity(layers.Layer):
         out += sizes
         out += [ops.log(ops.std(beat, -1) / spread + 0.05), self.steepness(beat) - self.steepness(median)]
         if difference_quantiles is not None:
-            usual, *odd = ops.unstack(ops.cast(difference_quantiles, "float32")[:, None], axis=-1)  # (B, 1) each
-            out += [sizes[1] - level for level in (usual, *odd)]
-            out += [ops.broadcast_to(level - usual, ops.shape(sizes[1])) for level in odd]
+            lowest, *higher = ops.unstack(ops.cast(difference_quantiles, "float32")[:, None], axis=-1)  # (B, 1) each
+            out += [sizes[1] - level for level in (lowest, *higher)]
+            out += [ops.broadcast_to(level - lowest, ops.shape(sizes[1])) for level in higher]
         return ops.cast(ops.stack(out, -1), self.compute_dtype)
 
     def steepness(self, x):
-        """Log mean slope of the QRS over its spread (B, S): broad beats are low."""
+        """Compute the log ratio (B, S) of the mean QRS slope to its standard deviation; broad complexes are low."""
         qrs = x[..., self.parts[2]]
         slope = ops.mean(ops.abs(qrs[..., 2:] - qrs[..., :-2]), -1)
         return ops.log(slope / (ops.std(qrs, -1) + 0.03) + 0.02)

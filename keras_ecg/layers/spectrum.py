@@ -1,21 +1,21 @@
-"""Signals as the magnitudes of their short-time spectra."""
+"""Short-time Fourier transform of signals, as log magnitudes."""
 
 import keras
 from keras import layers, ops
 
-FLOOR = 0.01  # in the signals' unit: magnitudes well below it are zero, those well above it log(magnitude / floor)
+FLOOR = 0.01  # in units of the signals: log1p maps smaller magnitudes to about 0, larger ones to log(magnitude / FLOOR)
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Spectrum(layers.Layer):
-    """Log magnitudes of the short-time Fourier transform: signals (B, T, L) to (B, ceil(T / hop), F L).
+    """Log magnitudes of the short-time Fourier transform: signals (B, T, L) to (B, ceil(T / hop), L F).
 
-    A frame stands at every hop-th sample, Hann-weighted and centered; F = frame / 2 + 1 frequencies of the first lead
-    come first. A sine's magnitude is its amplitude; silence is zero.
+    Frames are centered on every hop-th sample and weighted by a Hann window. Channels are the F = frame / 2 + 1
+    frequencies of the first lead, then those of the second, and so on. The magnitude of a sine is its amplitude.
 
     Args:
-        frame_samples: of a frame; at least two, and a frame's half is less than the signal.
-        hop_samples: between frames.
+        frame_samples: length of a frame; at least 2, and less than 2 T.
+        hop_samples: samples between the centers of two frames.
     """
 
     def __init__(self, frame_samples: int = 32, hop_samples: int = 4, **kwargs):
@@ -24,7 +24,7 @@ class Spectrum(layers.Layer):
 
     def build(self, shape):
         if self.frame_samples < 2 or self.frame_samples // 2 >= shape[1]:
-            raise ValueError(f"spectral frames of {self.frame_samples} samples in signals of {shape[1]}")
+            raise ValueError(f"spectral frames of {self.frame_samples} samples do not fit signals of {shape[1]}")
 
     def call(self, x):
         _, frames, channels = self.compute_output_shape(x.shape)

@@ -1,7 +1,9 @@
-"""The pre-norm Transformer.
+"""The pre-norm Transformer encoder.
 
-Dosovitskiy A et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021,
-https://arxiv.org/abs/2010.11929, whose blocks normalize before each part and once more after the last block.
+Dosovitskiy A et al., An Image Is Worth 16x16 Words (Vision Transformer), ICLR 2021, https://arxiv.org/abs/2010.11929:
+layer normalization before attention and feed-forward network, and once after the last block.
+
+Shapes: B batch, N tokens, D width.
 """
 
 import keras
@@ -14,10 +16,10 @@ from keras_ecg.layers.feed_forward import FeedForward
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class TransformerBlock(layers.Layer):
-    """Self-attention, then feed-forward, each pre-norm with its residual: (B, N, D) to (B, N, D).
+    """Self-attention, then feed-forward network, each pre-norm with residual connection: (B, N, D) to (B, N, D).
 
-    With `rotary` attention knows how far tokens are from each other; `positions` (B, N) say so where they are not in a
-    row. With `rows` each token attends within its row and column of a grid only; without, to all.
+    With `rotary`, attention has rotary position embeddings; `positions` (B, N) are needed if the tokens are not
+    consecutive. With `rows`, each token attends to its row and column of a grid only (`cross_pattern`).
     """
 
     def __init__(self, heads: int = 4, expansion: int = 4, dropout: float = 0.0, rotary: bool = False, **kwargs):
@@ -32,8 +34,8 @@ class TransformerBlock(layers.Layer):
         self.feed_forward.build(shape)
 
     def call(self, x, positions=None, rows=None, training=None):
-        where = {"positions": positions} if self.rotary else {}
-        return self.feed_forward(self.attention(x, **where, rows=rows, training=training), training=training)
+        rotary = {"positions": positions} if self.rotary else {}
+        return self.feed_forward(self.attention(x, **rotary, rows=rows, training=training), training=training)
 
     def get_config(self):
         hyperparameters = ("heads", "expansion", "dropout", "rotary")
@@ -42,16 +44,16 @@ class TransformerBlock(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Transformer(layers.Layer):
-    """Blocks one after the other, then a norm: any number of tokens (B, N, D) to (B, N, D).
+    """Stack of Transformer blocks and a final layer normalization: tokens (B, N, D) to (B, N, D), for any N.
 
     Args:
-        depth: of blocks.
-        heads: of each.
-        expansion: of the feed-forward parts.
-        dropout: of attention and feed-forward parts.
-        rotary: whether attention knows distances.
-        rows: leads whose tokens stand one lead after the other; positions begin anew in each.
-        cross: attend within the token's row and its column only, `keras_ecg.layers.attention.cross_pattern`.
+        depth: number of blocks.
+        heads: attention heads per block.
+        expansion: width of the feed-forward networks, as a multiple of D.
+        dropout: dropout rate of attention and feed-forward networks.
+        rotary: use rotary position embeddings.
+        rows: number of leads whose tokens are concatenated; positions restart with each.
+        cross: attend to the token's row and column only (`keras_ecg.layers.attention.cross_pattern`).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Models: one paper, one file. `MODELS` lists them by name with their dataclass of hyperparameters."""
+"""Models, one paper per file. `MODELS` maps each name to its dataclass of hyperparameters and its builder."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from keras_ecg.models.objectives import OBJECTIVES
 
 __all__ = ["MODELS", "RHYTHM_MODELS", "build_model", "list_models", "load_model", "model_config"]
 
-RHYTHM_MODELS = {  # of whole recordings
+RHYTHM_MODELS = {  # classifiers of whole recordings
     "resnet1d": (resnet1d.ResNet1DConfig, resnet1d.build),
     "rhythm_encoder": (rhythm_encoder.RhythmEncoderConfig, rhythm_encoder.build),
 }
@@ -30,15 +30,15 @@ MODELS = {
 
 
 def list_models() -> list[str]:
-    """The names that `build_model` takes."""
+    """List the names that `build_model` accepts."""
     return list(MODELS)
 
 
 def model_config(name: str, options: dict | None = None):
-    """The dataclass of a model's hyperparameters, its defaults overlaid with `options`.
+    """Return the dataclass of a model's hyperparameters: its defaults, overridden by `options`.
 
     Raises:
-        InputError: no such model, or no such hyperparameter.
+        InputError: unknown model or hyperparameter.
     """
     if name not in MODELS:
         raise InputError("model.name", repr(name), f"one of {', '.join(MODELS)}", "correct it")
@@ -48,17 +48,17 @@ def model_config(name: str, options: dict | None = None):
 def build_model(
     name: str, shapes: dict[str, tuple[int, ...]], token: int = 1, classes: int = 5, options: dict | None = None
 ) -> keras.Model:
-    """A classifier by name.
+    """Build a classifier by name: named inputs to probabilities (B, classes).
 
     Args:
         name: a key of `MODELS`.
-        shapes: of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
-        token: which beat of a sequence is labelled.
-        classes: how many.
+        shapes: shapes of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
+        token: position of the labelled beat in a sequence.
+        classes: number of classes.
         options: hyperparameters that differ from the model's defaults.
 
     Raises:
-        InputError: no such model, no such hyperparameter, or hyperparameters that do not fit together.
+        InputError: unknown model or hyperparameter, or an invalid combination of hyperparameters.
     """
     config = model_config(name, options)
     try:

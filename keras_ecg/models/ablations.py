@@ -1,4 +1,4 @@
-"""The CNN-Conformer with parts taken away: attention only, CNN-LSTM, CNN. Same inputs, same head, same width.
+"""Ablations of the CNN-Conformer with the same inputs, head and width: attention only, CNN-LSTM, CNN.
 
 Shapes: B batch, S beats, F scales, T samples, P samples per patch, D width.
 """
@@ -48,7 +48,7 @@ def _with_context(beats: keras.KerasTensor, inputs: dict, token: int, config) ->
 
 
 def build_attention_only(shapes: dict, token: int, classes: int, config: AttentionOnlyConfig) -> keras.Model:
-    """Patches of every beat, projected linearly, under self-attention and feed-forward halves; no convolution."""
+    """Build the model without convolutions: linear patch embedding of every beat, self-attention, feed-forward."""
     inputs = named_inputs(shapes)
     x = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
     _, beats, samples, channels = x.shape
@@ -68,7 +68,7 @@ def build_attention_only(shapes: dict, token: int, classes: int, config: Attenti
 
 
 def build_cnn_lstm(shapes: dict, token: int, classes: int, config: ConvolutionConfig) -> keras.Model:
-    """The beat encoder, then a bidirectional LSTM over the beats."""
+    """Build the beat encoder, followed by a bidirectional LSTM over the beats."""
     inputs = named_inputs(shapes)
     x = _with_context(beat_vectors(inputs, config), inputs, token, config)
     x = layers.Bidirectional(layers.LSTM(config.width, return_sequences=True), name="lstm")(x)
@@ -76,7 +76,7 @@ def build_cnn_lstm(shapes: dict, token: int, classes: int, config: ConvolutionCo
 
 
 def build_cnn(shapes: dict, token: int, classes: int, config: ConvolutionConfig) -> keras.Model:
-    """The beat encoder alone, all beats of the sequence joined by a dense layer."""
+    """Build the beat encoder, followed by a dense layer over the concatenated beats."""
     inputs = named_inputs(shapes)
     x = _with_context(beat_vectors(inputs, config), inputs, token, config)
     x = layers.Dense(config.width, activation="silu", name="encoded")(layers.Flatten(name="flat")(x))

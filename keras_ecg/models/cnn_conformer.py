@@ -1,15 +1,15 @@
 """CNN-Conformer for heartbeats: a convolutional beat encoder, and Conformer blocks over the beats of a sequence.
 
 Gulati A et al., Conformer: Convolution-augmented Transformer for Speech Recognition, Interspeech 2020,
-https://arxiv.org/abs/2005.08100, whose blocks (macaron feed-forward halves, self-attention, convolution module)
-run here over beats instead of speech frames.
+https://arxiv.org/abs/2005.08100.
 
-Shapes: B batch, S beats, F scales, T samples, D width, R rhythm features.
+Shapes: B batch, S beats, F scales, T samples, D width, R RR features.
 
-Departures from the paper: learned absolute positions (a sequence has a handful of beats); one-dimensional strided
-convolutions, scales as channels, instead of its two-dimensional subsampling; layer instead of batch normalization in
-the convolution module; rhythm features and similarity to the record's median beat join each beat's vector before the
-blocks, and once more after them.
+Departures from the paper: the blocks (half-step feed-forward networks, self-attention, convolution module) run over the
+beats of a sequence instead of speech frames; learned absolute positions, as a sequence has only a few beats;
+one-dimensional strided convolutions with the scales as channels instead of two-dimensional subsampling; layer instead
+of batch normalization in the convolution module; RR features and similarity to the record's median beat are
+concatenated to each beat's vector before the blocks and once more after them.
 """
 
 from dataclasses import dataclass
@@ -28,21 +28,21 @@ class CNNConformerConfig:
     """Hyperparameters of the CNN-Conformer."""
 
     width: int = 48  # D
-    bottleneck: int = 32  # of a beat's shape: narrow, or the few training patients are learned by heart
-    bins: int = 0  # of the piecewise linear encoding of rhythm and similarity; 0: plain numbers
+    bottleneck: int = 32  # width of a beat's vector: narrow, against overfitting to the few training subjects
+    bins: int = 0  # of the piecewise-linear encoding of RR features and similarity; 0 for none
     blocks: int = 1
     heads: int = 4
     kernel_size: int = 3  # of the convolution module, in beats
-    expansion: int = 2  # of the feed-forward halves
+    expansion: int = 2  # of the feed-forward networks
     dropout: float = 0.2
     encoder_dropout: float = 0.3
-    channel_dropout: float = 0.1  # of the beat encoder's feature maps
-    beat_dropout: float = 0.25  # of a sequence's beat shapes altogether
+    channel_dropout: float = 0.1  # of whole channels in the beat encoder
+    beat_dropout: float = 0.25  # of all beat vectors of a sequence at once
     block_dropout: float = 0.2  # inside the Conformer blocks
 
 
 def encode(inputs: dict[str, keras.KerasTensor], token: int, config: CNNConformerConfig) -> keras.KerasTensor:
-    """Named inputs to one token per beat (B, S, D), or (B, S, 2 D) with the context beside it."""
+    """Encode named inputs as one token per beat: (B, S, D), or (B, S, 2 D) with the context vector concatenated."""
     context = context_vector(inputs, token, config)
     x = beat_vectors(inputs, config)
     if context is not None:
@@ -56,13 +56,13 @@ def encode(inputs: dict[str, keras.KerasTensor], token: int, config: CNNConforme
 
 
 def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: CNNConformerConfig) -> keras.Model:
-    """The classifier: named inputs to probabilities (B, classes).
+    """Build the classifier: named inputs to probabilities (B, classes).
 
     Args:
-        shapes: of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
-        token: which beat of the sequence is labelled.
-        classes: how many.
-        config: the hyperparameters.
+        shapes: shapes of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
+        token: position of the labelled beat in the sequence.
+        classes: number of classes.
+        config: hyperparameters.
     """
     inputs = named_inputs(shapes)
     tokens = encode(inputs, token, config)

@@ -1,8 +1,8 @@
-"""Encoders of whole windows, (B, T, L) to (B, N, D): CNN, CNN-LSTM, CNN-attention-LSTM, CNN-Transformer, ResNet1D.
+"""Encoders of windows, (B, T, L) to (B, N, D): CNN, CNN-LSTM, CNN-attention-LSTM, CNN-Transformer, ResNet1D.
 
-They know no loss. The first four begin with the same strided convolutions, which leave one token for every 32 samples;
-what follows mixes the tokens. In the frequency domain the magnitudes of short-time spectra take the place of the
-samples. The residual convolutions of `keras_ecg.models.resnet1d` leave one token for every 16.
+The first four share a front end of strided convolutions with one token per 32 samples. With `domain="frequency"` its
+inputs are short-time Fourier magnitudes instead of samples. The ResNet1D (`keras_ecg.models.resnet1d`) has one token
+per 16 samples.
 
 Shapes: B batch, T samples, L leads, N tokens, D width.
 """
@@ -24,14 +24,14 @@ from keras_ecg.models import resnet1d
 
 @dataclass(frozen=True)
 class CNNConfig:
-    """Hyperparameters of the convolutions, and of the CNN and the CNN-LSTM."""
+    """Hyperparameters of the convolutional front end, and of the CNN and the CNN-LSTM."""
 
     width: int = 128  # D
     kernel_sizes: tuple[int, ...] = (15, 7, 5, 3)
     strides: tuple[int, ...] = (4, 2, 2, 2)
     dropout: float = 0.1  # of whole channels after every convolution, and inside attention
     domain: Literal["time", "frequency"] = "time"
-    frame_samples: int = 32  # of a short-time spectrum: 0.32 s at 100 Hz, a QRS complex and its surroundings
+    frame_samples: int = 32  # of a short-time spectrum: 0.32 s at 100 Hz, longer than a QRS complex
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class CNNTransformerConfig(CNNConfig):
 
     heads: int = 4
     blocks: int = 2
-    expansion: int = 2  # of the feed-forward part
+    expansion: int = 2  # of the feed-forward networks
 
 
 def convolve(signals: keras.KerasTensor, config: CNNConfig) -> keras.KerasTensor:
-    """Signals (B, T, L) to tokens (B, N, D); the earlier of the convolutions are the narrower ones."""
+    """Apply the strided convolutions: signals (B, T, L) to tokens (B, N, D), with increasing numbers of channels."""
     x, strides = signals, config.strides
     if config.domain == "frequency":
-        # The spectra's hop is the first stride, so that both domains have the same tokens.
+        # The hop of the spectra is the first stride, so that both domains have the same number of tokens.
         x = Spectrum(config.frame_samples, strides[0], name="spectrum")(x)
         strides = (1, *strides[1:])
     for i, (kernel, stride) in enumerate(zip(config.kernel_sizes, strides, strict=True)):
@@ -67,33 +67,33 @@ def convolve(signals: keras.KerasTensor, config: CNNConfig) -> keras.KerasTensor
 
 
 def recur(tokens: keras.KerasTensor, config: CNNConfig) -> keras.KerasTensor:
-    """A bidirectional LSTM over tokens (B, N, D), half of the width each way."""
+    """Apply a bidirectional LSTM with D / 2 units per direction to tokens (B, N, D)."""
     if config.width % 2:
-        raise ValueError(f"a width of {config.width} does not divide into two directions")
+        raise ValueError(f"a width of {config.width} is odd and cannot be split between two directions")
     return layers.Bidirectional(layers.LSTM(config.width // 2, return_sequences=True), name="lstm")(tokens)
 
 
 def build_cnn(shape: tuple[int, int], config: CNNConfig) -> keras.Model:
-    """The convolutions alone."""
+    """Build the CNN."""
     signals = keras.Input(shape, name="signals")
     return keras.Model(signals, convolve(signals, config), name="cnn_encoder")
 
 
 def build_cnn_lstm(shape: tuple[int, int], config: CNNConfig) -> keras.Model:
-    """Convolutions, then a bidirectional LSTM."""
+    """Build the CNN-LSTM: convolutions, then a bidirectional LSTM."""
     signals = keras.Input(shape, name="signals")
     return keras.Model(signals, recur(convolve(signals, config), config), name="cnn_lstm_encoder")
 
 
 def build_cnn_attention_lstm(shape: tuple[int, int], config: CNNAttentionLSTMConfig) -> keras.Model:
-    """Convolutions, self-attention, which has no positions of its own, then a bidirectional LSTM."""
+    """Build the CNN-attention-LSTM: convolutions, self-attention without positions, then a bidirectional LSTM."""
     signals = keras.Input(shape, name="signals")
     x = SelfAttention(config.heads, config.dropout, name="attention")(convolve(signals, config))
     return keras.Model(signals, recur(x, config), name="cnn_attention_lstm_encoder")
 
 
 def build_cnn_transformer(shape: tuple[int, int], config: CNNTransformerConfig) -> keras.Model:
-    """Convolutions, learned positions, then a pre-norm Transformer."""
+    """Build the CNN-Transformer: convolutions, learned positions, then a pre-norm Transformer."""
     signals = keras.Input(shape, name="signals")
     x = PositionEmbedding(name="positions")(convolve(signals, config))
     x = Transformer(config.blocks, config.heads, config.expansion, config.dropout, name="transformer")(x)
@@ -110,7 +110,7 @@ ENCODERS = {
 
 
 def build_encoder(name: str, shape: tuple[int, int], options: dict | None = None) -> keras.Model:
-    """An encoder by name, (B, T, L) to (B, N, D).
+    """Build an encoder by name: signals (B, T, L) to tokens (B, N, D).
 
     Args:
         name: a key of `ENCODERS`.
@@ -118,7 +118,7 @@ def build_encoder(name: str, shape: tuple[int, int], options: dict | None = None
         options: hyperparameters that differ from the encoder's defaults.
 
     Raises:
-        InputError: no such encoder, no such hyperparameter, or hyperparameters that do not fit together.
+        InputError: unknown encoder or hyperparameter, or an invalid combination of hyperparameters.
     """
     if name not in ENCODERS:
         raise InputError("encoder.name", repr(name), f"one of {', '.join(ENCODERS)}", "correct it")

@@ -1,4 +1,4 @@
-"""Encoders of several leads: how many rows of tokens they have, and the same for recordings that lack some leads."""
+"""Multi-lead encoders: the number of leads in their tokens, and their adaptation to recordings with fewer leads."""
 
 from collections.abc import Sequence
 
@@ -7,33 +7,34 @@ from keras.layers import Conv1D
 
 
 def token_rows(encoder: keras.Model) -> int:
-    """How many leads an encoder's tokens (B, R N, D) are of, one after the other; 1 where they are of all at once."""
+    """Return R, the number of leads whose tokens (B, R N, D) are concatenated; 1 if each token covers all leads."""
     return next((layer.rows for layer in encoder.layers if hasattr(layer, "rows")), 1)
 
 
 def with_leads(encoder: keras.Model, leads: Sequence[int]) -> keras.Model:
-    """The same weights for windows of some of the leads: (B, T, L) to tokens of these leads alone.
+    """Build an encoder with the same weights for a subset of the leads: (B, T, L) to tokens of these leads.
 
-    An encoder whose tokens are those of single leads has no weight whose shape depends on how many there are. The leads
-    that are missing are not filled in: there are no tokens of them, and nothing attends to them. One that begins with a
-    convolution of all leads keeps its channels of those there are, as if the others were zero.
+    If each token belongs to one lead, no weight depends on the number of leads: missing leads have no tokens, and
+    nothing attends to them. If the encoder begins with a convolution over all leads, the kernel's channels of the given
+    leads are kept, which equals setting the missing leads to zero.
 
     Args:
-        encoder: of single leads' tokens, such as that of ST-MEM, ECG-JEPA or the VQ-VAE; or of convolutions.
-        leads: which of the encoder's, by index, in any order.
+        encoder: an encoder with tokens of single leads, such as that of ST-MEM, ECG-JEPA or the VQ-VAE, or one that
+            begins with a convolution.
+        leads: indices of the encoder's leads, in any order.
 
     Raises:
-        ValueError: no such lead, one twice, or an encoder whose weights do not allow it.
+        ValueError: an unknown or repeated lead, or an encoder that needs all of its leads.
     """
     samples, known = encoder.input_shape[1:]
     leads = tuple(leads)
     if not leads or len(set(leads)) < len(leads) or not set(leads) <= set(range(known)):
-        raise ValueError(f"leads {leads} of an encoder of {known}")
+        raise ValueError(f"leads {leads} are not distinct indices of the {known} leads of the encoder")
 
     kernels = [layer.kernel for layer in encoder.layers if isinstance(layer, Conv1D) and layer.input is encoder.input]
     first = next((k for k, w in enumerate(encoder.weights) if any(w is kernel for kernel in kernels)), None)
     if first is None and token_rows(encoder) != known:
-        raise ValueError(f"{encoder.name} joins its leads in its first weights: it takes all {known}, in their order")
+        raise ValueError(f"{encoder.name} combines its leads in its first layer: give all {known}, in their order")
 
     def change(layer):
         config = layer.get_config()

@@ -1,11 +1,12 @@
-"""The named inputs of the beat models, and the channels that a beat encoder sees.
+"""Named inputs of the beat classifiers, and the parts that encode them.
 
-B batch, S beats in a sequence, F scales, T samples, R rhythm features:
+Shapes: B batch, S beats in a sequence, F scales, T samples, R RR features.
 
-    scalograms  (B, S, F, T, 1)  always
-    waveforms   (B, S, T, 2)     mV: the beat, and its difference to the record's median beat
-    rr          (B, S, R)
-    difference_quantiles  (B, 4)  how far the record's beats are from its median beat; only together with waveforms
+    scalograms            (B, S, F, T, 1)  required
+    waveforms             (B, S, T, 2)     optional, mV: the beat, and its difference to the record's median beat
+    rr                    (B, S, R)        optional: RR features
+    difference_quantiles  (B, 4)           optional, requires waveforms: quantiles, over the record's beats, of the
+                                           difference to the median beat
 """
 
 import keras
@@ -18,9 +19,9 @@ from keras_ecg.layers.similarity import Similarity
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class BeatChannels(layers.Layer):
-    """Scalograms (B, S, F, T, 1) and waveforms (B, S, T, W), or scalograms alone, to channels (B, S, T, F + W).
+    """Join scalograms (B, S, F, T, 1) and optional waveforms (B, S, T, W) to channels (B, S, T, F + W).
 
-    Waveforms are taken in units of half a millivolt, near the spread of normalized scalograms.
+    Waveforms are scaled to units of 0.5 mV, which brings them near the variance of normalized scalograms.
     """
 
     def call(self, scalograms, waveforms=None):
@@ -29,19 +30,20 @@ class BeatChannels(layers.Layer):
 
 
 def named_inputs(shapes: dict[str, tuple[int, ...]]) -> dict[str, keras.KerasTensor]:
-    """Keras inputs by name, from shapes without the batch axis."""
+    """Create Keras inputs by name, from shapes without the batch axis."""
     return {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
 
 
 def context_vector(inputs: dict[str, keras.KerasTensor], token: int, config):
-    """What is known of each beat but its shape, as one vector (B, S, D): rhythm, and similarity to other beats.
-
-    None where neither rhythm features nor waveforms come in.
+    """Encode RR features and similarity features of each beat as one context vector (B, S, D).
 
     Args:
-        inputs: by name.
+        inputs: named inputs.
         token: position of the labelled beat.
-        config: its `width` D, `dropout`, and `bins` of a piecewise linear encoding; 0 for none.
+        config: hyperparameters `width` (D), `dropout`, and `bins` of the piecewise-linear encoding (0 for none).
+
+    Returns:
+        The context vectors; None if there are neither RR features nor waveforms.
     """
     parts = []
     if "rr" in inputs:
@@ -60,10 +62,10 @@ def context_vector(inputs: dict[str, keras.KerasTensor], token: int, config):
 
 
 def beat_vectors(inputs: dict[str, keras.KerasTensor], config) -> keras.KerasTensor:
-    """The shape of each beat as one vector (B, S, bottleneck).
+    """Encode the morphology of each beat as one vector (B, S, bottleneck).
 
-    In training whole sequences lose theirs now and then (`beat_dropout`): the ectopic beats of a few patients are soon
-    learned by heart, and rhythm must do without them.
+    In training, `beat_dropout` drops the vectors of whole sequences, so that RR features are learned, too: the
+    morphologies of the few training subjects with ectopic beats are easily overfitted.
     """
     channels = BeatChannels(name="channels")(inputs["scalograms"], inputs.get("waveforms"))  # (B, S, T, C)
     x = BeatEncoder(

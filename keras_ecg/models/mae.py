@@ -1,22 +1,23 @@
-"""The masked autoencoder: an encoder that sees a few patches of a window, a light decoder that fills in the rest.
+"""Masked autoencoder: the encoder gets the visible patches of a window, a small decoder reconstructs the masked ones.
 
 He K et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, https://arxiv.org/abs/2111.06377.
 
 Shapes: B batch, T samples, L leads, P samples per patch, N = T / P patches, V visible patches, D width.
 
-Departures from the paper: patches are stretches of time over all leads instead of squares; no class token; 0.6 of the
-patches are masked instead of 0.75, for neighbouring patches of an ECG tell less of each other than those of a picture;
-targets are the signals themselves unless `normalize_targets`, which divides by the standard deviation of the patch
-itself where the reference code takes the unbiased one; a patch embedding of LeCun's initialization.
+Departures from the paper: patches are segments of time over all leads instead of squares of an image; no class token;
+mask ratio 0.6 instead of 0.75, as neighbouring patches of an ECG are less redundant than those of an image; targets are
+the raw signals unless `normalize_targets`, which uses the biased standard deviation of the patch, where the reference
+code uses the unbiased one; LeCun initialization of the patch embedding; rotary position embeddings by default.
 
     autoencoder = MaskedAutoencoder((1000, 1), MAEConfig())
     rate = keras.optimizers.schedules.CosineDecay(2e-4, steps, warmup_target=2e-3, warmup_steps=50)
     autoencoder.compile(keras.optimizers.AdamW(rate, beta_2=0.95, weight_decay=0.05, global_clipnorm=1.0))
-    autoencoder.fit(signals)             # (B, T, L), or a dataset of them
+    autoencoder.fit(signals)             # (B, T, L), or a dataset of such batches
     autoencoder.encoder.save("encoder.keras")
 
-With positions added to the tokens alone training starts on a plateau, a `relative_loss` of one, for some 300 steps: the
-mean is all that it predicts before attention finds where the beats stand. Rotary attention is off it after 100.
+With absolute positions only, training stays on a plateau with a `relative_loss` of 1 for about 300 steps, predicting
+the mean until attention resolves the positions of the beats. With rotary positions the plateau ends after about 100
+steps.
 """
 
 from dataclasses import asdict, dataclass
@@ -29,7 +30,7 @@ from keras_ecg.layers.patches import PatchEmbedding, count_patches, patchify, un
 from keras_ecg.layers.positions import SinCosPositions
 from keras_ecg.layers.transformer import Transformer
 
-TINY_VARIANCE = 1e-6  # of a flat patch, which has no spread to divide by
+TINY_VARIANCE = 1e-6  # added to the variance: that of a flat patch is zero
 
 
 @dataclass(frozen=True)
@@ -39,27 +40,27 @@ class MAEConfig:
     width: int = 128  # D of the encoder
     depth: int = 4
     heads: int = 4
-    expansion: int = 4  # of the feed-forward parts, the decoder's too
-    dropout: float = 0.0  # of the encoder: masking is noise enough for pretraining, few labels may want it
+    expansion: int = 4  # of the feed-forward networks of encoder and decoder
+    dropout: float = 0.0  # of the encoder: masking regularizes pretraining; fine-tuning on few labels may need it
     decoder_width: int = 64
     decoder_depth: int = 2
     decoder_heads: int = 4
-    rotary: bool = True  # attention that knows distances, besides positions added to the tokens: no plateau
-    patch_samples: int = 10  # P: 0.1 s at 100 Hz, a QRS complex
+    rotary: bool = True  # rotary in addition to absolute positions: shortens the initial plateau of the loss
+    patch_samples: int = 10  # P: 0.1 s at 100 Hz, the duration of a QRS complex
     mask_ratio: float = 0.6
-    normalize_targets: bool = False  # each patch by its own mean and spread
+    normalize_targets: bool = False  # normalize each target patch by its own mean and standard deviation
 
 
 def build_encoder(shape: tuple[int, int], config: MAEConfig, dtype: str | None = None) -> keras.Model:
-    """The encoder: signals (B, T, L) to tokens (B, N, D). It knows neither masks nor losses.
+    """Build the encoder: signals (B, T, L) to tokens (B, N, D), without masking.
 
     Args:
         shape: (T, L).
-        config: the hyperparameters.
-        dtype: policy of its layers; None takes the global one.
+        config: hyperparameters.
+        dtype: dtype policy of the layers; None for the global policy.
 
     Raises:
-        ValueError: T does not divide into patches, or the width into heads.
+        ValueError: T is not divisible by the patch length, or the width by the number of heads.
     """
     signals = keras.Input(shape, name="signals")
     x = PatchEmbedding(config.width, config.patch_samples, name="patches", dtype=dtype)(signals)
@@ -71,18 +72,18 @@ def build_encoder(shape: tuple[int, int], config: MAEConfig, dtype: str | None =
 
 
 def normalized(patches):
-    """Each patch (B, N, P L) with a mean of zero and a spread of one."""
+    """Normalize each patch (B, N, P L) to mean 0 and variance 1."""
     mean, variance = ops.moments(patches, [-1], keepdims=True)
     return (patches - mean) / ops.sqrt(variance + TINY_VARIANCE)
 
 
 def masked_error(targets, predictions, mask):
-    """Mean squared error over the masked patches of every sample: (B,), in float32.
+    """Compute the mean squared error over the masked patches of every example: (B,), in float32.
 
     Args:
         targets: (B, N, P L).
-        predictions: (B, N, P L), or what broadcasts to it.
-        mask: (B, N), true where a patch was hidden.
+        predictions: (B, N, P L), or an array that broadcasts to it.
+        mask: (B, N), true where a patch was masked.
     """
     targets, predictions, mask = (ops.cast(v, "float32") for v in (targets, predictions, mask))
     errors = ops.mean(ops.square(predictions - targets), -1)  # (B, N)
@@ -90,19 +91,19 @@ def masked_error(targets, predictions, mask):
 
 
 def mean_of(targets, leads: int):
-    """The mean of each window's targets (B, N, P L) over all its samples, lead by lead, as a prediction (B, 1, P L)."""
+    """Predict the mean, per lead, of all samples of each window's targets (B, N, P L): (B, 1, P L)."""
     means = ops.mean(unpatchify(targets, leads), 1)  # (B, L)
     return ops.tile(means, (1, targets.shape[-1] // leads))[:, None]
 
 
 def signals_of(inputs):
-    """Signals (B, T, L) from themselves, or from a dict that has them."""
+    """Return signals (B, T, L), given as such or as a dict with the key `signals`."""
     return inputs["signals"] if isinstance(inputs, dict) else inputs
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Ratio(keras.metrics.Metric):
-    """The sum of the numerators over the sum of the denominators since the last reset."""
+    """Ratio of the sum of the numerators to the sum of the denominators since the last reset."""
 
     def __init__(self, name: str = "ratio", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -119,28 +120,27 @@ class Ratio(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class MaskedAutoencoder(keras.Model):
-    """The encoder under its pretraining task: signals (B, T, L) to predicted patches (B, N, P L) and the mask (B, N).
+    """Masked autoencoder: signals (B, T, L) to predicted patches (B, N, P L) and the mask (B, N).
 
-    `fit` needs signals alone, or a dict that has them under that name; subjects, labels and sample weights that come
-    with them are not looked at. It logs
+    `fit` takes signals, or a dict with the key `signals`; other entries, labels and sample weights are ignored. It logs
 
         masked_loss    mean squared error on masked patches, of raw or, with `normalize_targets`, normalized targets
-        relative_loss  the same over that of predicting `mean_of` the targets: each window's own mean over all its
-                       samples, lead by lead; numerator and denominator are summed over the epoch before they divide
+        relative_loss  masked_loss divided by that of the prediction `mean_of`, the mean per window and lead; numerator
+                       and denominator are sums over the epoch
 
-    Masks are drawn anew at every call, in evaluation too.
+    A new mask is drawn at every call, in evaluation, too.
 
     Args:
         shape: (T, L).
-        config: the hyperparameters.
-        seed: of the masks; None draws one.
+        config: hyperparameters.
+        seed: seed of the masks; None draws one.
 
     Raises:
-        ValueError: hyperparameters that do not fit the shape, or each other.
+        ValueError: hyperparameters that do not fit the shape or each other.
     """
 
     config_class, build_encoder = MAEConfig, staticmethod(build_encoder)
-    rows = 1  # of a window, each of which is masked and decoded by itself
+    rows = 1  # independently masked and decoded rows per window: 1, or the number of leads in ST-MEM
 
     def __init__(self, shape: tuple[int, int], config: MAEConfig, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -180,25 +180,25 @@ class MaskedAutoencoder(keras.Model):
         return self.decode(encoded, order, training), mask  # (B, N, P L), (B, N)
 
     def patchify(self, signals):
-        """Signals (B, T, L) to tokens (B, N, D) that know their positions."""
+        """Embed the patches of signals (B, T, L) as tokens (B, N, D), with positions added."""
         return self.encoder.get_layer("positions")(self.encoder.get_layer("patches")(signals))
 
     def mask(self, tokens, seed: int | None = None):
-        """Tokens (B, N, D) to visible ones (B, V, D), the mask (B, N) and the order (B, N) that restores them."""
+        """Mask tokens (B, N, D): visible tokens (B, V, D), mask (B, N) and order (B, N) of `RandomMasking`."""
         return self.masking(tokens, seed=seed)
 
     def encode(self, visible, order, training=None):
-        """Visible tokens (B, V, D), the first of their order (B, N), to encoded ones (B, V, D)."""
-        positions = ops.argsort(order, axis=1)[:, : visible.shape[1]]  # (B, V): where each one stood
+        """Encode visible tokens (B, V, D), the first V of the order (B, N): (B, V, D)."""
+        positions = ops.argsort(order, axis=1)[:, : visible.shape[1]]  # (B, V), before shuffling
         return self.encoder.get_layer("transformer")(visible, positions, training=training)
 
     def decode(self, encoded, order, training=None):
-        """Encoded tokens (B, V, D) and mask tokens, in their order (B, N), to predicted patches (B, N, P L)."""
+        """Decode encoded tokens (B, V, D) and mask tokens, restored by order (B, N), to patches (B, N, P L)."""
         x = self.positions(self.mask_tokens(self.bridge(encoded), order))  # (B, N, decoder width)
         return self.predict_patches(self.decoder(x, training=training))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The loss: mean squared error of the predictions on masked patches, a scalar in float32."""
+        """Compute the mean squared error of the predictions on masked patches, a float32 scalar."""
         predictions, mask = y_pred
         losses, chance = self.errors(signals_of(x), predictions, mask)
         self.masked_loss.update_state(losses)
@@ -206,40 +206,41 @@ class MaskedAutoencoder(keras.Model):
         return ops.mean(losses)
 
     def errors(self, signals, predictions, mask):
-        """Masked errors (B,) of predictions (B, N, P L), and of `mean_of` the targets of signals (B, T, L)."""
+        """Compute masked errors (B,) on signals (B, T, L): of predictions (B, N, P L), and of `mean_of` the targets."""
         targets = self.targets(signals)
-        guesses = (predictions, mean_of(targets, self.shape[1] // self.rows))
-        return tuple(ops.mean(ops.reshape(masked_error(targets, g, mask), (-1, self.rows)), 1) for g in guesses)
+        compared = (predictions, mean_of(targets, self.shape[1] // self.rows))
+        return tuple(ops.mean(ops.reshape(masked_error(targets, p, mask), (-1, self.rows)), 1) for p in compared)
 
     def scores(self, signals, seed: int) -> dict:
-        """What an evaluation stores of held-out signals (B, T, L): `errors` by name, the masks by seed."""
+        """Compute what an evaluation stores of held-out signals (B, T, L): `errors` by name, with masks by seed."""
         error, mean_error = self.errors(signals, *self(signals, training=False, seed=seed))
         return {"error": error, "mean_error": mean_error}
 
     def patches(self, signals):
-        """Signals (B, T, L) cut into what is predicted, (B, N, P L), in float32."""
+        """Cut signals (B, T, L) into float32 patches (B, N, P L)."""
         return patchify(ops.cast(signals, "float32"), self.config.patch_samples)
 
     def windows(self, patches):
-        """The inverse of `patches`."""
+        """Invert `patches`: (B, N, P L) to (B, T, L)."""
         return unpatchify(patches, self.shape[1])
 
     def targets(self, signals):
-        """What is to be predicted, (B, N, P L), from signals (B, T, L)."""
+        """Compute the targets (B, N, P L) from signals (B, T, L)."""
         patches = self.patches(signals)
         return normalized(patches) if self.config.normalize_targets else patches
 
     def reconstruct(self, signals, seed: int):
-        """What the model makes of the hidden patches, for pictures.
+        """Reconstruct the masked patches, for figures.
 
-        Normalized predictions get the mean and the spread of the patch that they predict, which no model knows.
+        Normalized predictions are scaled by the mean and standard deviation of the true patch, which the model does not
+        get.
 
         Args:
             signals: (B, T, L).
-            seed: of the mask; the same one hides the same patches.
+            seed: seed of the mask; equal seeds mask the same patches.
 
         Returns:
-            The signals (B, T, L) with predictions in the place of hidden samples, and the mask (B, T, L), true there.
+            The signals (B, T, L) with masked samples replaced by predictions, and the mask (B, T, L), true there.
         """
         predictions, mask = self(signals, training=False, seed=seed)
         patches = self.patches(signals)

@@ -1,10 +1,10 @@
-"""The objectives of self-supervised pretraining by name, each an encoder under its task: `OBJECTIVES`.
+"""Objectives of self-supervised pretraining. `OBJECTIVES` maps each name to its hyperparameters and its builder.
 
-An objective is a Keras model fitted to dicts of `signals` (B, T, L) and `subject` (B,) int, as the window stream yields
-them; its `encoder` takes signals to tokens (B, N, D) and is what pretraining is for. If it has
-`begin(signals, batches, accumulated)`, it wants to see some training windows (n, T, L), and to know how many batches
-training has, and how many make a step of the optimizer, before the first one. What an evaluation stores of held-out
-windows is what its `scores` give; those of `contrastive` depend on the batch.
+An objective is a Keras model that is fitted to dicts of `signals` (B, T, L) and `subject` (B,) int, as the window
+stream yields them. Its `encoder` maps signals to tokens (B, N, D) and is the result of pretraining. An objective may
+define `begin(signals, batches, accumulated)`, called before training with some training windows (n, T, L), the number
+of training batches, and the number of batches per optimizer step; and `scores(signals, seed)`, which an evaluation
+stores for held-out windows. The losses of `contrastive` depend on the batch, so it has no `scores`.
 """
 
 from dataclasses import dataclass, field
@@ -27,16 +27,16 @@ class ContrastiveConfig:
     """Hyperparameters of the contrastive objectives."""
 
     objective: str = "nt_xent"  # or cmsc (halves in time), cmlc (leads), cmsmlc (both)
-    level: str = "window"  # or token: of nt_xent, which then keeps time
+    level: str = "window"  # or token: contrast tokens, with nt_xent and without augmentations that move samples
     encoder: str = "cnn_transformer"  # or cnn, cnn_lstm, cnn_attention_lstm, resnet1d
     encoder_options: dict = field(default_factory=dict)
     temperature: float = 0.1
     projection: int = 128
-    augment: WindowAugment = field(default_factory=WindowAugment)  # with a probability of 0 the views stay as they are
+    augment: WindowAugment = field(default_factory=WindowAugment)  # a probability of 0 turns augmentation off
 
 
 def build_contrastive(shape: tuple[int, int], config: ContrastiveConfig, seed: int) -> keras.Model:
-    """An encoder of views under a contrastive objective."""
+    """Build an encoder of views with a contrastive objective."""
     encoder = build_encoder(config.encoder, view_shape(shape, config.objective), config.encoder_options)
     augment = config.augment if config.augment.probability else None
     if config.level == "token" and augment and (augment.time_warp or augment.permutation):
@@ -54,10 +54,10 @@ OBJECTIVES = {
 
 
 def objective_config(name: str, options: dict | None = None):
-    """The dataclass of an objective's hyperparameters, its defaults overlaid with `options`.
+    """Return the dataclass of an objective's hyperparameters: its defaults, overridden by `options`.
 
     Raises:
-        InputError: no such objective, or no such hyperparameter.
+        InputError: unknown objective or hyperparameter.
     """
     if name not in OBJECTIVES:
         raise InputError("model.name", repr(name), f"one of {', '.join(OBJECTIVES)}", "correct it")
@@ -65,16 +65,16 @@ def objective_config(name: str, options: dict | None = None):
 
 
 def build_objective(name: str, shape: tuple[int, int], options: dict | None = None, seed: int = 0) -> keras.Model:
-    """An encoder under its pretraining task.
+    """Build a pretraining objective with its encoder.
 
     Args:
         name: a key of `OBJECTIVES`.
         shape: (T, L) of the windows.
         options: hyperparameters that differ from the objective's defaults.
-        seed: of masks and augmentation; that of the weights is Keras'.
+        seed: seed of masks and augmentation; the weights depend on Keras' global seed.
 
     Raises:
-        InputError: no such objective or hyperparameter, or hyperparameters that do not fit each other or the windows.
+        InputError: unknown objective or hyperparameter, or hyperparameters that do not fit each other or the windows.
     """
     config = objective_config(name, options)
     try:

@@ -1,6 +1,6 @@
-"""A classifier of recordings, of which several diagnoses may hold, on an encoder that is pretrained or starts anew.
+"""Multi-label classifier of recordings on a pretrained or randomly initialised encoder.
 
-Shapes: B batch, T samples, L leads, N tokens, D width, R rows of tokens, K features of the recording.
+Shapes: B batch, T samples, L leads, N tokens, D width, R rows (leads) of tokens, K intervals and amplitudes.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -21,12 +21,12 @@ from keras_ecg.signals.window_augment import WindowAugment, augment_windows
 class RecordingClassifierConfig:
     """Hyperparameters of the classifier."""
 
-    weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
-    random: bool = False  # build it as those weights are, and initialize it anew: the baseline from scratch
-    encoder: ConvolutionsConfig = field(default_factory=ConvolutionsConfig)  # without weights: a ResNet1D
-    frozen_stages: int = 0  # from the input on; -1 freezes the encoder
-    patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
-    intervals_hidden: tuple[int, ...] = (256, 64)  # widths of the layers between intervals and the last layer
+    weights: str = ""  # pretrained encoder: a preset or a run folder; empty for random initialisation
+    random: bool = False  # the architecture of `weights`, randomly initialised: the baseline trained from scratch
+    encoder: ConvolutionsConfig = field(default_factory=ConvolutionsConfig)  # without `weights`: a ResNet1D
+    frozen_stages: int = 0  # counted from the input; -1 freezes the encoder
+    patch_dropout: float = 0.0  # fraction of each lead's patches dropped in training, for encoders of patches
+    intervals_hidden: tuple[int, ...] = (256, 64)  # widths of the dense layers that encode the intervals
     intervals_dropout: float = 0.3  # after each of them
     dropout: float = 0.2  # before the last layer
     augment: WindowAugment = field(default_factory=WindowAugment)
@@ -34,11 +34,11 @@ class RecordingClassifierConfig:
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class AugmentWindows(layers.Layer):
-    """Changes windows (B, T, L) at random while training, each in its own way; otherwise it leaves them.
+    """Augment windows (B, T, L) randomly and independently in training; the identity otherwise.
 
     Args:
-        augment: how strongly.
-        seed: of the draws; None draws one.
+        augment: strengths of the augmentations.
+        seed: seed of the augmentation; None draws one.
     """
 
     def __init__(self, augment: WindowAugment | dict | None = None, seed: int | None = None, **kwargs):
@@ -58,9 +58,9 @@ class AugmentWindows(layers.Layer):
 
 
 def tokens_of(encoder: keras.Model, signals: keras.KerasTensor) -> tuple[keras.KerasTensor, int]:
-    """Tokens (B, N, D) of signals (B, T, L), and how many rows of leads they are.
+    """Encode signals (B, T, L): tokens (B, N, D), and the number of leads whose tokens are concatenated.
 
-    An encoder of one lead sees each lead on its own.
+    A single-lead encoder is applied to each lead separately.
     """
     leads = signals.shape[-1]
     if encoder.input_shape[-1] == 1 < leads:
@@ -68,17 +68,19 @@ def tokens_of(encoder: keras.Model, signals: keras.KerasTensor) -> tuple[keras.K
     return encoder(signals), token_rows(encoder)
 
 
-def learning(encoder: keras.Model, frozen_stages: int, patch_dropout: float, seed: int | None = None) -> keras.Model:
-    """The same layers, some of which learn, from some of the patches.
+def set_trainable(
+    encoder: keras.Model, frozen_stages: int, patch_dropout: float, seed: int | None = None
+) -> keras.Model:
+    """Set which stages of an encoder are trainable, and add patch dropout; the layers are shared with `encoder`.
 
     Args:
-        encoder: (B, T, L) to (B, N, D).
-        frozen_stages: those that do not, from the input on; -1 for all.
-        patch_dropout: share of each lead's patches that training leaves out.
-        seed: of the draws.
+        encoder: model from (B, T, L) to (B, N, D).
+        frozen_stages: number of frozen stages, counted from the input; -1 for all.
+        patch_dropout: fraction of each lead's patches dropped in training; 0 for none.
+        seed: seed of the patch dropout.
 
     Raises:
-        ValueError: too many frozen stages, or no patches to leave out.
+        ValueError: more frozen stages than there are, or patch dropout for an encoder without patches.
     """
     encoder.trainable = True
     freeze(encoder, frozen_stages)
@@ -92,21 +94,22 @@ def build_recording_classifier(
     encoder: keras.Model | None = None,
     seed: int | None = None,
 ) -> keras.Model:
-    """The classifier: a dict of `signals` (B, T, L), and perhaps `intervals` (B, K), to probabilities (B, classes).
+    """Build the classifier: `signals` (B, T, L) and optional `intervals` (B, K) to probabilities (B, classes).
 
     Args:
-        shapes: of the inputs, without the batch axis.
-        classes: how many, each of which may hold.
-        config: the hyperparameters.
-        encoder: (B, T, L) or (B, T, 1) to (B, N, D); None builds a ResNet1D.
-        seed: of the augmentation.
+        shapes: shapes of the named inputs, without the batch axis.
+        classes: number of classes, which are not mutually exclusive.
+        config: hyperparameters.
+        encoder: model from (B, T, L) or (B, T, 1) to (B, N, D); None builds a ResNet1D.
+        seed: seed of augmentation and patch dropout.
 
     Raises:
-        ValueError: too many frozen stages, or no patches to leave out.
+        ValueError: more frozen stages than there are, or patch dropout for an encoder without patches.
     """
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
     dropped = config.patch_dropout if encoder else 0.0  # a ResNet1D has no patches
-    encoder = learning(encoder or build_encoder(shapes["signals"], config.encoder), config.frozen_stages, dropped, seed)
+    encoder = encoder or build_encoder(shapes["signals"], config.encoder)
+    encoder = set_trainable(encoder, config.frozen_stages, dropped, seed)
     x = inputs["signals"]
     if config.augment.probability:
         x = AugmentWindows(config.augment, seed, name="augment")(x)
@@ -124,7 +127,7 @@ def build_recording_classifier(
 
 
 def build_attentive_probe(shape: tuple[int, int], classes: int, heads: int = 4) -> keras.Model:
-    """A linear classifier on learned means of a frozen encoder's tokens (B, N, D), to probabilities (B, classes)."""
+    """Build an attentive probe: attention pooling of a frozen encoder's tokens (B, N, D), then a linear classifier."""
     tokens = keras.Input(shape, name="tokens")
     x = AttentionPooling(heads, name="pool")(tokens)
     outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probabilities")(x)

@@ -1,15 +1,15 @@
-"""ResNet1D: residual convolutions over a recording, and a name for its rhythm.
+"""ResNet1D: residual convolutions over a recording, and a classifier of its rhythm.
 
 Hannun AY et al., Cardiologist-level arrhythmia detection and classification in ambulatory electrocardiograms using a
-deep neural network, Nature Medicine 25 (2019), https://doi.org/10.1038/s41591-018-0268-3; its residual blocks are those
-of He K et al., Deep Residual Learning for Image Recognition, CVPR 2016, https://arxiv.org/abs/1512.03385.
+deep neural network, Nature Medicine 25 (2019), https://doi.org/10.1038/s41591-018-0268-3. Residual blocks: He K et al.,
+Deep Residual Learning for Image Recognition, CVPR 2016, https://arxiv.org/abs/1512.03385.
 
 Shapes: B batch, T samples, L leads, N = T / 16 tokens, D width of the last stage.
 
-Departures from the paper: eight blocks instead of sixteen, with kernels of 9 samples at 100 Hz instead of 16 at 200 Hz:
-it trains on a processor; normalization after each convolution, as in He's first paper; padding is masked throughout, so
-that a recording's output does not depend on how much of it there is; one answer for a recording instead of one each
-1.3 s, from the mean and the largest of the tokens, and what `rhythm_head` adds of the beats.
+Departures from the paper: six blocks instead of sixteen, with kernels of 9 samples at 100 Hz instead of 16 at 200 Hz,
+so that it trains on a CPU; normalization after each convolution, as in He et al.; padding is masked in every layer, so
+that the output does not depend on the amount of padding; one prediction per recording instead of one every 1.3 s, from
+the mean and the maximum of the tokens and from the features of `rhythm_head`.
 """
 
 from dataclasses import dataclass, field
@@ -25,9 +25,9 @@ from keras_ecg.models.rhythm_head import RhythmHeadConfig, rhythm_head, rhythm_i
 class ConvolutionsConfig:
     """Hyperparameters of the residual convolutions."""
 
-    width: int = 32  # of the first stage; each further one doubles it, and halves the tokens
+    width: int = 32  # of the first stage; each further stage doubles the width and halves the number of tokens
     stages: int = 3
-    blocks: int = 2  # in a stage
+    blocks: int = 2  # per stage
     kernel_size: int = 9
     stem_kernel_size: int = 15
     dropout: float = 0.1  # of whole channels, inside the blocks
@@ -41,11 +41,11 @@ class ResNet1DConfig(ConvolutionsConfig):
     head: RhythmHeadConfig = field(default_factory=RhythmHeadConfig)
 
 
-Mask = keras.KerasTensor | None  # (B, N, 1); None where nothing is padding
+Mask = keras.KerasTensor | None  # (B, N, 1); None if there is no padding
 
 
 def normalized(x: keras.KerasTensor, mask: Mask, name: str, active: bool = True) -> keras.KerasTensor:
-    """Masked normalization of x (B, N, D), then rectification."""
+    """Apply masked batch normalization to x (B, N, D), then ReLU if `active`."""
     x = MaskedBatchNorm(name=f"{name}_norm")(x, *([] if mask is None else [mask]))
     return layers.Activation("relu", name=f"{name}_active")(x) if active else x
 
@@ -53,7 +53,7 @@ def normalized(x: keras.KerasTensor, mask: Mask, name: str, active: bool = True)
 def residual_block(
     x: keras.KerasTensor, mask: Mask, width: int, stride: int, config: ConvolutionsConfig, name: str
 ) -> keras.KerasTensor:
-    """Adds two convolutions of x to it: (B, N, C), zero where `mask` (B, N / stride, 1) is, to (B, N / stride, D)."""
+    """Apply a residual block of two convolutions: x (B, N, C), mask (B, N / stride, 1) to (B, N / stride, D)."""
     y = layers.Conv1D(width, config.kernel_size, stride, padding="same", use_bias=False, name=f"{name}_first")(x)
     y = normalized(y, mask, f"{name}_first")
     y = layers.SpatialDropout1D(config.dropout, name=f"{name}_drop")(y)
@@ -67,7 +67,7 @@ def residual_block(
 
 
 def encode(signals: keras.KerasTensor, mask: Mask, config: ConvolutionsConfig) -> tuple[keras.KerasTensor, Mask]:
-    """Signals (B, T, L) and their mask (B, T, 1) to tokens (B, N, D) and theirs (B, N, 1)."""
+    """Encode signals (B, T, L) with mask (B, T, 1) as tokens (B, N, D) with mask (B, N, 1)."""
     mask = None if mask is None else mask[:, ::2]
     kernel = config.stem_kernel_size
     x = layers.Conv1D(config.width, kernel, 2, padding="same", use_bias=False, name="stem")(signals)
@@ -80,27 +80,27 @@ def encode(signals: keras.KerasTensor, mask: Mask, config: ConvolutionsConfig) -
 
 
 def samples_per_token(config: ConvolutionsConfig) -> int:
-    """Of the stem and of every stage a factor of two."""
+    """Return the total stride: a factor of two from the stem and from every stage."""
     return 2 ** (1 + config.stages)
 
 
 def build_encoder(shape: tuple[int, int], config: ConvolutionsConfig) -> keras.Model:
-    """The convolutions alone, of windows without padding: (B, T, L) to (B, N, D)."""
+    """Build the encoder of windows without padding: (B, T, L) to (B, N, D)."""
     signals = keras.Input(shape, name="signals")
     return keras.Model(signals, encode(signals, None, config)[0], name="resnet1d_encoder")
 
 
 def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: ResNet1DConfig) -> keras.Model:
-    """The classifier: named inputs (`keras_ecg.models.rhythm_head`) to probabilities (B, classes).
+    """Build the classifier: named inputs (`keras_ecg.models.rhythm_head`) to probabilities (B, classes).
 
     Args:
-        shapes: of the inputs, without the batch axis.
-        token: not looked at: a recording has one label.
-        classes: how many.
-        config: the hyperparameters.
+        shapes: shapes of the named inputs, without the batch axis.
+        token: ignored, as a recording has one label.
+        classes: number of classes.
+        config: hyperparameters.
 
     Raises:
-        ValueError: T does not divide by the strides.
+        ValueError: T is not divisible by the total stride.
     """
     samples = shapes["signals"][0]
     if samples and samples % samples_per_token(config):

@@ -1,10 +1,10 @@
-"""A classifier of whole recordings on an encoder of windows: pretrained, or with random weights.
+"""Rhythm classifier of whole recordings on a pretrained or randomly initialised encoder of windows.
 
-The recording is cut into the windows that the encoder takes, one after the other; their tokens in a row are what
-`rhythm_head` sees, as if they were equally far from each other. What the last window lacks is the recording's end in
-reverse rather than silence, and its tokens are masked.
+A recording is cut into consecutive windows of the encoder's length, whose tokens are concatenated for `rhythm_head`.
+The last window is filled with the end of the recording in reverse, not with zeros, and the tokens of the filling are
+masked.
 
-Shapes: B batch, T samples, W windows of P samples, N tokens of each, D width.
+Shapes: B batch, T samples, W windows of P samples, N tokens per window, D width.
 """
 
 from dataclasses import dataclass, field
@@ -24,19 +24,19 @@ from keras_ecg.signals.windows import zscore
 class RhythmEncoderConfig:
     """Hyperparameters of the classifier."""
 
-    weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
-    random: bool = False  # build it as those weights are, and initialize it anew: the baseline from scratch
-    encoder: str = "cnn_transformer"  # without weights: a key of `ENCODERS`
-    options: dict = field(default_factory=dict)  # and its hyperparameters
-    window_seconds: float = 10.0  # and what it takes at once
-    frozen_stages: int = 0  # from the input on: patch embedding or convolution, then blocks; -1 freezes the encoder
+    weights: str = ""  # pretrained encoder: a preset or a run folder; empty for random initialisation
+    random: bool = False  # the architecture of `weights`, randomly initialised: the baseline trained from scratch
+    encoder: str = "cnn_transformer"  # without `weights`: a key of `ENCODERS`
+    options: dict = field(default_factory=dict)  # without `weights`: hyperparameters of the encoder
+    window_seconds: float = 10.0  # without `weights`: length of its windows
+    frozen_stages: int = 0  # counted from the input: patch embedding or convolutions, then blocks; -1 freezes all
     sampling_rate_hz: float = 100.0
     head: RhythmHeadConfig = field(default_factory=RhythmHeadConfig)
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class RecordingWindows(layers.Layer):
-    """Recordings (B, T, 1) of lengths (B,) to z-scored windows (B W, P, 1), a recording's one after the other.
+    """Cut recordings (B, T, 1) of lengths (B,) into consecutive z-scored windows (B W, P, 1).
 
     Args:
         samples: P.
@@ -47,13 +47,13 @@ class RecordingWindows(layers.Layer):
         self.samples = samples
 
     def call(self, signals, length):
-        rows, there = ops.shape(signals)[0], ops.shape(signals)[1]
-        count = (there + self.samples - 1) // self.samples  # W
+        rows, total = ops.shape(signals)[0], ops.shape(signals)[1]
+        count = (total + self.samples - 1) // self.samples  # W
         at = ops.arange(count * self.samples, dtype="int32")[None]
         length = ops.maximum(ops.cast(length, "int32"), 1)[:, None]
         index = ops.where(at < length, at, length - 1 - (at - length) % length)  # (B, W P)
-        found = ops.take_along_axis(signals[..., 0], index, axis=1)
-        windows = ops.reshape(found, (rows * count, self.samples, 1))
+        values = ops.take_along_axis(signals[..., 0], index, axis=1)
+        windows = ops.reshape(values, (rows * count, self.samples, 1))
         return ops.cast(zscore(ops.cast(windows, "float32"), ops), self.compute_dtype)
 
     def compute_output_shape(self, signals_shape, length_shape):
@@ -65,7 +65,7 @@ class RecordingWindows(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class JoinWindows(layers.Layer):
-    """Tokens (B W, N, D) of recordings' windows, and lengths (B,), to tokens in a row (B, W N, D)."""
+    """Concatenate the tokens (B W, N, D) of each recording's windows: (B, W N, D); lengths (B,) give the batch size."""
 
     def call(self, tokens, length):
         return ops.reshape(tokens, (ops.shape(length)[0], -1, tokens.shape[-1]))
@@ -75,17 +75,17 @@ class JoinWindows(layers.Layer):
 
 
 def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: RhythmEncoderConfig) -> keras.Model:
-    """The classifier: named inputs (`keras_ecg.models.rhythm_head`) to probabilities (B, classes).
+    """Build the classifier: named inputs (`keras_ecg.models.rhythm_head`) to probabilities (B, classes).
 
     Args:
-        shapes: of the inputs, without the batch axis.
-        token: not looked at: a recording has one label.
-        classes: how many.
-        config: the hyperparameters.
+        shapes: shapes of the named inputs, without the batch axis.
+        token: ignored, as a recording has one label.
+        classes: number of classes.
+        config: hyperparameters.
 
     Raises:
-        InputError: no such weights, or no such encoder.
-        ValueError: weights that take several leads, or too many frozen stages.
+        InputError: unknown weights or encoder.
+        ValueError: an encoder of several leads, or more frozen stages than there are.
     """
     rate = config.sampling_rate_hz
     if config.weights:
@@ -96,7 +96,7 @@ def build(shapes: dict[str, tuple[int, ...]], token: int, classes: int, config: 
     _, samples, leads = encoder.input_shape
     tokens_per_window = encoder.output_shape[1]
     if leads != 1:
-        raise ValueError(f"an encoder of {leads} leads at once, for recordings of one")
+        raise ValueError(f"the encoder takes {leads} leads, but rhythm recordings have one")
     freeze(encoder, config.frozen_stages)
     inputs = rhythm_inputs(shapes)
     windows = RecordingWindows(samples, name="windows")(inputs["signals"], inputs["length"])

@@ -1,12 +1,12 @@
-"""What names a recording's rhythm, on the tokens of any encoder: pooled tokens, tokens at the beats, and the intervals.
+"""Classification head for the rhythm of a recording: pooled tokens, tokens at the beats, and RR features.
 
-The inputs of every rhythm model, of one length T:
+Inputs of every rhythm model:
 
-    signals  (B, T, 1)  z-scores, zeros behind the recording's end
-    length   (B,)       samples that are the recording's
-    beats    (B, K)     seconds from its beginning, -1 after the last
+    signals  (B, T, 1)  z-scores, zero-padded at the end
+    length   (B,)       samples before the padding
+    beats    (B, K)     R-peak times in seconds from the beginning, padded with -1
 
-Shapes: B batch, T samples, N tokens, D width, K beats, R features of the rhythm.
+Shapes: B batch, T samples, N tokens, D width, K beats, R RR features of a recording.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from keras_ecg.layers.masked import MaskedBatchNorm, MaskedPooling
 class RhythmHeadConfig:
     """Hyperparameters of the head."""
 
-    features: bool = True  # of the intervals as a whole
-    beats: bool = True  # the sequence of beats: what they look like, and when they come
+    features: bool = True  # use the recording's RR features
+    beats: bool = True  # use the sequence of beats: tokens at the R peaks, with RR intervals
     width: int = 64
     kernel_size: int = 5  # of the convolutions over beats
     beat_blocks: int = 2
@@ -31,19 +31,19 @@ class RhythmHeadConfig:
 
 
 def rhythm_inputs(shapes: dict[str, tuple[int, ...]]) -> dict[str, keras.KerasTensor]:
-    """The named inputs, from shapes without the batch axis.
+    """Create the named inputs, from shapes without the batch axis.
 
     Raises:
-        ValueError: one is missing.
+        ValueError: an input is missing.
     """
     kinds = {"signals": "float32", "length": "int32", "beats": "float32"}
     if shapes.keys() != kinds.keys():
-        raise ValueError(f"inputs {', '.join(shapes)} instead of {', '.join(kinds)}")
+        raise ValueError(f"a rhythm model takes {', '.join(kinds)}, not {', '.join(shapes)}")
     return {name: keras.Input(shapes[name], name=name, dtype=kind) for name, kind in kinds.items()}
 
 
 def beat_sequence(tokens: keras.KerasTensor, beats: keras.KerasTensor, rate: float, config: RhythmHeadConfig):
-    """Tokens (B, N, D) at the beats (B, K), and the intervals between those, to one vector (B, 2 width)."""
+    """Encode the tokens (B, N, D) at the R peaks (B, K), with RR intervals, as one vector (B, 2 width)."""
     x = TokensAtBeats(rate, name="tokens_at_beats")(tokens, beats)  # (B, K, D + 7)
     mask = BeatMask(name="beat_mask")(beats)  # (B, K, 1)
     x = layers.Dense(config.width, use_bias=False, name="beat_embed")(x)
@@ -64,26 +64,26 @@ def rhythm_head(
     classes: int,
     config: RhythmHeadConfig,
 ) -> keras.KerasTensor:
-    """Probabilities (B, classes).
+    """Compute rhythm probabilities (B, classes) from an encoder's tokens.
 
     Args:
-        tokens: (B, N, D), one after the other in time.
-        mask: (B, N, 1), which of them stand for samples that are there.
-        inputs: of the model.
-        tokens_per_second: how close they are.
-        sampling_rate_hz: of the signals.
-        classes: how many.
-        config: the hyperparameters.
+        tokens: (B, N, D), in order of time.
+        mask: (B, N, 1), one for tokens that are not padding.
+        inputs: named inputs of the model.
+        tokens_per_second: rate of the tokens.
+        sampling_rate_hz: sampling rate of the signals.
+        classes: number of classes.
+        config: hyperparameters.
     """
-    known = [MaskedPooling(name="pool")(tokens, mask)]
+    features = [MaskedPooling(name="pool")(tokens, mask)]
     if config.beats:
-        known.append(beat_sequence(tokens, inputs["beats"], tokens_per_second, config))
+        features.append(beat_sequence(tokens, inputs["beats"], tokens_per_second, config))
     if config.features:
         x = RecordingRhythm(sampling_rate_hz, name="rhythm")(inputs["beats"], inputs["length"])
         x = layers.BatchNormalization(name="rhythm_norm")(x)
         x = layers.Dense(config.width, activation="relu", name="rhythm_dense")(x)
-        known.append(x)
-    x = layers.Concatenate(name="known")(known) if len(known) > 1 else known[0]
+        features.append(x)
+    x = layers.Concatenate(name="known")(features) if len(features) > 1 else features[0]
     x = layers.Dropout(config.dropout, name="head_drop")(x)
     x = layers.Dense(config.width, activation="relu", name="head_dense")(x)
     x = layers.Dropout(config.dropout, name="head_drop_2")(x)

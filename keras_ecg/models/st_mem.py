@@ -1,21 +1,23 @@
-"""ST-MEM: a masked autoencoder of twelve leads, whose encoder sees all leads and whose decoder fills in one at a time.
+"""ST-MEM: a masked autoencoder of twelve leads, with a joint encoder of all leads and a decoder of single leads.
 
 Na Y, Park M, Tae Y, Joo S, Guiding Masked Representation Learning to Capture Spatio-Temporal Relationship of
 Electrocardiogram, ICLR 2024, https://arxiv.org/abs/2402.09450.
 
-Shapes: B batch, T samples, L leads, P samples per patch, N = T / P patches of a lead, V visible ones, D width. A row
+Shapes: B batch, T samples, L leads, P samples per patch, N = T / P patches per lead, V visible patches, D width. A row
 (B L, ...) is one lead of one window.
 
-A token is a patch of one lead. Each lead is masked by itself, its tokens get the lead's embedding, a separator stands
-at each of its ends, and the encoder sees the visible tokens of all leads in one sequence. Of the other leads the
-decoder knows what a lead's own tokens and separators tell.
+A token is a patch of one lead. Each lead is masked independently; a lead embedding is added to its tokens, separator
+tokens are added at both ends, and the encoder gets the visible tokens of all leads as one sequence. The decoder gets
+one lead at a time, so information of other leads reaches it only through the encoded tokens and separators of that
+lead.
 
-Departures from the paper: the two separators of a lead are two learned tokens, which need no positions, instead of one
-at two positions; patches are projected without norms; a flat patch's variance is limited as in `keras_ecg.models.mae`.
-With `rotary` attention knows distances in time, as there: a small encoder gets off its plateau.
+Departures from the paper: the separators of a lead are two learned tokens without positions, instead of one learned
+token at two positions; patches are projected without layer normalization; the variance of flat patches is bounded as in
+`keras_ecg.models.mae`; optionally rotary position embeddings (`rotary`), which shorten the initial plateau of small
+encoders.
 
     autoencoder = STMEM((2250, 12), STMEMConfig())
-    two = with_leads(autoencoder.encoder, [0, 1])  # I and II alone: keras_ecg.models.fewer_leads
+    two = with_leads(autoencoder.encoder, [0, 1])  # leads I and II only: keras_ecg.models.fewer_leads
 """
 
 from dataclasses import dataclass
@@ -43,7 +45,7 @@ from keras_ecg.models.mae import MAEConfig, MaskedAutoencoder
 
 @dataclass(frozen=True)
 class STMEMConfig(MAEConfig):
-    """Hyperparameters of ST-MEM, by default the paper's: ViT-Base over windows of 9 s at 250 Hz."""
+    """Hyperparameters of ST-MEM; the defaults are the paper's: ViT-Base over windows of 9 s at 250 Hz."""
 
     width: int = 768
     depth: int = 12
@@ -58,15 +60,15 @@ class STMEMConfig(MAEConfig):
 
 
 def build_encoder(shape: tuple[int, int], config: STMEMConfig, dtype: str | None = None) -> keras.Model:
-    """The encoder: signals (B, T, L) to tokens (B, L N, D), one lead after the other, without separators.
+    """Build the encoder: signals (B, T, L) to tokens (B, L N, D), the leads concatenated, without separators.
 
     Args:
         shape: (T, L).
-        config: the hyperparameters.
-        dtype: policy of its layers; None takes the global one.
+        config: hyperparameters.
+        dtype: dtype policy of the layers; None for the global policy.
 
     Raises:
-        ValueError: T does not divide into patches, or the width into heads.
+        ValueError: T is not divisible by the patch length, or the width by the number of heads.
     """
     leads = shape[1]
     signals = keras.Input(shape, name="signals")
@@ -92,40 +94,40 @@ def build_encoder(shape: tuple[int, int], config: STMEMConfig, dtype: str | None
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class STMEM(MaskedAutoencoder):
-    """The encoder under its pretraining task: signals (B, T, L) to predicted patches (B L, N, P) and the mask (B L, N).
+    """ST-MEM: signals (B, T, L) to predicted patches (B L, N, P) and the mask (B L, N).
 
-    It is fitted, and logs, as a `MaskedAutoencoder`; `scores` are means over a window's leads.
+    Inputs of `fit` and logs are those of `MaskedAutoencoder`; `scores` are means over the leads of a window.
 
     Args:
         shape: (T, L).
-        config: the hyperparameters.
-        seed: of the masks; None draws one.
+        config: hyperparameters.
+        seed: seed of the masks; None draws one.
 
     Raises:
-        ValueError: hyperparameters that do not fit the shape, or each other.
+        ValueError: hyperparameters that do not fit the shape or each other.
     """
 
     config_class, build_encoder = STMEMConfig, staticmethod(build_encoder)
 
     @property
     def rows(self) -> int:
-        """L: each lead is a row."""
+        """Return L: each lead is a row."""
         return self.shape[1]
 
     def patchify(self, signals):
-        """Signals (B, T, L) to tokens (B L, N, D) that know their positions."""
+        """Embed the patches of signals (B, T, L) as tokens (B L, N, D), with positions added."""
         return super().patchify(fold_leads(signals))
 
     def encode(self, visible, order, training=None):
-        """Visible tokens (B L, V, D), the first of their order (B L, N), to encoded ones with separators, V + 2."""
+        """Encode visible tokens (B L, V, D), the first V of the order (B L, N), with separators: (B L, V + 2, D)."""
         x = self.encoder.get_layer("lead_embedding")(self.encoder.get_layer("separators")(visible))
-        stood = ops.argsort(order, axis=1)[:, : visible.shape[1]]  # (B L, V)
-        positions = count_separators(stood, order.shape[1])  # (B L, V + 2)
+        positions = ops.argsort(order, axis=1)[:, : visible.shape[1]]  # (B L, V), before shuffling
+        positions = count_separators(positions, order.shape[1])  # (B L, V + 2)
         x, positions = (join_leads(v, self.rows) for v in (x, positions))  # all leads in one sequence
         return split_leads(self.encoder.get_layer("transformer")(x, positions, training=training), self.rows)
 
     def decode(self, encoded, order, training=None):
-        """Encoded tokens (B L, V + 2, D) and mask tokens, in their order (B L, N), to predicted patches (B L, N, P)."""
+        """Decode encoded tokens (B L, V + 2, D) and mask tokens, restored by order (B L, N), to patches (B L, N, P)."""
         x = self.bridge(encoded)
         first, visible, last = x[:, :1], x[:, 1:-1], x[:, -1:]
         x = self.positions(self.mask_tokens(visible, order))  # (B L, N, decoder width)
@@ -133,9 +135,9 @@ class STMEM(MaskedAutoencoder):
         return self.predict_patches(x[:, 1:-1])
 
     def patches(self, signals):
-        """Signals (B, T, L) cut into what is predicted, (B L, N, P), in float32."""
+        """Cut signals (B, T, L) into float32 patches (B L, N, P)."""
         return patchify(fold_leads(ops.cast(signals, "float32")), self.config.patch_samples)
 
     def windows(self, patches):
-        """The inverse of `patches`: (B L, N, P) to (B, T, L)."""
+        """Invert `patches`: (B L, N, P) to (B, T, L)."""
         return unfold_leads(unpatchify(patches, 1), self.rows)

@@ -1,15 +1,17 @@
-"""Triplets: windows that share a diagnosis are drawn together, until those of others are further off by a margin.
+"""Triplet loss: embeddings of windows that share a diagnosis are closer than those of other windows, by a margin.
 
 Schroff F, Kalenichenko D, Philbin J, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
-https://arxiv.org/abs/1503.03832: semi-hard negatives, which are further off than the positive, but the nearest such; a
-linear layer makes the embedding. It is trained alone first, and the encoder with it then: Kumar A et al., Fine-Tuning
-can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022, https://arxiv.org/abs/2202.10054.
+https://arxiv.org/abs/1503.03832: semi-hard negatives, the nearest ones that are further from the anchor than the
+positive, and a linear projection to the embedding. The projection is trained first, then the projection and the encoder
+together: Kumar A et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022,
+https://arxiv.org/abs/2202.10054.
 
-Shapes: B windows of a batch, T samples, L leads, N tokens, D width, R rows of tokens, K width of the embeddings, C
-classes.
+Shapes: B windows in a batch, T samples, L leads, N tokens, D width, R rows (leads) of tokens, K width of the
+embeddings, C classes.
 
-Departures from the paper: where an anchor has no negative beyond its positive, the furthest one takes its place, so
-that every pair has a part in the loss. A window may have several diagnoses: positives share one, negatives none.
+Departures from the paper: if an anchor has no negative further away than the positive, the furthest negative is used,
+so that every pair contributes to the loss. A window may have several diagnoses: positives share at least one, negatives
+none.
 """
 
 from dataclasses import dataclass
@@ -19,30 +21,31 @@ import numpy as np
 from keras import layers, ops
 from sklearn.decomposition import PCA
 
+from keras_ecg.layers.normalize import l2_normalize
 from keras_ecg.layers.pooling import RowMeans
-from keras_ecg.models.recording_classifier import learning, tokens_of
+from keras_ecg.models.recording_classifier import set_trainable, tokens_of
 
 FAR = 1e9
 
 
 @dataclass(frozen=True)
 class TripletConfig:
-    """Hyperparameters of an encoder under triplets."""
+    """Hyperparameters of training an encoder with the triplet loss."""
 
-    weights: str = ""  # a pretrained encoder: a preset, or a run folder
-    frozen_stages: int = 0  # from the input on; -1 freezes the encoder: the projection learns alone, in a minute
-    patch_dropout: float = 0.0  # share of each lead's patches that training leaves out, of an encoder that has them
+    weights: str = ""  # pretrained encoder: a preset or a run folder
+    frozen_stages: int = 0  # counted from the input; -1 freezes the encoder and trains the projection only
+    patch_dropout: float = 0.0  # fraction of each lead's patches dropped in training, for encoders of patches
     projection_dropout: float = 0.7  # of the mean tokens, before the projection
-    projection_epochs: int = 60  # of the projection alone
-    projection_learning_rate: float = 1e-3  # then
+    projection_epochs: int = 60  # of training the projection only
+    projection_learning_rate: float = 1e-3  # of training the projection only
 
 
 def pairs_of(labels):
-    """Which windows of a batch are positives and negatives of each other: two (B, B) bool.
+    """Find the positive and the negative pairs of windows in a batch: two matrices (B, B) bool.
 
     Args:
-        labels: classes (B,) int, or (B, C) that are one where a window has the class. A window without any has neither
-            positives nor negatives, for nothing says what it is or is not.
+        labels: classes (B,) int, or (B, C) zeros and ones for several classes per window. A window without any class is
+            in no pair, as its diagnosis is unknown.
     """
     others = ops.logical_not(ops.eye(ops.shape(labels)[0], dtype="bool"))
     if len(labels.shape) == 1:
@@ -50,26 +53,27 @@ def pairs_of(labels):
         return ops.logical_and(same, others), ops.logical_not(same)
     labels = ops.cast(labels, "float32")
     shared, known = ops.matmul(labels, ops.transpose(labels)) > 0, ops.sum(labels, 1) > 0
-    apart = ops.logical_and(ops.logical_not(shared), ops.logical_and(known[:, None], known[None]))
-    return ops.logical_and(shared, others), apart
+    different = ops.logical_and(ops.logical_not(shared), ops.logical_and(known[:, None], known[None]))
+    return ops.logical_and(shared, others), different
 
 
 def triplet_loss(embeddings, labels, margin: float = 0.2):
-    """The mean over pairs of anchor and positive of max(0, d(anchor, positive) - d(anchor, negative) + margin).
+    """Compute the triplet loss: mean over pairs of max(0, d(anchor, positive) - d(anchor, negative) + margin).
 
-    Distances d are squared, of embeddings of length one; the negative is the semi-hard one. A pair whose anchor has no
-    negative in the batch does not count; without any pair the loss is zero.
+    Distances d are squared Euclidean distances of l2-normalized embeddings; negatives are semi-hard. Pairs whose anchor
+    has no negative in the batch are excluded; without any pair the loss is zero.
 
     Args:
-        embeddings: (B, K), of any length.
-        labels: as `pairs_of` wants them.
-        margin: that negatives are to be further off.
+        embeddings: (B, K), normalized here.
+        labels: labels as in `pairs_of`.
+        margin: distance by which negatives should be further away than positives.
     """
-    z = ops.normalize(ops.cast(embeddings, "float32"), axis=-1)
+    z = l2_normalize(embeddings)
     distance = 2 - 2 * ops.matmul(z, ops.transpose(z))  # (B, B)
     positive, negative = pairs_of(labels)
-    beyond = ops.logical_and(negative[:, None], distance[:, None] > distance[:, :, None])  # (B, B, B): a, p, n
-    nearest = ops.min(ops.where(beyond, distance[:, None], FAR), -1)  # (B, B): the nearest negative beyond p
+    # anchor, positive, negative: (B, B, B)
+    beyond = ops.logical_and(negative[:, None], distance[:, None] > distance[:, :, None])
+    nearest = ops.min(ops.where(beyond, distance[:, None], FAR), -1)  # (B, B), nearest negative beyond the positive
     furthest = ops.max(ops.where(negative, distance, -FAR), -1, keepdims=True)  # (B, 1)
     hard = ops.where(nearest < FAR, nearest, furthest)
     counted = ops.cast(ops.logical_and(positive, ops.any(negative, -1, keepdims=True)), "float32")
@@ -79,13 +83,13 @@ def triplet_loss(embeddings, labels, margin: float = 0.2):
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class Triplet(keras.Model):
-    """A model under the triplet loss, whose outputs it scales to a length of one: (B, ...) to (B, K).
+    """A model trained with the triplet loss, with l2-normalized outputs: (B, ...) to (B, K).
 
-    It is fitted to inputs and labels, as `pairs_of` wants them.
+    `fit` takes inputs and labels as in `pairs_of`.
 
     Args:
-        body: (B, ...) to (B, K).
-        margin: that negatives are to be further off.
+        body: model from (B, ...) to (B, K).
+        margin: distance by which negatives should be further away than positives.
     """
 
     def __init__(self, body: keras.Model, margin: float = 0.2, **kwargs):
@@ -94,7 +98,7 @@ class Triplet(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        return ops.normalize(ops.cast(self.body(inputs, training=training), "float32"), axis=-1)
+        return l2_normalize(self.body(inputs, training=training))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return triplet_loss(y_pred, y, self.margin)
@@ -109,13 +113,13 @@ class Triplet(keras.Model):
 
 
 def build_projection(means: np.ndarray, size: int, dropout: float, seed: int | None = None) -> keras.Model:
-    """A linear layer on standardized mean tokens: (B, R D) to (B, K). It begins as their principal components.
+    """Build a linear projection of standardized mean tokens, initialised by PCA: (B, R D) to (B, K).
 
     Args:
-        means: (n, R D) of training, which set the scale and the start.
-        size: K, but no more than there are.
-        dropout: of the means, while training.
-        seed: of the dropout.
+        means: mean tokens (n, R D) of the training set, for standardization and PCA.
+        size: K; at most the number of principal components.
+        dropout: dropout rate of the means in training.
+        seed: seed of the dropout.
     """
     means = means.astype(np.float32)
     standard = layers.Normalization(name="standard", dtype="float32")
@@ -138,23 +142,23 @@ def build_triplet(
     margin: float = 0.2,
     seed: int | None = None,
 ) -> Triplet:
-    """A pretrained encoder, whose weights will change, under the triplet loss: signals (B, T, L) to (B, K).
+    """Build a triplet model on a pretrained encoder, which is trained in place: signals (B, T, L) to (B, K).
 
-    What is drawn together is the projection of the mean token; of an encoder of single leads' tokens, or of one lead,
-    that of the means of each lead, side by side.
+    The embedding is the projection of the mean token; if tokens belong to single leads, of the concatenated mean tokens
+    of all leads.
 
     Args:
-        encoder: (B, T, L) or (B, T, 1) to (B, N, D).
+        encoder: model from (B, T, L) or (B, T, 1) to (B, N, D).
         leads: L.
-        config: what of it learns, and on which patches.
-        projection: of the means; None: K is their own width.
-        margin: that negatives are to be further off.
-        seed: of the patches that are left out.
+        config: hyperparameters `frozen_stages` and `patch_dropout`.
+        projection: projection of the mean tokens; None for the identity.
+        margin: distance by which negatives should be further away than positives.
+        seed: seed of the patch dropout.
 
     Raises:
-        ValueError: too many frozen stages, or no patches to leave out.
+        ValueError: more frozen stages than there are, or patch dropout for an encoder without patches.
     """
-    encoder = learning(encoder, config.frozen_stages, config.patch_dropout, seed)
+    encoder = set_trainable(encoder, config.frozen_stages, config.patch_dropout, seed)
     signals = keras.Input((encoder.input_shape[1], leads), name="signals")
     tokens, rows = tokens_of(encoder, signals)
     means = RowMeans(rows, name="means", dtype="float32")(tokens)

@@ -1,21 +1,21 @@
-"""VQ-VAE: an ECG as words, one of K codes for every tenth of a second of every lead, and the ECG from the words.
+"""VQ-VAE: an ECG as a sequence of code indices, one of K codes per 0.1 s and lead, and its reconstruction from them.
 
 van den Oord A, Vinyals O, Kavukcuoglu K, Neural Discrete Representation Learning, NeurIPS 2017,
-https://arxiv.org/abs/1711.00937; its codebook is that of `keras_ecg.layers.quantizer`.
+https://arxiv.org/abs/1711.00937. The codebook is `keras_ecg.layers.quantizer`.
 
-Shapes: B batch, T samples, L leads, N tokens of a lead, D width, C width of the codes, K codes. A row (B L, ...) is one
+Shapes: B batch, T samples, L leads, N tokens per lead, D width, C width of the codes, K codes. A row (B L, ...) is one
 lead of one window.
 
-Departures from the paper: tokens and codes have a length of one, and fewer channels than the encoder; codes start at
-the centres of k-means and restart where they die, so that the codebook does not collapse; the decoder is a Transformer.
-With `encoder: cnn` leads are encoded one by one, by the same weights; with `st_mem` each token has seen all leads.
+Departures from the paper: tokens and codes are l2-normalized and have fewer channels than the encoder; codes are
+initialised by k-means and unused codes are restarted, against codebook collapse; the decoder is a Transformer. With
+`encoder: cnn` each lead is encoded separately with shared weights; with `st_mem` tokens attend to all leads.
 
     model = VQVAE((1000, 12), VQVAEConfig(), seed=0)
-    model.begin(signals, batches)  # k-means, on some training windows
-    codes = model.codes_of(signals)  # (B, L N) int: the words
-    signals = model.signals_of_codes(codes)  # (B, T, L): the ECG from them
+    model.begin(signals, batches)  # k-means initialisation of the codes on training windows
+    codes = model.codes_of(signals)  # (B, L N) int, code indices
+    signals = model.signals_of_codes(codes)  # (B, T, L), reconstruction
 
-A run of `run_pretraining.py` keeps all of it: `load_model("Research_Runs/…")` of `keras_ecg.models.loading`.
+`keras-ecg pretrain` saves the whole model: `keras_ecg.load_model(RUN_FOLDER)`.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -36,8 +36,8 @@ from keras_ecg.models.mae import Ratio, signals_of
 from keras_ecg.models.st_mem import STMEMConfig
 from keras_ecg.models.st_mem import build_encoder as build_st_mem
 
-START_TOKENS = 100  # for each code, that k-means sees at most
-START_BATCH = 16  # windows that are encoded at a time before k-means
+START_TOKENS = 100  # tokens per code for k-means, at most
+START_BATCH = 16  # windows per batch of encoding before k-means
 
 
 @dataclass(frozen=True)
@@ -45,40 +45,40 @@ class VQVAEConfig:
     """Hyperparameters of the VQ-VAE."""
 
     encoder: str = "cnn"  # or st_mem
-    encoder_options: dict = field(default_factory=dict)  # of CNNConfig or STMEMConfig; they say how long a token is
+    encoder_options: dict = field(default_factory=dict)  # of CNNConfig or STMEMConfig; they set the length of a token
     codes: int = 512  # K
     code_width: int = 32  # C
-    decay: float = 0.99  # of the codes' moving averages
-    dead: float = 0.1  # share of the average use below which a code restarts
+    decay: float = 0.99  # of the codes' exponential moving averages
+    dead: float = 0.1  # usage, as a fraction of the average usage, below which a code is restarted
     commitment: float = 0.25  # weight of the commitment loss
     decoder_width: int = 128
     decoder_depth: int = 2
     decoder_heads: int = 4
-    expansion: int = 4  # of the decoder's feed-forward parts
+    expansion: int = 4  # of the decoder's feed-forward networks
 
 
 def build_cnn(shape: tuple[int, int], config: CNNConfig) -> keras.Model:
-    """Convolutions over each lead by itself: signals (B, T, L) to tokens (B, L N, D), one lead after the other."""
+    """Build a CNN applied to each lead separately: signals (B, T, L) to tokens (B, L N, D), the leads concatenated."""
     signals = keras.Input(shape, name="signals")
     x = convolve(FoldLeads(name="fold")(signals), config)  # (B L, N, D)
     return keras.Model(signals, JoinLeads(shape[1], name="join")(x), name="vqvae_cnn_encoder")
 
 
 DEFAULTS = {
-    "cnn": (CNNConfig(kernel_sizes=(15, 7), strides=(5, 2), dropout=0.0), build_cnn),  # 10 tokens a second at 100 Hz
+    "cnn": (CNNConfig(kernel_sizes=(15, 7), strides=(5, 2), dropout=0.0), build_cnn),  # 10 tokens per second at 100 Hz
     "st_mem": (STMEMConfig(width=128, depth=4, heads=4, rotary=True, patch_samples=10), build_st_mem),
 }
 
 
 def build_encoder(shape: tuple[int, int], config: VQVAEConfig) -> keras.Model:
-    """The encoder: signals (B, T, L) to tokens (B, L N, D), one lead after the other, before they are quantized.
+    """Build the encoder: signals (B, T, L) to tokens (B, L N, D) before quantization, the leads concatenated.
 
     Raises:
-        InputError: a misspelt hyperparameter of it.
-        ValueError: no such encoder, or hyperparameters that do not fit the shape.
+        InputError: an unknown hyperparameter of the encoder.
+        ValueError: an unknown encoder, or hyperparameters that do not fit the shape.
     """
     if config.encoder not in DEFAULTS:
-        raise ValueError(f"no encoder {config.encoder!r}: one of {', '.join(DEFAULTS)}")
+        raise ValueError(f"unknown encoder {config.encoder!r}: give one of {', '.join(DEFAULTS)}")
     defaults, build = DEFAULTS[config.encoder]
     options = {**asdict(defaults), **config.encoder_options}
     return build(shape, from_dict(type(defaults), options, "model.options.encoder_options"))
@@ -86,23 +86,23 @@ def build_encoder(shape: tuple[int, int], config: VQVAEConfig) -> keras.Model:
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class VQVAE(keras.Model):
-    """Encoder, codebook and decoder: signals (B, T, L) to their reconstruction (B, T, L), codes (B, L N), distances.
+    """VQ-VAE: signals (B, T, L) to reconstruction (B, T, L), code indices (B, L N) and squared distances (B, L N).
 
-    `fit` needs signals alone, or a dict that has them under that name. It logs
+    `fit` takes signals, or a dict with the key `signals`. It logs
 
-        relative_loss  squared error over that of each lead's own mean; 1 - R2. Both are summed before they divide
-        commitment     mean squared distance of the scaled tokens (B, L N) to their codes
-        usage          share of the codes that are used in the epoch
-        perplexity     of these codes: 1 to K
+        relative_loss  squared error divided by that of predicting each lead's mean (1 - R2); both sums over the epoch
+        commitment     mean squared distance of the normalized tokens to their codes
+        usage          fraction of the codes that are used in the epoch
+        perplexity     perplexity of the code indices: 1 to K
 
     Args:
         shape: (T, L).
-        config: the hyperparameters.
-        seed: of the codes' start and restarts; None draws one.
+        config: hyperparameters.
+        seed: seed of initialisation and restarts of the codes; None draws one.
 
     Raises:
-        InputError: a misspelt hyperparameter of the encoder.
-        ValueError: hyperparameters that do not fit the shape, or each other.
+        InputError: an unknown hyperparameter of the encoder.
+        ValueError: hyperparameters that do not fit the shape or each other.
     """
 
     def __init__(self, shape: tuple[int, int], config: VQVAEConfig, seed: int | None = None, **kwargs):
@@ -112,7 +112,7 @@ class VQVAE(keras.Model):
         self.encoder = build_encoder(self.shape, config)
         tokens, width = self.encoder.output_shape[1] // self.rows, self.encoder.output_shape[2]
         if self.shape[0] % tokens:
-            raise ValueError(f"windows of {self.shape[0]} samples do not divide into {tokens} tokens of a lead")
+            raise ValueError(f"windows of {self.shape[0]} samples do not divide into {tokens} tokens per lead")
         self.to_codes = layers.Dense(config.code_width, name="to_codes", dtype=policy)
         self.quantizer = VectorQuantizer(config.codes, config.decay, config.dead, seed, name="quantizer", dtype=policy)
         self.from_codes = layers.Dense(config.decoder_width, name="from_codes", dtype=policy)
@@ -136,12 +136,12 @@ class VQVAE(keras.Model):
         self.built = True
 
     def begin(self, signals: np.ndarray, batches: int, accumulated: int = 1) -> None:
-        """Starts the codes at the centres of the tokens of some signals (n, T, L), by k-means.
+        """Initialise the codes by k-means on the tokens of training windows (n, T, L).
 
         Args:
-            signals: of training windows.
-            batches: of the training; not looked at.
-            accumulated: of them to a step of the optimizer: codes move with each, by as much less.
+            signals: training windows.
+            batches: number of training batches; ignored.
+            accumulated: batches per optimizer step; the decay of the codes per batch depends on it.
 
         Raises:
             ValueError: fewer tokens than codes.
@@ -150,12 +150,12 @@ class VQVAE(keras.Model):
         tokens = np.concatenate([ops.convert_to_numpy(self.tokens(part)) for part in parts])
         flat = tokens.reshape(-1, tokens.shape[-1]).astype(np.float32)
         if len(flat) < self.config.codes:
-            raise ValueError(f"{len(flat)} tokens to start {self.config.codes} codes")
+            raise ValueError(f"{len(flat)} tokens are too few to initialise {self.config.codes} codes")
         rng = np.random.default_rng(self.seed)
         flat = flat[rng.permutation(len(flat))[: START_TOKENS * self.config.codes]]
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-        found = KMeans(self.config.codes, n_init=1, max_iter=20, random_state=self.seed).fit(flat)
-        self.quantizer.start(found.cluster_centers_)
+        fitted = KMeans(self.config.codes, n_init=1, max_iter=20, random_state=self.seed).fit(flat)
+        self.quantizer.initialize(fitted.cluster_centers_)
         self.quantizer.accumulated = accumulated
 
     def call(self, inputs, training=None):
@@ -165,25 +165,25 @@ class VQVAE(keras.Model):
         return self.decode(quantized, training), codes, distances
 
     def tokens(self, signals, training=None):
-        """Signals (B, T, L) to the tokens (B, L N, C) that are to be quantized."""
+        """Encode signals (B, T, L) as tokens (B, L N, C) before quantization."""
         return self.to_codes(self.encoder(signals, training=training))
 
     def decode(self, quantized, training=None):
-        """Quantized tokens (B, L N, C) to signals (B, T, L), one lead at a time."""
+        """Decode quantized tokens (B, L N, C) to signals (B, T, L), each lead separately."""
         x = self.positions(self.from_codes(split_leads(quantized, self.rows)))  # (B L, N, decoder width)
         patches = self.predict_patches(self.decoder(x, training=training))  # (B L, N, P)
         return unfold_leads(unpatchify(patches, 1), self.rows)
 
     def codes_of(self, signals):
-        """Signals (B, T, L) to their words (B, L N) int32, one lead after the other."""
+        """Encode signals (B, T, L) as code indices (B, L N) int32, the leads concatenated."""
         return self.quantizer(self.tokens(signals, training=False), training=False)[1]
 
     def signals_of_codes(self, codes):
-        """Words (B, L N) int, one lead after the other, to the signals (B, T, L) that they stand for."""
+        """Decode code indices (B, L N) int, the leads concatenated, to signals (B, T, L)."""
         return self.decode(ops.take(self.quantizer.codebook, codes, axis=0), training=False)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The loss: mean squared error of the reconstruction and the weighted commitment, a scalar in float32."""
+        """Compute mean squared error of the reconstruction plus weighted commitment loss, a float32 scalar."""
         reconstruction, codes, distances = y_pred
         errors, chance = self.errors(signals_of(x), reconstruction)
         self.relative_loss.update_state(errors, chance)
@@ -193,19 +193,19 @@ class VQVAE(keras.Model):
         return ops.mean(errors) + self.config.commitment * ops.mean(distances)
 
     def errors(self, signals, reconstruction):
-        """Mean squared errors (B,) of reconstructions of signals (B, T, L), and of each lead's own mean."""
+        """Compute mean squared errors (B,) on signals (B, T, L): of the reconstruction, and of each lead's mean."""
         signals = ops.cast(signals, "float32")
-        guesses = (reconstruction, ops.mean(signals, 1, keepdims=True))
-        return tuple(ops.mean(ops.square(signals - guess), (1, 2)) for guess in guesses)
+        compared = (reconstruction, ops.mean(signals, 1, keepdims=True))
+        return tuple(ops.mean(ops.square(signals - prediction), (1, 2)) for prediction in compared)
 
     def scores(self, signals, seed: int) -> dict:
-        """What an evaluation stores of held-out signals (B, T, L): `errors` by name, and the codes (B, L N)."""
+        """Compute what an evaluation stores of held-out signals (B, T, L): `errors` and code indices (B, L N)."""
         reconstruction, codes, _ = self(signals, training=False)
         error, mean_error = self.errors(signals, reconstruction)
         return {"error": error, "mean_error": mean_error, "codes": codes}
 
     def reconstruct(self, signals, seed: int):
-        """The reconstruction (B, T, L) of signals, for pictures, and where it stands for them: (B, T, L), all true."""
+        """Reconstruct signals (B, T, L), for figures; the mask (B, T, L) of reconstructed samples is all true."""
         reconstruction = self(signals, training=False)[0]
         return reconstruction, ops.ones_like(reconstruction, dtype="bool")
 

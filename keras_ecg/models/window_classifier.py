@@ -1,9 +1,9 @@
-"""A classifier of beats on an encoder of whole windows: pretrained, or with random weights.
+"""Beat classifier on a pretrained or randomly initialised encoder of windows.
 
-Shapes: B batch, T samples of a window, N tokens, D width, S beats in a sequence, R rhythm features.
+The window is centred on the beat. The classifier uses the tokens on both sides of the centre and, optionally, RR
+features.
 
-The beat stands in the middle of its window: the classifier sees the tokens on both sides of it, and the rhythm features
-where they come in.
+Shapes: B batch, T samples of a window, N tokens, D width, S beats in a sequence, R RR features.
 """
 
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ from keras_ecg.models.objectives import build_objective
 class WindowClassifierConfig:
     """Hyperparameters of the classifier."""
 
-    weights: str = ""  # a pretrained encoder: a preset, or a run folder; empty: random weights
-    random: bool = False  # build it as those weights are, and initialize it anew: the baseline from scratch
-    encoder: dict = field(default_factory=dict)  # without weights: hyperparameters of the objective that it is built by
-    frozen_stages: int = 0  # from the input on: patch embedding or convolution, then blocks; -1 freezes the encoder
+    weights: str = ""  # pretrained encoder: a preset or a run folder; empty for random initialisation
+    random: bool = False  # the architecture of `weights`, randomly initialised: the baseline trained from scratch
+    encoder: dict = field(default_factory=dict)  # without `weights`: hyperparameters of the pretraining objective
+    frozen_stages: int = 0  # counted from the input: patch embedding or convolutions, then blocks; -1 freezes all
     reach: int = 3  # tokens on each side of the beat
     dropout: float = 0.2  # before the last layer
 
 
 def stages(encoder: keras.Model) -> list[layers.Layer]:
-    """The parts of an encoder that have weights, from the input on; of a Transformer each block."""
+    """List the layers of an encoder that have weights, in order; each block of a Transformer is a stage."""
     out: list[layers.Layer] = []
     for layer in encoder.layers:
         if isinstance(layer, Transformer):
@@ -40,21 +40,21 @@ def stages(encoder: keras.Model) -> list[layers.Layer]:
 
 
 def freeze(encoder: keras.Model, count: int) -> None:
-    """Freezes the first `count` stages of an encoder; all of them if it is negative.
+    """Freeze the first `count` stages of an encoder; all of them if `count` is negative.
 
     Raises:
-        ValueError: it has fewer.
+        ValueError: `count` exceeds the number of stages.
     """
     parts = stages(encoder)
     if count > len(parts):
-        raise ValueError(f"{count} frozen stages of {len(parts)}")
+        raise ValueError(f"frozen_stages is {count}, but the encoder has {len(parts)} stages")
     for part in parts if count < 0 else parts[:count]:
         part.trainable = False
 
 
 @keras.saving.register_keras_serializable(package="keras_ecg")
 class BeatTokens(layers.Layer):
-    """The tokens on both sides of a window's middle: (B, N, D) to (B, 2 reach D)."""
+    """Concatenate the tokens on both sides of the window's centre: (B, N, D) to (B, 2 reach D)."""
 
     def __init__(self, reach: int = 3, **kwargs):
         super().__init__(**kwargs)
@@ -70,21 +70,21 @@ class BeatTokens(layers.Layer):
 
 
 def build(objective: str, shapes: dict, token: int, classes: int, config: WindowClassifierConfig) -> keras.Model:
-    """The classifier.
+    """Build the classifier: named inputs to probabilities (B, classes).
 
     Args:
-        objective: by which the encoder is built, `mae` or `contrastive`.
-        shapes: of the inputs: `context` (T, 1), and `rr` (S, R) if it comes in.
-        token: which beat of a sequence is labelled.
-        classes: how many.
-        config: the hyperparameters.
+        objective: pretraining objective that defines the encoder without `weights`: a key of `OBJECTIVES`.
+        shapes: shapes of the inputs: `context` (T, 1), and optionally `rr` (S, R).
+        token: position of the labelled beat in a sequence.
+        classes: number of classes.
+        config: hyperparameters.
 
     Raises:
-        InputError: no such weights, or weights for windows of another length; misspelt hyperparameters of the encoder.
-        ValueError: no window, too few tokens, or too many frozen stages.
+        InputError: unknown weights, or an unknown hyperparameter of the encoder.
+        ValueError: no `context` input, windows of another shape, too few tokens, or too many frozen stages.
     """
     if "context" not in shapes:
-        raise ValueError("an encoder of windows needs loader.context")
+        raise ValueError("an encoder of windows needs the input context: set loader.context")
     shape = tuple(shapes["context"])
     if config.weights:
         encoder = load_model(find_encoder(config.weights) / "encoder.keras")
@@ -92,9 +92,9 @@ def build(objective: str, shapes: dict, token: int, classes: int, config: Window
     else:
         encoder = build_objective(objective, shape, config.encoder).encoder
     if encoder.input_shape[1:] != shape:
-        raise ValueError(f"an encoder of windows of {encoder.input_shape[1:]} is given {shape}")
+        raise ValueError(f"the encoder takes windows of shape {encoder.input_shape[1:]}, not {shape}")
     if not 0 < config.reach <= encoder.output_shape[1] // 2:
-        raise ValueError(f"a reach of {config.reach} in {encoder.output_shape[1]} tokens")
+        raise ValueError(f"a reach of {config.reach} does not fit an encoder of {encoder.output_shape[1]} tokens")
     freeze(encoder, config.frozen_stages)
     inputs = {"context": keras.Input(shape, name="context")}
     x = BeatTokens(config.reach, name="tokens")(encoder(inputs["context"]))

@@ -1,4 +1,4 @@
-"""Pretrained models for use: weights, input specification and card of each, and the classes that load them."""
+"""Presets: pretrained models with weights, input specification and model card, and the classes that load them."""
 
 import difflib
 import json
@@ -15,7 +15,7 @@ KINDS = {"contract.json": "Encoder", "normalization.json": "BeatClassifier", "ca
 
 
 def list_presets() -> dict[str, str]:
-    """The presets that ship with the package: the class that loads each, by name."""
+    """List the presets of the package: name of each, and of the class that loads it."""
     found = {}
     for folder in sorted(PRESETS.iterdir()):
         kinds = [kind for file, kind in KINDS.items() if (folder / file).is_file()]

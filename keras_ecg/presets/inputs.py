@@ -1,4 +1,4 @@
-"""What a user hands to a classifier or an encoder, a recording, a path or arrays, as one `Recording`."""
+"""Conversion of the inputs of `predict` and `embed` (recording, path or arrays) to a `Recording`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +13,10 @@ NO_SAMPLES, NO_SYMBOLS = np.empty(0, np.int64), np.empty(0, "<U1")
 
 
 def read_record(path: Path | str, annotator: str = "atr") -> Recording:
-    """Reads a WFDB record with its annotations, where it has any.
+    """Read a WFDB record, and its annotations if there are any.
 
     Args:
-        path: of the record, with or without a suffix.
+        path: path of the record, with or without suffix.
         annotator: suffix of the annotation file.
 
     Raises:
@@ -33,16 +33,16 @@ def as_recording(
     leads: Sequence[str] | None = None,
     annotated: bool = False,
 ) -> Recording:
-    """A `Recording` of what `predict` and `embed` accept.
+    """Convert an input of `predict` or `embed` to a `Recording`.
 
     Args:
-        recording: a recording, the path of one, or its signal: (T,) or (T, C) in mV.
-        sampling_rate_hz: of a signal.
-        leads: the names of its C leads; one lead may go without a name.
-        annotated: whether the annotations of a path are read, too.
+        recording: a `Recording`, the path of a WFDB record, or a signal (T,) or (T, C) in mV.
+        sampling_rate_hz: sampling rate, for a signal.
+        leads: names of the C leads, for a signal; optional for a single lead.
+        annotated: read the annotations of a path, too.
 
     Raises:
-        InputError: as `read_record`, or a signal without a sampling rate or with another number of leads.
+        InputError: as in `read_record`, or a signal without sampling rate or with a wrong number of lead names.
     """
     if isinstance(recording, Recording):
         return recording
@@ -53,7 +53,7 @@ def as_recording(
     signal = signal[:, np.newaxis] if signal.ndim == 1 else signal
     if sampling_rate_hz is None or not 0 < sampling_rate_hz < np.inf:
         raise InputError(
-            "sampling_rate_hz", str(sampling_rate_hz), "a positive sampling rate, of the signal", "give it"
+            "sampling_rate_hz", str(sampling_rate_hz), "the signal's sampling rate in Hz", "give sampling_rate_hz=..."
         )
     if leads is None and signal.ndim == 2 and signal.shape[1] == 1:
         leads = ("ECG",)
@@ -65,5 +65,5 @@ def as_recording(
 
 
 def with_beats(recording: Recording, samples: np.ndarray) -> Recording:
-    """The recording with beats at these samples (n,) in place of its annotations."""
+    """Return the recording with beats at the given samples (n,) as its annotations."""
     return replace(recording, samples=samples, symbols=np.full(len(samples), "N"), corrections={})

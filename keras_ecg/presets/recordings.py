@@ -1,4 +1,4 @@
-"""Classification of whole recordings: one class for each, such as its rhythm."""
+"""Classification of whole recordings, such as by rhythm: one class per recording."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +22,12 @@ from keras_ecg.presets.results import RecordingPrediction
 
 
 class RecordingClassifier:
-    """A trained classifier of recordings, of one lead and of any length.
+    """A trained classifier of single-lead recordings of any length, with temperature scaling.
 
     Args:
-        model: from the inputs of `as_inputs` to probabilities (B, K).
-        config: `rhythm` says how a recording is cleaned and cropped.
-        temperature: by which the logits are divided.
+        model: Keras model from the inputs of `as_inputs` to probabilities (B, K).
+        config: configuration; `rhythm` defines filtering, resampling and crops.
+        temperature: divisor of the logits.
     """
 
     classes = CLASSES
@@ -37,10 +37,13 @@ class RecordingClassifier:
 
     @classmethod
     def from_preset(cls, preset: Path | str = RHYTHM) -> Self:
-        """Loads a preset by name, or a folder: of `save_to_preset`, or of a finished held-out evaluation.
+        """Load a classifier.
+
+        Args:
+            preset: name of a preset, or a folder written by `save_to_preset` or by a finished held-out evaluation.
 
         Raises:
-            InputError: no such preset, or a file of it is missing or damaged.
+            InputError: unknown preset, or one with a missing or damaged file.
         """
         folder = find_preset(preset, cls.__name__)
         config = from_dict(Config, read_yaml(folder / "config.yaml"), str(folder / "config.yaml"))
@@ -48,11 +51,12 @@ class RecordingClassifier:
         values = read_json(files[0]) if files else {}
         if config.task != "rhythm" or "temperature" not in values:
             expected = "a preset, or a finished held-out evaluation of recordings"
-            raise InputError(folder, f"weights of {config.task} without a temperature", expected, "name another one")
+            found = "no temperature" if config.task == "rhythm" else f"a model of task {config.task}"
+            raise InputError(folder, found, expected, "give another preset or folder")
         return cls(load_model(folder), config, float(values["temperature"]))
 
     def save_to_preset(self, folder: Path | str) -> None:
-        """Writes model.keras, calibration.json and config.yaml, which `from_preset` reads."""
+        """Write model.keras, calibration.json and config.yaml, to be loaded by `from_preset`."""
         folder = Path(folder)
         save_model(folder / "model.keras", self.model)
         write_json(folder / "calibration.json", {"temperature": self.temperature})
@@ -64,22 +68,22 @@ class RecordingClassifier:
         sampling_rate_hz: float | None = None,
         leads: Sequence[str] | None = None,
     ) -> RecordingPrediction:
-        """Classifies a recording; of a long one, the mean over crops.
+        """Classify a recording; probabilities of long recordings are means over crops.
 
         Args:
             recording: a `Recording`, the path of a WFDB record, or a signal (T,) or (T, C) in mV.
-            sampling_rate_hz: of a signal.
-            leads: names of the C leads of a signal.
+            sampling_rate_hz: sampling rate, for a signal.
+            leads: names of the C leads, for a signal.
 
         Raises:
-            InputError: an unreadable recording, no lead that the model takes, or less than a second.
+            InputError: an unreadable recording, no supported lead, or a recording shorter than one second.
         """
         recording = as_recording(recording, sampling_rate_hz, leads)
         signal, rate = configured_lead(recording, self.config.rhythm, recording.record)
         return RecordingPrediction(recording.record, self.probabilities(signal, rate), self.classes)
 
     def probabilities(self, signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
-        """Probabilities (K,) after temperature scaling of one lead (T,) in mV."""
+        """Compute probabilities (K,), after temperature scaling, of a single-lead signal (T,) in mV."""
         rhythm = self.config.rhythm
         rate, length = rhythm.sampling_rate_hz, samples_of(rhythm.window_seconds, rhythm)
         samples, beats = clean(np.asarray(signal, np.float32), sampling_rate_hz, rhythm)
@@ -87,14 +91,10 @@ class RecordingClassifier:
         crops = [samples[start : start + length] for start in starts]
         times = [beats - np.float32(start / rate) for start in starts]
         times = [t[(t >= 0) & (t < len(crop) / rate)] for t, crop in zip(times, crops, strict=True)]
-        found = self.model.predict_on_batch(as_inputs(crops, times, rate, length))  # one shape: traced once
-        return temper(found.mean(0), self.temperature)
+        per_crop = self.model.predict_on_batch(as_inputs(crops, times, rate, length))  # one shape, traced only once
+        return temper(per_crop.mean(0), self.temperature)
 
-    def __call__(self, signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
-        """`probabilities`."""
-        return self.probabilities(signal, sampling_rate_hz)
+    __call__ = probabilities  # as documented in ModelBuilder since 0.1.0
 
 
-def load_rhythm_classifier(folder: Path | str) -> RecordingClassifier:
-    """`RecordingClassifier.from_preset` of a folder."""
-    return RecordingClassifier.from_preset(folder)
+load_rhythm_classifier = RecordingClassifier.from_preset  # exported by ModelBuilder

@@ -1,4 +1,4 @@
-"""What the classifiers return: arrays, and tables and WFDB annotations of them.
+"""Results of the classifiers, with export to CSV, pandas and WFDB annotations.
 
 Shapes: n beats, K classes.
 """
@@ -18,11 +18,11 @@ from keras_ecg.files import atomic
 if TYPE_CHECKING:
     import pandas
 
-EXTENSION = "aami"  # the suffix of the annotation files
+EXTENSION = "aami"  # suffix of the annotation files
 
 
 def write_table(path: Path | str, header: list[str], rows: list[list]) -> Path:
-    """Writes a CSV file, whole or not at all."""
+    """Write a CSV file atomically."""
     with atomic(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
@@ -31,7 +31,7 @@ def write_table(path: Path | str, header: list[str], rows: list[list]) -> Path:
 
 
 def data_frame(header: list[str], rows: list[list]) -> "pandas.DataFrame":
-    """A pandas table.
+    """Create a pandas DataFrame.
 
     Raises:
         InputError: pandas is not installed.
@@ -45,45 +45,54 @@ def data_frame(header: list[str], rows: list[list]) -> "pandas.DataFrame":
 
 @dataclass(frozen=True)
 class BeatPredictions:
-    """The classified beats of one recording, in order of time."""
+    """Classified beats of one recording, in order of time.
+
+    Attributes:
+        record: name of the recording.
+        sampling_rate_hz: sampling rate of the recording.
+        sample: R-peak positions (n,) int64, in samples at the recording's sampling rate.
+        probabilities: class probabilities (n, K) float32.
+        classes: names of the K classes.
+        notes: corrections made, and parts that could not be analysed.
+    """
 
     record: str
     sampling_rate_hz: float
-    sample: np.ndarray  # (n,) int64, indices of the R peaks at the recording's own sampling rate
-    probabilities: np.ndarray  # (n, K) float32
-    classes: tuple[str, ...]  # (K,) names
-    notes: tuple[str, ...] = ()  # what was corrected or could not be analysed
+    sample: np.ndarray
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sample)
 
     @property
     def seconds(self) -> np.ndarray:
-        """Times (n,) of the R peaks from the beginning of the recording."""
+        """R-peak times (n,) in seconds from the beginning of the recording."""
         return self.sample / self.sampling_rate_hz
 
     @property
     def label(self) -> np.ndarray:
-        """Indices (n,) of the most probable classes."""
+        """Index (n,) of each beat's most probable class."""
         return self.probabilities.argmax(1)
 
     @property
     def symbol(self) -> np.ndarray:
-        """Names (n,) of the most probable classes."""
+        """Name (n,) of each beat's most probable class."""
         return np.array(self.classes)[self.label]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many beats are of each class."""
+        """Number of beats per class."""
         return {name: int(np.count_nonzero(self.label == k)) for k, name in enumerate(self.classes)}
 
     def _table(self) -> tuple[list[str], list[list]]:
         header = ["sample", "seconds", "class", *(f"p_{name}" for name in self.classes)]
         columns = (self.sample.tolist(), self.seconds.tolist(), self.symbol.tolist(), self.probabilities.tolist())
-        return header, [[s, t, name, *chances] for s, t, name, chances in zip(*columns, strict=True)]
+        return header, [[s, t, name, *per_class] for s, t, name, per_class in zip(*columns, strict=True)]
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """A table with a row for each beat; needs pandas.
+        """Return a pandas DataFrame with one row per beat.
 
         Raises:
             InputError: pandas is not installed.
@@ -91,17 +100,18 @@ class BeatPredictions:
         return data_frame(*self._table())
 
     def to_csv(self, path: Path | str) -> Path:
-        """Writes a row for each beat: sample, seconds, class, and the probability of each class."""
+        """Write a CSV file with one row per beat: sample, seconds, class, and the probability of each class."""
         header, rows = self._table()
         return write_table(path, header, [[s, f"{t:.3f}", c, *(f"{p:.4f}" for p in rest)] for s, t, c, *rest in rows])
 
     def to_wfdb(self, folder: Path | str) -> Path:
-        """Writes a WFDB annotation file RECORD.aami, with the classes as its symbols."""
+        """Write a WFDB annotation file RECORD.aami, with the class names as symbols."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{self.record}.{EXTENSION}"
         with tempfile.TemporaryDirectory(dir=folder) as partial:
-            # wfdb takes letters, digits, hyphens and underscores in a name: the file gets the record's afterwards.
+            # wfdb restricts record names to letters, digits, hyphens and underscores, so the file is renamed
+            # afterwards.
             symbols, rate = self.symbol.tolist(), self.sampling_rate_hz
             wfdb.wrann("record", EXTENSION, self.sample, symbol=symbols, fs=rate, write_dir=partial)
             (Path(partial) / f"record.{EXTENSION}").replace(target)
@@ -110,21 +120,28 @@ class BeatPredictions:
 
 @dataclass(frozen=True)
 class RecordingPrediction:
-    """The class of one whole recording."""
+    """Predicted class of one recording.
+
+    Attributes:
+        record: name of the recording.
+        probabilities: class probabilities (K,) float64, after temperature scaling.
+        classes: names of the K classes.
+        notes: corrections made, and parts that could not be analysed.
+    """
 
     record: str
-    probabilities: np.ndarray  # (K,) float64
-    classes: tuple[str, ...]  # (K,) names
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> int:
-        """The index of the most probable class."""
+        """Index of the most probable class."""
         return int(self.probabilities.argmax())
 
     @property
     def symbol(self) -> str:
-        """The name of the most probable class."""
+        """Name of the most probable class."""
         return self.classes[self.label]
 
     def _table(self) -> tuple[list[str], list[list]]:
@@ -132,7 +149,7 @@ class RecordingPrediction:
         return header, [[self.record, self.symbol, *self.probabilities.tolist()]]
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """A table with one row; needs pandas.
+        """Return a pandas DataFrame with one row.
 
         Raises:
             InputError: pandas is not installed.
@@ -140,6 +157,6 @@ class RecordingPrediction:
         return data_frame(*self._table())
 
     def to_csv(self, path: Path | str) -> Path:
-        """Writes one row: record, class, and the probability of each class."""
-        header, [[record, symbol, *chances]] = self._table()
-        return write_table(path, header, [[record, symbol, *(f"{p:.4f}" for p in chances)]])
+        """Write a CSV file with one row: record, class, and the probability of each class."""
+        header, [[record, symbol, *probabilities]] = self._table()
+        return write_table(path, header, [[record, symbol, *(f"{p:.4f}" for p in probabilities)]])

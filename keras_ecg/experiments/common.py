@@ -1,4 +1,4 @@
-"""What the studies share: the run folder of a configuration, and one fitted and scored part of it."""
+"""Functions shared by the experiments: opening the run folder of a configuration, and fitting and scoring one fold."""
 
 import logging
 import shlex
@@ -26,48 +26,49 @@ from keras_ecg.training import check_training, predict_records, train_classifier
 
 logger = logging.getLogger(__name__)
 
-# Settings that change no result, and settings younger than published runs, which at their defaults change none.
+# Settings that change no result, and settings added after runs were published, whose defaults change no result.
 WITHOUT_EFFECT = {"evaluation": ("jobs",)}
-ALONE = ("adaptation",)  # sections on which a single study depends
+ALONE = ("adaptation",)  # sections that only one experiment depends on
 LATER = {"model": ("ensemble_members",), "training": ("gradient_accumulation", "data_parallel", "ensemble_size")}
 
 
 def packed_subjects(config: Config) -> dict[str, str]:
-    """Record to subject, of every packed record."""
+    """Map every packed record to its subject."""
     return {r: entry["subject"] for r, entry in read_manifest(config.database.tfrecord_dir)["records"].items()}
 
 
 def check_contract(config: Config) -> None:
-    """Rejects a configuration that feeds a pretrained encoder anything but what its contract says.
+    """Check that the configured windows meet the input specification of the pretrained encoder.
 
     Raises:
-        InputError: names the setting, and what the contract wants.
+        InputError: a setting that differs from the input specification.
     """
     weights = config.model.options.get("weights")
     if not weights:
         return
     contract, context = read_contract(weights), config.beats.context
-    wanted = Context(contract.window_seconds, contract.sampling_rate_hz, contract.bandpass_hz)
-    if context != wanted:
-        given = {k: v for k, v in to_dict(wanted).items() if to_dict(context)[k] != v}
-        raise InputError("beats.context", str(to_dict(context)), f"{given} of {weights}", "set them, preprocess, pack")
-    known = (*contract.leads, *contract.fallback_leads)
-    if config.beats.lead not in known or contract.leads_at_once != 1:
-        found = f"lead {config.beats.lead}, alone"
-        raise InputError("beats.lead", found, f"{contract.leads_at_once} of {', '.join(known)}", "set another one")
+    required = Context(contract.window_seconds, contract.sampling_rate_hz, contract.bandpass_hz)
+    if context != required:
+        different = {k: v for k, v in to_dict(required).items() if to_dict(context)[k] != v}
+        expected = f"{different}, as {weights} requires"
+        raise InputError("beats.context", str(to_dict(context)), expected, "set it, then run preprocess and pack again")
+    accepted = (*contract.leads, *contract.fallback_leads)
+    if config.beats.lead not in accepted or contract.leads_at_once != 1:
+        expected = f"{contract.leads_at_once} of {', '.join(accepted)}, as {weights} requires"
+        raise InputError("beats.lead", f"the lead {config.beats.lead}", expected, "set another lead or other weights")
 
 
 def with_weights(config: Config, data: str) -> str:
-    """A fingerprint of data, and of the pretrained encoder where the configuration names one."""
+    """Combine the fingerprint of the data with that of the configured pretrained encoder, if there is one."""
     weights = config.model.options.get("weights")
     return fingerprint([data, sha256(find_encoder(weights) / "encoder.keras")]) if weights else data
 
 
-def needed_weights(config: Config) -> str:
-    """The name of the pretrained encoder that a study needs.
+def required_weights(config: Config) -> str:
+    """Return the name of the pretrained encoder, which this experiment requires.
 
     Raises:
-        InputError: none is named, there is none of that name, or `check_contract`.
+        InputError: no or an unknown encoder, or as in `check_contract`.
     """
     weights = config.model.options.get("weights")
     if not weights:
@@ -76,8 +77,8 @@ def needed_weights(config: Config) -> str:
     return str(weights)
 
 
-def decisive(settings: dict) -> dict:
-    """Plain settings without those of `WITHOUT_EFFECT`, and those of `LATER` that stand at their defaults."""
+def relevant_settings(settings: dict) -> dict:
+    """Remove settings of `WITHOUT_EFFECT`, and settings of `LATER` that have their default values."""
     defaults, out = to_dict(Config()), {}
     for section, values in settings.items():
         if isinstance(values, dict):
@@ -88,7 +89,7 @@ def decisive(settings: dict) -> dict:
 
 
 def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
-    """What a result depends on: every section but the ignored ones, without names of folders."""
+    """Return the settings that a result depends on: all sections but the ignored ones, without folder names."""
     if config.task != "rhythm":
         ignored = ("task", "rhythm", *ignored)
     out = {k: v for k, v in to_dict(config).items() if k not in ("title", "database", "tracking", *ignored)}
@@ -97,33 +98,33 @@ def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
         out["windows"] = {**out["windows"], **places}
     if "rhythm" in out:
         out["rhythm"] = {**out["rhythm"], "tfrecord_dir": ""}
-    return decisive(out)
+    return relevant_settings(out)
 
 
-def open_folder(
-    config: Config, study: str, ignored: tuple[str, ...], data: str, details: dict, own: str = ""
+def open_run(
+    config: Config, experiment: str, ignored: tuple[str, ...], data: str, details: dict, own: str = ""
 ) -> RunFolder:
-    """The run folder of a study under a configuration: the one there is for the same data and settings, or a new one.
+    """Open the run folder of an experiment: an existing one of the same data and settings, or a new one.
 
     Args:
-        config: its sections, but for the ignored ones, are what the result depends on.
-        study: names it.
-        ignored: sections on which the result does not depend.
-        data: fingerprint of what it is computed from.
-        details: for environment.json.
-        own: the section of `ALONE` that is not ignored.
+        config: configuration.
+        experiment: name of the experiment, the beginning of the folder's name.
+        ignored: sections of the configuration that the result does not depend on.
+        data: fingerprint of the data.
+        details: entries for environment.json.
+        own: the section of `ALONE` that this experiment depends on.
 
     Raises:
-        InputError: no job, or as `check_devices`.
+        InputError: `evaluation.jobs` below 1, or as in `check_devices`.
     """
     check_devices(config.training, config.loader.batch_size)
     if config.evaluation.jobs < 1:
         raise InputError("evaluation.jobs", str(config.evaluation.jobs), "at least 1", "correct it")
     run = find_or_create(
         config.database.runs_dir,
-        study,
+        experiment,
         config.model.name,
-        fingerprint([study, settings_of(config, (*ignored, *(s for s in ALONE if s != own))), data, __version__]),
+        fingerprint([experiment, settings_of(config, (*ignored, *(s for s in ALONE if s != own))), data, __version__]),
         to_dict(config),
         shlex.join([*(["python"] if sys.argv[0].endswith(".py") else []), Path(sys.argv[0]).name, *sys.argv[1:]]),
         {"data_hashes": data} | details,
@@ -133,13 +134,13 @@ def open_folder(
     return run
 
 
-def open_study(
-    config: Config, study: str, records: tuple[str, ...], seeds: tuple[int, ...], own: str = ""
+def open_beat_run(
+    config: Config, experiment: str, records: tuple[str, ...], seeds: tuple[int, ...], own: str = ""
 ) -> RunFolder:
-    """`open_folder` for a study of beats; `own` names the section of `ALONE` that is its own.
+    """Open the run folder of a beat classification experiment, see `open_run`.
 
     Raises:
-        InputError: no such model, or no such hyperparameter; as `check_training` and `open_folder`.
+        InputError: unknown model or hyperparameter, or as in `check_training` and `open_run`.
     """
     check_training(config)
     for model in (config.model, *config.model.ensemble_members):
@@ -150,22 +151,22 @@ def open_study(
     skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]
     ignored = ("windows", "tuning", "finetuning")
     details = {"skipped_records": skipped, "data_notes": manifest["notes"], "seeds": list(seeds)}
-    return open_folder(config, study, ignored, data, details, own)
+    return open_run(config, experiment, ignored, data, details, own)
 
 
-def fit_part(
+def fit_fold(
     run: RunFolder, part: str, train: tuple[str, ...], test: tuple[str, ...], config: Config, seed: int, keep: bool
 ) -> None:
-    """Trains on `train` with `seed`, predicts `test` once, and stores the part, unless it is stored already.
+    """Train on `train`, predict `test` once, and store the probabilities in the run folder; skip a stored fold.
 
     Args:
-        run: the run folder.
-        part: its name in it.
+        run: run folder.
+        part: name of the fold's file in the run folder.
         train: training records.
         test: test records.
-        config: of model, training and stream.
-        seed: of everything random.
-        keep: whether the model is saved in the run folder.
+        config: configuration of model, training and stream.
+        seed: seed of the training.
+        keep: save the model in the run folder.
     """
     if run.has_part(part) and (not keep or (run.path / "model.keras").is_file()):
         logger.info("%s: %s is done", run.path.name, part)
@@ -187,12 +188,12 @@ def fit_part(
 
 
 def columns_of(history: list[dict]) -> dict[str, np.ndarray]:
-    """Rows of a history as arrays (epochs,), as a part stores them."""
+    """Convert the rows of a training log to arrays (epochs,), for storage."""
     return {k: np.array([row[k] for row in history]) for k in history[0]}
 
 
 def part_history(run: RunFolder, part: str, seed: int, fold: int | None = None) -> list[dict]:
-    """A stored part's rows of history.csv."""
+    """Return a stored fold's rows of history.csv."""
     stored = run.load_part(part)
     names = [k for k in stored if stored[k].shape == stored["epoch"].shape]
     where = {"seed": seed} if fold is None else {"seed": seed, "fold": fold}
@@ -207,15 +208,15 @@ def write_beats(
     boosted: np.ndarray | None,
     **columns: np.ndarray,
 ) -> None:
-    """Writes the predictions of scored beats, and of the baselines that never look at a waveform.
+    """Write the predictions of the models and of the baselines without waveforms.
 
     Args:
-        run: the run folder.
-        beats: `get_all_beats` of those that are scored.
-        models: probabilities (seeds, n, 5) of the model and of what was trained beside it, by name.
-        seeds: theirs.
+        run: run folder.
+        beats: scored beats, as `get_all_beats` returns them.
+        models: probabilities (seeds, n, 5) by name of the model.
+        seeds: seeds of the models.
         boosted: probabilities (n, 5) of `boosting_on_rhythm`; None for no baselines.
-        **columns: whatever else is stored of each beat.
+        **columns: further arrays (n,) to store.
     """
     truth = {k: beats[k] for k in ("record", "subject", "sample")} | {"y_true": beats["label"], **columns}
     for name, probabilities in models.items():
@@ -226,7 +227,7 @@ def write_beats(
 
 
 def headline(run: RunFolder, metrics: dict) -> str:
-    """The lines that a script ends with."""
+    """Format the final message: scores, and the path of the report."""
     scores = metrics["model"]
     names = (("accuracy", "accuracy"), ("macro_f1_nsvf", "macro-F1 (N S V F)"))
     shown = ", ".join(f"{title} {scores[k]['mean']:.3f}" for k, title in names)
@@ -234,14 +235,14 @@ def headline(run: RunFolder, metrics: dict) -> str:
 
 
 def selection_note(config: Config, test: tuple[str, ...]) -> str:
-    """What the configuration was chosen on, and whether any of that is scored here."""
+    """Describe which records the configuration was selected on, and whether any of them is scored."""
     chosen_on = config.evaluation.selected_on
     if not chosen_on:
-        return "the configuration was chosen on no record of this database, or does not say on which"
-    text = f"configuration chosen by cross-validation inside records {' '.join(chosen_on)}"
+        return "evaluation.selected_on is empty: the configuration was selected on no record of this database"
+    text = f"configuration selected by cross-validation within records {' '.join(chosen_on)}"
     scored = [r for r in test if r in chosen_on]
     if not scored:
-        return f"{text}, none of which is scored; each test beat predicted once per seed"
+        return f"{text}, none of which is scored; each test beat is predicted once per seed"
     return (
         f"{text}; {len(scored)} of the {len(test)} scored records are among them (their scores may be optimistic), "
         "though no model was trained on a scored subject"
@@ -249,17 +250,17 @@ def selection_note(config: Config, test: tuple[str, ...]) -> str:
 
 
 def seen_unlabelled(config: Config, records: Iterable[str]) -> str:
-    """What a pretrained encoder saw, without labels, of the records that a study scores; empty for nothing."""
+    """Describe which scored records are in the encoder's pretraining set (unlabelled); empty for none."""
     weights, scored = config.model.options.get("weights"), set(records)
     if not weights or config.model.options.get("random"):
         return ""
     seen = read_contract(weights).seen.get(config.database.name)
     if seen and seen.get("named"):
         scored &= set(seen["named"])
-    return f"{weights} was pretrained on {len(scored):,} of them, without labels" if seen and scored else ""
+    return f"{weights} was pretrained on {len(scored):,} of the scored records" if seen and scored else ""
 
 
-def need_labels(labels: np.ndarray, what: str) -> None:
-    """Rejects training data of a single class."""
+def check_two_classes(labels: np.ndarray, what: str) -> None:
+    """Raise `InputError` if the training data has only one class."""
     if len(np.unique(labels)) < 2:
-        raise InputError(what, "beats of one class", "at least two classes to tell apart", "add records")
+        raise InputError(what, "beats of one class", "beats of at least two classes", "add records")
