@@ -15,7 +15,6 @@ mean tokens to embeddings.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import keras
 import numpy as np
@@ -53,7 +52,7 @@ class Encoder:
     projection: keras.Model | None = None
 
     @classmethod
-    def from_preset(cls, preset: Path | str = "mae", leads: Sequence[str] = ()) -> Self:
+    def from_preset(cls, preset: Path | str = "mae", leads: Sequence[str] = ()) -> "Encoder":
         """Load an encoder.
 
         Args:
