@@ -12,7 +12,7 @@ Names are imported when they are first used: importing the package takes neither
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {  # the module that defines each public name
     "BeatClassifier": "keras_ecg.presets.beats",
