@@ -188,10 +188,16 @@ def test_subject_table_that_is_not_text_is_rejected(tmp_path, data):
 
 
 def test_assumed_subjects_are_noted(tmp_path):
-    assert "each record is assumed to be of another subject" in subjects_note(tmp_path, "own")
-    assert not subjects_note(tmp_path, "mitdb")
+    assert "each record is assumed to be of another subject" in subjects_note(tmp_path, "own", ["a"])
+    assert not subjects_note(tmp_path, "mitdb", ["100", "202"])
+    assert subjects_note(tmp_path, "mitdb", ["100", "a"]) and subjects_note(tmp_path, "cinc2017", ["A00001", "a"])
     (tmp_path / "subjects.csv").write_text("record,subject\na,p1\n")
-    assert not subjects_note(tmp_path, "own")
+    assert not subjects_note(tmp_path, "own", ["a"])
+
+
+def test_subject_table_takes_precedence_over_the_database_name(tmp_path):
+    (tmp_path / "subjects.csv").write_text("record,subject\na,p1\nb,p1\n")
+    assert subjects(tmp_path, "mitdb", ["a", "b"]) == {"a": "p1", "b": "p1"}  # mitdb is the default name
 
 
 def test_published_splits_are_disjoint_and_complete():

@@ -255,7 +255,7 @@ def preprocess(config: Config, skip_bad_records: bool = False, jobs: int | None 
     if not kept:
         first = next(iter(skipped.values()))
         raise InputError(folder, "no record that can be read", "at least one", f"first error: {first}")
-    assumed = subjects_note(folder, config.database.name)
+    assumed = subjects_note(folder, config.database.name, list(kept))
     corrected = [f"{r}: {', '.join(entry['corrections'])}" for r, entry in kept.items() if entry["corrections"]]
     notes = [assumed] * bool(assumed) + [f"annotations of {text}" for text in corrected]
     metadata = write_metadata(target, kept, config.beats, skipped, notes)

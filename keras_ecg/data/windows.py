@@ -243,7 +243,9 @@ def pack_windows(config: Config, jobs: int | None = None, quiet: bool = False) -
             "totals": {**totals, "all": total(list(records.values()))},
             "too_short": [record for record, entry in records.items() if entry["too_short"]],
             "notes": [
-                f"{s.database}: {note}" for s in windows.sources if (note := subjects_note(s.folder, s.database))
+                f"{s.database}: {note}"
+                for s in windows.sources
+                if (note := subjects_note(s.folder, s.database, recordings.list_records(s.folder, s.database)))
             ],
         }
 

@@ -1,10 +1,11 @@
 """Subject of each record, without which no split can be checked.
 
-The subjects of MIT-BIH, CinC 2017 and PTB-XL are known. For other folders, `subjects.csv` has the columns record and
-subject.
+A table `subjects.csv` in the folder has the columns record and subject. Without it, the subjects of the records of
+MIT-BIH, CinC 2017 and PTB-XL are known.
 """
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,20 +24,27 @@ def subjects(folder: Path | str, database_name: str, records: Sequence[str]) -> 
     Raises:
         InputError: the table cannot be read, lacks a column or a record, or lists two subjects for a record.
     """
-    if database_name in ("mitdb", "sample"):
-        return {record: mitdb.subject_of(record) for record in records}
-    if database_name == "cinc2017":
-        return {record: cinc2017.subject_of(record) for record in records}
     if database_name == "ptbxl":
         return _only(ptbxl.patients(folder), records, Path(folder) / ptbxl.TABLE)
     path = Path(folder) / TABLE
-    return _only(read_subjects(path), records, path) if path.is_file() else {record: record for record in records}
+    if path.is_file():
+        return _only(read_subjects(path), records, path)
+    subject_of = cinc2017.subject_of if database_name == "cinc2017" else mitdb.subject_of
+    return {r: subject_of(r) if _is_known(r, database_name) else r for r in records}
 
 
-def subjects_note(folder: Path | str, database_name: str) -> str:
+def subjects_note(folder: Path | str, database_name: str, records: Sequence[str]) -> str:
     """Return the remark that reports must show if subjects are assumed; empty if they are known."""
-    known = database_name in ("mitdb", "sample", "cinc2017", "ptbxl") or (Path(folder) / TABLE).is_file()
-    return "" if known else ASSUMED
+    if database_name == "ptbxl" or (Path(folder) / TABLE).is_file():
+        return ""
+    return "" if all(_is_known(record, database_name) for record in records) else ASSUMED
+
+
+def _is_known(record: str, database_name: str) -> bool:
+    """Return whether the subject of a record is published; other records may be in the folder of a database."""
+    if database_name == "cinc2017":
+        return bool(re.fullmatch(r"A\d{5}", record))
+    return database_name in ("mitdb", "sample") and record in mitdb.RECORDS
 
 
 def read_subjects(path: Path) -> dict[str, str]:
