@@ -70,7 +70,7 @@ def run_few_labels(config: Config) -> RunFolder:
     manifest = read_manifest(config.database.tfrecord_dir)
     records = protocol_records(config, list(manifest["records"]))
     data = with_weights(config, data_fingerprint(manifest, list(records)))
-    details = {"seeds": list(wanted.seeds), "data_notes": manifest["notes"]}
+    details = {"kind": "few_labels", "seeds": list(wanted.seeds), "data_notes": manifest["notes"]}
     run = open_folder(config, f"fewshot_{wanted.protocol}", IGNORED, data, details)
     if run.finished:
         return run

@@ -25,8 +25,9 @@ from keras_ecg.databases import mitdb, ptbxl
 from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
+from keras_ecg.evaluation.pretraining import KINDS
+from keras_ecg.evaluation.schema import REFERENCES
 from keras_ecg.experiments.study import open_folder
-from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import fingerprint
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models.loading import save_model
@@ -287,7 +288,7 @@ def run_pretraining(config: Config) -> RunFolder:
         found = f"{len(held_out)} subject held out"
         raise InputError("windows.validation_fraction", found, "two, to be told apart", "raise it, or pack more")
     data = fingerprint({name: group["files"] for name, group in manifest["groups"].items()})
-    details = {"seeds": [config.loader.seed], "data_notes": manifest["notes"]}
+    details = {"kind": KINDS[config.model.name], "seeds": [config.loader.seed], "data_notes": manifest["notes"]}
     run = open_folder(config, "pretrain", IGNORED, data, details)
     if run.finished:
         return run

@@ -67,7 +67,7 @@ def open_rhythm(config: Config, study: str, seeds: tuple[int, ...]) -> RunFolder
     check_rhythm_contract(config)
     class_weights(config)
     counts = rhythm_manifest(config)["class_counts"]
-    details = {"seeds": list(seeds), "labels": config.rhythm.labels, "class_counts": counts}
+    details = {"kind": "rhythm", "seeds": list(seeds), "labels": config.rhythm.labels, "class_counts": counts}
     return open_folder(config, study, IGNORED, rhythm_data(config), details)
 
 

@@ -146,7 +146,7 @@ def open_study(
     data = with_weights(config, data_fingerprint(manifest, sorted(records)))
     skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]
     ignored = ("windows", "tuning", "finetuning")
-    details = {"skipped_records": skipped, "data_notes": manifest["notes"], "seeds": list(seeds)}
+    details = {"kind": "beats", "skipped_records": skipped, "data_notes": manifest["notes"], "seeds": list(seeds)}
     return open_folder(config, study, ignored, data, details, own)
 
 

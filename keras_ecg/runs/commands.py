@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif given.command == "index":
         print(write_index(given.root))
     elif given.command == "report":
-        from keras_ecg.reports import write_report
+        from keras_ecg.report import write_report
 
         print(write_report(open_run(given.run, given.root / RUNS).path))
     elif given.command == "release":
