@@ -258,10 +258,11 @@ def test_verify_detects_a_changed_value(tmp_path, capsys):
 
 
 SUMMARY = """rows:
-- {claim: mitdb-x, task: A task, metric: accuracy,
-   public: {value: "0.9", what: a network, citation: Author 2020, url: "https://doi.org/10.1/x"}}
-- {claim: mitdb-x, task: Another, metric: classes.S.f1, public: none comparable}
-- {claim: absent, task: Absent, metric: accuracy, public: none comparable}
+- {claim: mitdb-x, task: A task, metric: accuracy, title: accuracy, baseline: majority_class,
+   public: {value: "0.9", source: Author 2020, link: "https://doi.org/10.1/x", note: two leads}}
+- {claim: mitdb-x, task: Another, metric: classes.S.f1, title: F1 of S, baseline: majority_class,
+   public: {value: none comparable, source: ""}}
+- {claim: absent, task: Absent, metric: accuracy, title: accuracy, baseline: x, public: {value: "1", source: x}}
 """
 
 
@@ -289,13 +290,18 @@ def test_publish_and_index(tmp_path):
     assert text.startswith("# Title\n<!-- results -->\n| task") and text.endswith("<!-- /results -->\nend\n")
     first, second = text.splitlines()[4:6]
     assert first.startswith(f"| [A task](Research_Runs/{run.path.name}/report.html) | accuracy | {mean:.3f} ± ")
-    assert "(majority class) | 0.9: a network, [Author 2020](https://doi.org/10.1/x) |" in first
+    assert first.endswith("(majority class) | 0.9 ([Author 2020](https://doi.org/10.1/x), two leads) |")
     assert second.startswith("| [Another](") and second.endswith("| none comparable |") and "Absent" not in text
     page = (tmp_path / "Research_Runs" / "index.html").read_text(encoding="utf-8")
     for folder in (run.path.name, ablation.path.name):
         assert f'<a href="{folder}/report.html">' in page
     main([*root, "index"])
     assert readme.read_text() == text
+    wrong = SUMMARY.replace("baseline: majority_class", "baseline: other")
+    (tmp_path / "Research_Runs" / "summary.yaml").write_text(wrong)
+    with pytest.raises(InputError, match="no accuracy of the baseline other"):
+        main([*root, "index"])
+    (tmp_path / "Research_Runs" / "summary.yaml").write_text(SUMMARY)
     main([*root, "report", run.path.name])
     assert "ablation: small" in (run.path / "report.html").read_text(encoding="utf-8")
     unfinished = runs.find_or_create(tmp_path / "Research_Runs", "kfold", "cnn", "h", CONFIG, "x")

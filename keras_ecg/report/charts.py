@@ -63,7 +63,12 @@ def svg(drawing: Figure, alt: str, salt: str) -> str:
     image = re.sub(r"<svg[^>]*>", f'<svg role="img" aria-label="{escape(alt)}" viewBox="{box}">', image, count=1)
     image = image.replace("xlink:href", "href")
     image = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "system-ui, sans-serif", image)
-    image = re.sub(r' d="[^"]*"', lambda d: re.sub(r"(\d+\.\d)\d+", r"\1", d[0]), image)
+    # A tenth of a point is enough, and spaces next to commands, between elements and invisible frames are not needed.
+    image = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", image)
+    image = re.sub(r' (?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\d+\.\d)\d+", r"\1", found[0]), image)
+    image = re.sub(r' d="[^"]*"', lambda d: re.sub(r"\s*([MLCQz])\s*", r"\1", d[0][4:-1]).join((' d="', '"')), image)
+    image = re.sub(r">\s+<", "><", image)
+    image = re.sub(r"(?:<g>)(</g>)", "", image)
     for stand_in, colour in PAGE_COLOURS.items():
         image = image.replace(stand_in, colour)
     return image.strip()

@@ -61,12 +61,6 @@ def row(run: Run, label: str) -> dict:
     """What the table shows of a run: (text, sort key) by column."""
     name = headline(run)
     stats, best = at(run.metrics["model"], name), best_baseline(run.metrics, name)
-    if run.kind == "few_labels":
-        labels = name.split(".")[1]
-        short = {
-            n: {**b, **at(b["labels"], labels)} for n, b in run.metrics["baselines"].items() if labels in b["labels"]
-        }
-        best = best_baseline({"model": run.metrics["model"], "baselines": short}, "auroc")
     seeds = run.metrics["model"].get("seeds", run.environment.get("seeds", ()))
     mean, low = stats.get("mean"), stats.get("low")
     shown = title(name) + (f", {name.split('.')[1]} labels" if run.kind == "few_labels" else "")

@@ -285,6 +285,6 @@ def card(
     if mean is not None:
         alt = f"{format_value(name, mean)} on a scale from 0 to 1" + (f", 95 % CI {ends}" if ends else "")
         alt += f", best baseline {format_value(name, best[1])}" if best else ""
-        bar = Bar(mean, stats.get("low"), stats.get("high"), min(best[1], 1.0) if best else None, alt)
+        bar = Bar(mean, stats.get("low"), stats.get("high"), min(max(best[1], 0.0), 1.0) if best else None, alt)
     value = estimate(name, stats)
     return Card(shown or title(name), explain(name), Span(value.text, value.small), [*lines, *more], bar)

@@ -100,11 +100,19 @@ def protocol(run: Run) -> Section:
         ),
         (
             "objective",
-            ", ".join(f"{k} {v}" for k, v in {"model": model.get("name"), **model.get("options", {})}.items()),
+            ", ".join(f"{k} {v}" for k, v in {"model": model.get("name"), **flat(model.get("options", {}))}.items()),
         ),
         ("seeds", ", ".join(map(str, run.environment.get("seeds", ())))),
     ]
     return Section("protocol", "Pretraining protocol", [definitions(pairs)])
+
+
+def flat(options: dict, path: str = "") -> dict:
+    """Nested options by dotted name."""
+    out: dict = {}
+    for key, value in options.items():
+        out |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+    return out
 
 
 def pictures(run: Run) -> Section:

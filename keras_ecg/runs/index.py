@@ -198,13 +198,14 @@ def best_baseline(metrics: dict, name: str) -> tuple[str, dict] | None:
 
 
 def summary(root: Path | str = ".") -> list[str]:
-    """The results table of README.md in Markdown: a row per task of summary.yaml; empty without that file.
+    """The results table of README.md in Markdown: a row per entry of summary.yaml; empty without that file.
 
-    Each entry has `claim`, `task` (title of the row), `metric` (dotted name), and `public`: `value`, `what`,
-    `citation` and `url` of the best comparable public result, or a text that says why there is none.
+    Each entry has `claim`, `task` (first cell), `metric` (dotted name) and its `title`, `baseline` (key of `baselines`
+    in metrics.json), and `public`: `value` and `source` of the best comparable public result, perhaps its `link` and a
+    `note`. A claim that is not published has no row.
 
     Raises:
-        InputError: an entry lacks a key, or names no claim or no metric of it.
+        InputError: an entry lacks a key, or its claim has no such metric or baseline.
     """
     path, claims = Path(root) / RUNS / "summary.yaml", published(root)
     if not path.is_file():
@@ -214,20 +215,31 @@ def summary(root: Path | str = ".") -> list[str]:
         "|---|---|---|---|---|",
     ]
     for entry in read_yaml(path)["rows"]:
-        name, claim = entry["metric"], claims.get(entry["claim"])
-        if claim is None:
-            continue  # not published here
-        metrics = read_file(Path(root) / RUNS, claim["run"], "metrics.json")
-        if not (stats := at(metrics["model"], name)):
-            raise InputError(path, f"metric {name} of {entry['claim']}", "one of its metrics.json", "correct it")
-        baseline, public = best_baseline(metrics, name), entry["public"]
-        beside = f"{cell(name, {'mean': baseline[1]['mean']})} ({baseline[0]})" if baseline else "–"
-        if isinstance(public, dict):
-            citation = f"[{public['citation']}]({public['url']})" if public.get("url") else public["citation"]
-            public = f"{public['value']}: {public['what']}, {citation}"
-        report = f"[{entry['task']}]({RUNS}/{claim['run']}/report.html)"
-        rows.append(f"| {report} | {title(name)} | {cell(name, stats)} | {beside} | {public} |")
+        if missing := [key for key in ("claim", "task", "metric", "title", "baseline", "public") if key not in entry]:
+            raise InputError(path, f"a row without {', '.join(missing)}", "all keys", "add them")
+        if claim := claims.get(entry["claim"]):
+            rows.append(summary_row(path, entry, claim["run"]))
     return rows
+
+
+def summary_row(path: Path, entry: dict, run: str) -> str:
+    """A row of the results table: task with link, metric, our value, baseline, public result.
+
+    Raises:
+        InputError: the run has no such metric or baseline.
+    """
+    metrics, name = read_file(path.parent, run, "metrics.json"), entry["metric"]
+    ours, baseline = (at(of, name) for of in (metrics["model"], metrics["baselines"].get(entry["baseline"], {})))
+    if not ours or not baseline:
+        found = f"{name} of the baseline {entry['baseline']}" if ours else name
+        raise InputError(path, f"no {found} in {run}", "a metric that model and baseline have", "correct it")
+    beside = f"{cell(name, {'mean': baseline['mean']})} ({baseline_title(entry['baseline'])})"
+    public = entry["public"]
+    source = f"[{public['source']}]({public['link']})" if public.get("link") else public["source"]
+    shown = ", ".join(filter(None, [source, public.get("note")]))
+    shown = f"{public['value']} ({shown})" if shown else public["value"]
+    report = f"[{entry['task']}]({RUNS}/{run}/report.html)"
+    return f"| {report} | {entry['title']} | {cell(name, ours)} | {beside} | {shown} |"
 
 
 def write_index(root: Path | str = ".") -> Path:
