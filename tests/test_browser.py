@@ -101,7 +101,7 @@ def index(tmp_path_factory) -> Path:
     """An index of three runs whose accuracy and settings differ."""
     root, rng = tmp_path_factory.mktemp("published"), np.random.default_rng(0)
     y = rng.integers(0, 3, 90)
-    for k, lean in enumerate((0.9, 0.1, 0.4)):
+    for k, lean in enumerate((0.3, 0.02, 0.1)):
         config = {"title": "A test", "evaluation": {"bootstrap": 20}, "training": {"epochs": k + 1}}
         run = find_or_create(root / "Research_Runs", "final_records", "cnn", f"f{k}", config, "x", {"kind": "beats"})
         p = rng.dirichlet(np.ones(5), (2, 90)) + 4 * lean * np.eye(5)[y]

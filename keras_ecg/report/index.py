@@ -23,7 +23,7 @@ HEADLINES = {
 COLUMNS = ("Task", "Run", "Model", "Data", "Metric", "Value", "95 % CI", "Best baseline", "Seeds", "Date")
 NUMERIC = ("Value", "95 % CI", "Best baseline", "Seeds")
 LEFT_OUT = ("confusion", "calibration", "class_counts", "per_seed", "collapse", "ensemble", "without_202", "without_q")
-FOLDERS = ("database.data_dir", "database.hdf5_dir", "database.tfrecord_dir", "database.runs_dir")  # say nothing
+FOLDERS = ("database.data_dir", "database.hdf5_dir", "database.tfrecord_dir", "database.runs_dir")  # differ by machine
 
 
 def headline(run: Run) -> str:

@@ -67,12 +67,12 @@ def scored(counts: dict) -> list[Span]:
 
 def protocol(run: Run) -> Section:
     """Encoder, training, folds."""
-    wanted = run.config.get("finetuning", {})
-    learning, _ = FINE_TUNED if wanted.get("objective") == "finetune" else PROBED
+    options = run.config.get("finetuning", {})
+    learning, _ = FINE_TUNED if options.get("objective") == "finetune" else PROBED
     pairs = [
         ("encoder", _encoder(run.environment.get("weights", ""))),
-        ("its other seeds", ", ".join(_name(name) for name in wanted.get("pretrained_seeds", ()))),
-        ("training", learning + HYBRID * bool(wanted.get("hybrid"))),
+        ("its other seeds", ", ".join(_name(name) for name in options.get("pretrained_seeds", ()))),
+        ("training", learning + HYBRID * bool(options.get("hybrid"))),
         ("training set", "PTB-XL's folds 1 to 8"),
         ("scored", scored(run.metrics["model"]["class_counts"])),
     ]

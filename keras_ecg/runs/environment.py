@@ -57,10 +57,10 @@ def _accelerators() -> list[str]:
 def git_state(source: Path) -> dict:
     """The commit that `source` is checked out at, and whether tracked files differ from it; None where unknown."""
 
-    def git(*words: str) -> str | None:
+    def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "--no-optional-locks", "-C", source, *words], capture_output=True, text=True, timeout=20
+                ["git", "--no-optional-locks", "-C", source, *arguments], capture_output=True, text=True, timeout=20
             )
         except (OSError, subprocess.TimeoutExpired):
             return None

@@ -154,7 +154,7 @@ def table(runs: Path, claim: dict) -> list[str]:
 
 
 def size_of(metrics: dict) -> str:
-    """How much was scored, in words."""
+    """How much was scored."""
     model = metrics["model"]
     if "recordings" in model:
         people = f" of {model['subjects']:,} patients" if "macro_auroc" in model else ""
@@ -233,13 +233,13 @@ def summary_row(path: Path, entry: dict, run: str) -> str:
     if not ours or not baseline:
         found = f"{name} of the baseline {entry['baseline']}" if ours else name
         raise InputError(path, f"no {found} in {run}", "a metric that model and baseline have", "correct it")
-    beside = f"{cell(name, {'mean': baseline['mean']})} ({baseline_title(entry['baseline'])})"
+    compared = f"{cell(name, {'mean': baseline['mean']})} ({baseline_title(entry['baseline'])})"
     public = entry["public"]
     source = f"[{public['source']}]({public['link']})" if public.get("link") else public["source"]
     shown = ", ".join(filter(None, [source, public.get("note")]))
     shown = f"{public['value']} ({shown})" if shown else public["value"]
     report = f"[{entry['task']}]({RUNS}/{run}/report.html)"
-    return f"| {report} | {entry['title']} | {cell(name, ours)} | {beside} | {shown} |"
+    return f"| {report} | {entry['title']} | {cell(name, ours)} | {compared} | {shown} |"
 
 
 def write_index(root: Path | str = ".") -> Path:
@@ -269,13 +269,14 @@ def write_index(root: Path | str = ".") -> Path:
 
 
 def published_runs(root: Path | str = ".") -> Iterator[tuple[str, str, str]]:
-    """Folder, claim and title of every published run; of an ablation the title is its label."""
+    """Folder, claim and title of every published run, with its ablations and the variants that are attached to it."""
     seen = set()
     for name, claim in published(root).items():
-        labels = {claim["run"]: claim.get("title", name)}
-        labels |= {
-            folder: f"{claim.get('title', name)}; ablation: {k}" for k, folder in claim.get("ablations", {}).items()
-        }
+        main = claim.get("title", name)
+        variants = read_file(Path(root) / RUNS, claim["run"], "environment.json").get("variants", {})
+        labels = {claim["run"]: main}
+        labels |= {folder: f"{main}; ablation: {k}" for k, folder in claim.get("ablations", {}).items()}
+        labels |= {folder: f"{main}; variant: {baseline_title(k)}" for k, folder in variants.items()}
         for folder, label in labels.items():
             if folder not in seen:
                 seen.add(folder)
