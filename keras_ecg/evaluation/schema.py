@@ -84,7 +84,7 @@ METRICS = (
            "atrial fibrillation (A) and other rhythm (O)."),
     _score("kappa", "Cohen's κ", "Cohen's kappa: agreement corrected for chance."),
     _score("j_index", "j index", "Sum of the sensitivities and positive predictivities of S and V, from 0 to 4."),
-    _score("jk_index", "jκ index", "κ / 2 + j / 8 (Mar 2011, Mondejar-Guerra 2019), with κ over all five classes."),
+    _score("jk_index", "jκ index", "The jκ index κ / 2 + j / 8 (Mar 2011, Mondejar-Guerra 2019), κ over five classes."),
     _score("macro_auroc", "macro AUROC", "Mean over classes of the area under the one-vs-rest ROC curve."),
     _score("ece", "ECE", "Expected calibration error: mean absolute difference between confidence and accuracy over "
            "15 bins of the top-label confidence; after temperature scaling where a temperature was fitted.", LOWER),
@@ -278,6 +278,6 @@ def format_value(name: str, value: float | None) -> str:
     if value is None:
         return "–"
     form = metric(name).format
-    if form == "," and value != round(value):
-        form = ",.1f"  # a mean of counts
+    if form == ",":
+        form = ",.0f" if value == round(value) else ",.1f"  # a mean of counts keeps one decimal
     return format(value, form) if form else str(value)

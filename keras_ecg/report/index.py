@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_ecg.evaluation.names import at
-from keras_ecg.evaluation.schema import LOWER, explain, format_value, metric, title
+from keras_ecg.evaluation.schema import METRICS, explain, format_value, metric, title
 from keras_ecg.evaluation.titles import TASKS
 from keras_ecg.files import write_text
 from keras_ecg.report.page import interval
@@ -22,6 +22,7 @@ HEADLINES = {
 }
 COLUMNS = ("Task", "Run", "Model", "Data", "Metric", "Value", "95 % CI", "Best baseline", "Seeds", "Date")
 NUMERIC = ("Value", "95 % CI", "Best baseline", "Seeds")
+ROWS = [row.name for row in METRICS]
 LEFT_OUT = ("confusion", "calibration", "class_counts", "per_seed", "collapse", "ensemble", "without_202", "without_q")
 FOLDERS = ("database.data_dir", "database.hdf5_dir", "database.tfrecord_dir", "database.runs_dir")  # differ by machine
 
@@ -92,7 +93,8 @@ def write_page(root: Path | str) -> Path:
         rows.append(row(run, label))
         details[folder] = {"label": label, "experiment": run.experiment, "metrics": values(run.metrics["model"])}
         configs[folder] = settings(run.config)
-    names = dict.fromkeys(name for found in details.values() for name in found["metrics"])
+    names = {name for found in details.values() for name in found["metrics"]}
+    names = sorted(names, key=lambda name: (ROWS.index(metric(name).name), name))
     keys = dict.fromkeys(key for found in configs.values() for key in found)
     usual = {key: Counter(found.get(key) for found in configs.values()).most_common(1)[0][0] for key in keys}
     for folder, found in configs.items():  # only what differs from the usual value
@@ -100,15 +102,21 @@ def write_page(root: Path | str) -> Path:
     data = {
         "runs": details,
         "usual": usual,
-        "metrics": {
-            n: {"title": _long_title(n), "lower": metric(n).direction == LOWER, "tip": explain(n)} for n in names
-        },
+        "metrics": {n: described(n) for n in names},
     }
     tasks = list(dict.fromkeys(r["task"] for r in rows))
     page = render("index.html.j2", rows=rows, tasks=tasks, columns=COLUMNS, numeric=NUMERIC, data=data)
     path = runs / "index.html"
     write_text(path, page)
     return path
+
+
+def described(name: str) -> dict:
+    """A metric's title, explanation and number of decimals, and whether it is shown in percent."""
+    row = metric(name)
+    decimals = int(row.format[1]) if row.format.startswith(".") else 0
+    percent = row.format.endswith("%")
+    return {"title": _long_title(name), "tip": explain(name), "decimals": decimals, "percent": percent}
 
 
 def _long_title(name: str) -> str:

@@ -8,13 +8,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 @cache
 def environment() -> Environment:
     """The Jinja environment of all pages."""
-    return Environment(
+    found = Environment(
         loader=PackageLoader("keras_ecg.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    return found
 
 
 def render(template: str, **content) -> str:

@@ -60,8 +60,9 @@ function metricsTable(a, b) {
     const [x, y] = [a.metrics[name], b.metrics[name]];
     const both = x && y && x.mean !== null && y.mean !== null;
     const gap = both ? y.mean - x.mean : null;
-    const text = !both ? "" : (gap < 0 ? "−" : "+") + Math.abs(gap).toLocaleString("en", {maximumFractionDigits: 3,
-      minimumFractionDigits: Number.isInteger(x.mean) && Number.isInteger(y.mean) ? 0 : 3});
+    const form = {style: of.percent ? "percent" : "decimal", minimumFractionDigits: of.decimals,
+      maximumFractionDigits: of.decimals};
+    const text = both ? (gap < 0 ? "−" : "+") + Math.abs(gap).toLocaleString("en", form) : "";
     return element("tr", {}, element("th", {scope: "row", title: of.tip}, of.title), cell(x), cell(y), element("td", {}, text));
   });
   return tableOf("Metrics with 95 % CI", ["metric", "A", "B", "B minus A"], rows, "");
