@@ -1,9 +1,9 @@
-"""Metrics of beat classifiers: pure functions of arrays, no files, no drawing.
+"""Metrics of classifiers and embeddings: pure functions of arrays.
 
 Shapes: n beats, C classes (N S V F Q), G groups (subjects or records), K seeds, R bootstrap resamples.
-Everything that a decision alone determines is a function of confusion matrices (..., C, C), rows the truth and
-columns the prediction, vectorised over the leading axes: that makes a bootstrap over subjects a matrix product.
-An undefined score (0/0, an absent class) is NaN here.
+Metrics of decisions are functions of confusion matrices (..., C, C), rows the true and columns the predicted class,
+vectorised over the leading axes, so that a bootstrap over subjects is a matrix product. An undefined metric (0/0, an
+absent class) is NaN.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, classes: int = len(CLASSES)) -> np.ndarray:
-    """Counts (C, C) of the beats with truth i that were called j."""
+    """Counts (C, C) of the beats of true class i that are classified as j."""
     return group_confusions(y_true, y_pred, np.zeros(len(y_true), int), classes)[1][0]
 
 
@@ -76,7 +76,7 @@ def summary_scores(confusion: np.ndarray, present: np.ndarray | None = None) -> 
     macro_f1_nsvf and macro_f1_five average a fixed list of classes, where one without beats and predictions counts 0;
     macro_f1 averages the classes that the truth has, or those given as `present` (C,). The j index sums sensitivity
     and positive predictivity of S and V (0 to 4, an undefined one counts 0); jk = kappa / 2 + j / 8 (Mar et al. 2011,
-    IEEE Trans Biomed Eng 58(8); Mondejar-Guerra et al. 2019, Biomed Signal Process Baseline 47), here with all five
+    IEEE Trans Biomed Eng 58(8); Mondejar-Guerra et al. 2019, Biomed Signal Process Control 47), here with all five
     classes in kappa.
     """
     hit = np.diagonal(confusion, axis1=-2, axis2=-1)
@@ -102,8 +102,8 @@ def summary_scores(confusion: np.ndarray, present: np.ndarray | None = None) -> 
 def ec57_counts(confusion: np.ndarray, positive: int) -> dict[str, np.ndarray]:
     """True and false positives and negatives (...) for SVEB (positive=S) or VEB (positive=V) detection.
 
-    ANSI/AAMI EC57, as de Chazal et al. (2004) apply it: a fusion or unclassifiable beat called V is not held against
-    VEB detection, an unclassifiable beat called S not against SVEB detection; these beats leave the table.
+    ANSI/AAMI EC57, as de Chazal et al. (2004) apply it: a fusion or unclassifiable beat classified as V is no
+    false positive of VEB, an unclassifiable beat classified as S none of SVEB; these beats leave the table.
     """
     forgiven = {V: [F, Q], S: [Q]}[positive]
     truth, guess = confusion.sum(-1), confusion.sum(-2)
@@ -184,7 +184,7 @@ def precision_points(positive: np.ndarray, score: np.ndarray, grid: np.ndarray) 
     """Precision at the first threshold whose recall reaches each of `grid`: a step curve, as average precision sums."""
     order = np.argsort(-score, kind="stable")
     hits = np.cumsum(positive[order])
-    ends = np.append(np.diff(score[order]) != 0, True)  # equal scores are called together
+    ends = np.append(np.diff(score[order]) != 0, True)  # equal scores share a threshold
     recall, precision = hits[ends] / hits[-1], hits[ends] / (np.flatnonzero(ends) + 1)
     return precision[np.minimum(np.searchsorted(recall, grid - 1e-12), len(recall) - 1)]
 
@@ -221,9 +221,9 @@ def collapse(probabilities: np.ndarray) -> dict:
 
 
 def effective_rank(embeddings: np.ndarray) -> float:
-    """Along how many directions embeddings (n, D) spread: exp of the entropy of their normalized singular values.
+    """Effective rank of embeddings (n, D): exp of the entropy of their normalized singular values.
 
-    At most the smaller of n and D; 1 where they have collapsed to one line.
+    At most the smaller of n and D; 1 where they have collapsed to one dimension.
 
     Source: Garrido Q et al., RankMe, ICML 2023, https://arxiv.org/abs/2210.02885.
     """
@@ -243,8 +243,8 @@ def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
 def half_samples(groups: int, resamples: int, seed: int) -> np.ndarray:
     """Which groups are in each random half, (R, G) bool: G / 2 draws without replacement.
 
-    A score of halves spreads as that of all groups does from sample to sample: (2 / G - 1 / G) times the variance of
-    one group. It is for scores that a group which is drawn twice would distort.
+    A metric of halves varies as that of all groups does from sample to sample: (2 / G - 1 / G) times the variance of
+    one group. For metrics that a group drawn twice would distort.
 
     Source: Shao J, Wu CFJ, A General Theory for Jackknife Variance Estimation, Annals of Statistics 17(3), 1989.
     """
@@ -301,7 +301,7 @@ def subject_interval(
 def paired_difference(
     confusions_a: np.ndarray, confusions_b: np.ndarray, metric: str, resamples: int = 1000, seed: int = 0
 ) -> dict:
-    """Difference a - b of a score with its 95 % interval over the same resampled subjects.
+    """Difference a - b of a metric with its 95 % CI over the same resampled subjects.
 
     Both are (K, G, C, C) with the same groups in the same order; the numbers of seeds may differ.
     """
@@ -313,7 +313,7 @@ def paired_difference(
 
 
 def difference(value: float, resampled: np.ndarray) -> dict:
-    """A difference, its 95 % interval, and whether that excludes 0."""
+    """A difference, its 95 % CI, and whether that excludes 0."""
     low, high = interval(resampled)
     return {"difference": float(value), "low": low, "high": high, "excludes_zero": bool(low > 0 or high < 0)}
 

@@ -1,4 +1,4 @@
-"""Stored predictions of a run: what every published score is computed from.
+"""Stored predictions of a run, from which every published metric is computed.
 
 `predictions.npz` holds, for n beats and K seeds: record (n,) int or str, subject (n,) str, sample (n,) int64 (the
 annotation's own index), y_true (n,) int in the order N S V F Q, probabilities (K, n, 5) float16, seeds (K,), and for a
@@ -20,7 +20,7 @@ from keras_ecg.files import atomic
 
 NEEDED = ("record", "sample", "y_true", "probabilities", "seeds")  # a file may do without subject, and without fold
 AGAIN = "rerun the command that writes it"
-# What reading a damaged npz raises; zipfile raises the last two where a flag or an offset is damaged.
+# Exceptions of reading a damaged npz; zipfile raises the last two where a flag or an offset is damaged.
 DAMAGE = (ValueError, TypeError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, RuntimeError, OSError)
 
 
@@ -56,7 +56,7 @@ class Predictions:
 @contextmanager
 def _opened(path: Path | str) -> Iterator[np.lib.npyio.NpzFile]:
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below; an OSError of it is no damage
+        stream = open(path, "rb")  # noqa: SIM115 - closed below; an OSError here is not damage
     except FileNotFoundError:
         raise InputError(path, "no such file", "stored arrays", AGAIN) from None
     try:
@@ -79,25 +79,15 @@ def read_npz(path: Path | str) -> dict[str, np.ndarray]:
             raise zipfile.BadZipFile(f"a wrong checksum of {damaged}")
         arrays = dict(stored)
     if not all(isinstance(value, np.ndarray) for value in arrays.values()):
-        raise InputError(path, "members that are no arrays", "a whole npz file of plain arrays", "delete it and rerun")
+        raise InputError(path, "members that are not arrays", "a whole npz file of plain arrays", "delete it and rerun")
     return arrays
-
-
-def array_names(path: Path | str) -> list[str]:
-    """The names of an npz file's arrays, none of which is read.
-
-    Raises:
-        InputError: no such file, or not an npz.
-    """
-    with _opened(path) as stored:
-        return stored.files
 
 
 def need_arrays(where: object, arrays: Collection[str], names: Collection[str]) -> None:
     """Rejects arrays without those of these names.
 
     Raises:
-        InputError: says which are missing of what `where` names.
+        InputError: lists the missing arrays of the file `where`.
     """
     missing = [name for name in names if name not in arrays]
     if missing:
@@ -128,7 +118,7 @@ def check(where: object, arrays: dict[str, np.ndarray]) -> Predictions:
     """The arrays as Predictions.
 
     Raises:
-        InputError: an array is missing, or has an odd shape or odd values.
+        InputError: an array is missing, or has an invalid shape or invalid values.
     """
 
     def need(good: bool, found: str, expected: str) -> None:
@@ -143,10 +133,10 @@ def check(where: object, arrays: dict[str, np.ndarray]) -> Predictions:
     for name in ("record", "subject", "sample", "fold"):
         if name in arrays:
             need(np.shape(arrays[name]) == y.shape, f"{name} of shape {np.shape(arrays[name])}", f"{y.shape}")
-    need(np.issubdtype(y.dtype, np.integer) and y.min() >= 0 and y.max() < 5, "odd values in y_true", "0 to 4")
-    need(bool(np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1.001), "odd probabilities", "0 to 1, finite")
+    need(np.issubdtype(y.dtype, np.integer) and y.min() >= 0 and y.max() < 5, "invalid values in y_true", "0 to 4")
+    need(bool(np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1.001), "invalid probabilities", "0 to 1, finite")
     record, sample = np.asarray(arrays["record"]).astype(str), np.asarray(arrays["sample"]).astype("i8")
-    need(len(set(zip(record.tolist(), sample.tolist(), strict=True))) == len(y), "a beat twice", "each beat once")
+    need(len(set(zip(record.tolist(), sample.tolist(), strict=True))) == len(y), "a duplicate beat", "each beat once")
     subject = np.asarray(arrays["subject"] if "subject" in arrays else [subject_of(r) for r in record]).astype(str)
     fold = np.asarray(arrays["fold"]).astype(int) if "fold" in arrays else None
     return Predictions(record, subject, sample, y.astype(int), p, np.asarray(arrays["seeds"]), fold)
@@ -156,7 +146,7 @@ def load_predictions(path: Path | str) -> Predictions:
     """Reads and checks a predictions file.
 
     Raises:
-        InputError: the file or one of its arrays is missing, damaged or odd.
+        InputError: the file or one of its arrays is missing, damaged or invalid.
     """
     return check(path, read_npz(path))
 

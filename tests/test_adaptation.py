@@ -106,7 +106,7 @@ def test_adaptation_scores_later_beats_against_unadapted_model(small, trained, t
     assert np.abs(adapted.probabilities - before.probabilities).max() > 0.05
     page = (run.path / "report.html").read_text()
     assert verify_run(run.path)[1] == [] and "the labels of the first 60 s of each scored record" in page
-    assert "not adapted" in page and run.environment["study"] == "adapted_records"
+    assert "unadapted model" in page and run.environment["experiment"] == "adapted_records"
     assert run_adaptation(config).path == run.path
 
 

@@ -1,4 +1,4 @@
-"""Metrics of embeddings against what they must be where the answer is known."""
+"""Metrics of embeddings against known values."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ from keras_ecg.evaluation.embeddings import (
     neighbour_probabilities,
     separation,
 )
-from keras_ecg.explanations import explain
+from keras_ecg.evaluation.schema import explain
+from keras_ecg.files import write_json
 from keras_ecg.metrics import half_samples, interval
 from keras_ecg.predictions import read_npz, write_npz
-from keras_ecg.reports.embeddings import sections
+from keras_ecg.report import write_report
 
 KINDS = np.repeat(np.arange(5), 40)
 LABELS = np.eye(5, dtype=int)[KINDS]
@@ -54,7 +55,7 @@ def test_neighbours_are_the_nearest_by_cosine():
     assert neighbour_probabilities(x[:3], LABELS[:3], test).shape == (200, 5)  # fewer than neighbours
 
 
-def test_classes_that_lie_apart_are_found():
+def test_separated_classes_are_found():
     found, _ = embedding_scores(stored_of(features(0.1)), None, 0)
     of = found["classes"]
     assert found["neighbours_auroc"]["mean"] == of["nmi"]["mean"] == of["ari"]["mean"] == pytest.approx(1)
@@ -64,14 +65,14 @@ def test_classes_that_lie_apart_are_found():
         assert better * of[name]["mean"] > better * worse[name]["mean"], name
 
 
-def test_noise_knows_nothing():
+def test_noise_scores_at_chance():
     noise = np.random.default_rng(0).normal(size=(200, 5))
     found, _ = embedding_scores(stored_of(noise), None, 0)
     assert abs(found["neighbours_auroc"]["mean"] - 0.5) < 0.2
     assert abs(found["classes"]["ari"]["mean"]) < 0.1 and found["classes"]["silhouette"]["mean"] < 0.05
 
 
-def test_clusters_that_show_the_patient_are_told_from_those_that_show_the_disease():
+def test_clusters_by_patient_are_distinguished_from_clusters_by_diagnosis():
     rng, patients = np.random.default_rng(0), np.tile(np.arange(40), 5)  # each has every disease
     of_patients = rng.normal(size=(40, 5))[patients] + 0.01 * rng.normal(size=(200, 5))
     shown, _ = embedding_scores(stored_of(of_patients, patients=patients.astype(str)), None, 0)
@@ -113,7 +114,7 @@ def test_halves_are_random_halves():
 
 
 def test_separation_spreads_over_halves_as_over_fresh_samples():
-    def faint(seed: int) -> np.ndarray:  # as embeddings are: groups lie close in many dimensions
+    def faint(seed: int) -> np.ndarray:  # groups close to each other in many dimensions, as in embeddings
         noise = np.random.default_rng(seed).normal(size=(200, 30))
         return noise + np.eye(5, 30)[KINDS]
 
@@ -124,7 +125,7 @@ def test_separation_spreads_over_halves_as_over_fresh_samples():
     assert found.mean() == pytest.approx(whole) and low < whole < high
     assert 0.6 < found.std() / np.std(fresh) < 1.6
     twice = np.random.default_rng(0).integers(200, size=(50, 200))
-    assert np.mean([davies_bouldin_score(x[r], KINDS[r]) for r in twice]) < low  # what a bootstrap would say
+    assert np.mean([davies_bouldin_score(x[r], KINDS[r]) for r in twice]) < low  # a bootstrap underestimates it
     halves = half_samples(200, 3, 0)
     halves[0, KINDS == 2] = False  # nobody has the class
     assert np.isnan(halved_separation(x, KINDS, halves)).tolist() == [True, False, False]
@@ -137,20 +138,26 @@ def run_of(folder, **baselines):
     return folder
 
 
-def test_a_gain_is_one_where_its_interval_says_so(tmp_path):
-    metrics = evaluate_run(run_of(tmp_path, before=features(3.0), random_init=features(1.0)), bootstrap=100)
+def test_alarms_depend_on_the_confidence_intervals(tmp_path):
+    metrics = evaluate_run(
+        run_of(tmp_path, before=features(3.0), random_init=features(1.0)), bootstrap=100, kind="embeddings"
+    )
     gain = metrics["differences"]["before"]
     assert gain["neighbours_auroc"]["low"] > 0 > gain["classes"]["davies_bouldin"]["high"]
     assert metrics["differences"]["random_init"]["linear_auroc"]["difference"] == 0
-    assert metrics["alarms"] == ["not demonstrably better than the baseline random encoder, by the linear probe"]
-    spoilt = tmp_path / "spoilt"
-    spoilt.mkdir()
-    alarms = evaluate_run(run_of(spoilt, before=features(1.0)), bootstrap=50)["alarms"]
-    assert len(alarms) == 2 and "neighbours" in alarms[0] and "Davies-Bouldin" in alarms[1]
-    write_npz(spoilt / "predictions_whitened.npz", **read_npz(spoilt / "predictions.npz"))
-    assert "whitened" in evaluate_run(spoilt, bootstrap=50)["alarms"][2]
+    assert metrics["alarms"] == [
+        'not significantly better than the baseline "randomly initialised encoder" (linear probe, macro AUROC)'
+    ]
+    other = tmp_path / "other"
+    other.mkdir()
+    alarms = evaluate_run(run_of(other, before=features(1.0)), bootstrap=50, kind="embeddings")["alarms"]
+    assert len(alarms) == 2 and "k-NN" in alarms[0] and "Davies-Bouldin" in alarms[1]
+    write_npz(other / "predictions_whitened.npz", **read_npz(other / "predictions.npz"))
+    assert "whitened" in evaluate_run(other, bootstrap=50, kind="embeddings")["alarms"][2]
     (tmp_path / "config.yaml").write_text("title: x\n")
-    page = "".join(sections(tmp_path, metrics, {}, {}, {}))
+    write_json(tmp_path / "metrics.json", metrics)
+    write_json(tmp_path / "environment.json", {"kind": "embeddings", "experiment": "embed_superclasses"})
+    page = write_report(tmp_path).read_text(encoding="utf-8")
     assert page.count("<svg") == 3 and "Calinski-Harabasz" in page
     for name in ("model.neighbours_auroc.low", "model.classes.ari.mean", "model.patients.silhouette.mean"):
         assert explain(name)
@@ -161,7 +168,7 @@ def test_a_baseline_of_other_recordings_is_rejected(tmp_path):
     odd = stored_of(features(1.0)) | {"ecg_id": np.arange(1, 201)}
     write_npz(tmp_path / "predictions_raw.npz", **odd)
     with pytest.raises(InputError, match="another ecg_id"):
-        evaluate_run(tmp_path, bootstrap=0)
+        evaluate_run(tmp_path, bootstrap=0, kind="embeddings")
     write_npz(tmp_path / "predictions_raw.npz", **(odd | {"linear": np.zeros((3, 5))}))
     with pytest.raises(InputError, match=r"linear of shape \(3, 5\); expected \(200, 5\)"):
-        evaluate_run(tmp_path, bootstrap=0)
+        evaluate_run(tmp_path, bootstrap=0, kind="embeddings")

@@ -1,4 +1,4 @@
-"""Learning from few labels: draws, scores and probe, against scikit-learn and by counting."""
+"""Classification from few labels: draws, metrics and probe, against scikit-learn and by counting."""
 
 from dataclasses import replace
 
@@ -12,8 +12,9 @@ from keras_ecg.databases.mitdb import DS2, RECORDS, subject_of
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
 from keras_ecg.evaluation.few_labels import LEVELS, binary_scores, rounded
+from keras_ecg.evaluation.schema import explain
 from keras_ecg.experiments.predictors import Beats, Probe, feature_blocks
-from keras_ecg.explanations import explain
+from keras_ecg.files import write_json
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import write_npz
 from keras_ecg.probing import (
@@ -26,8 +27,8 @@ from keras_ecg.probing import (
     simplest,
     standardized,
 )
-from keras_ecg.reports.few_labels import sections
-from keras_ecg.runs.index import few_labels_table, named_scores
+from keras_ecg.report import write_report
+from keras_ecg.runs.index import markdown, named_scores
 
 
 def counts_of(truth, levels) -> np.ndarray:
@@ -71,48 +72,54 @@ def test_a_run_is_compared_with_its_baselines(tmp_path):
     model = stored(1, signal=0.6)
     write_npz(tmp_path / "predictions.npz", **model)
     write_npz(tmp_path / "predictions_random_init.npz", **stored(2, signal=0.1))
-    metrics = evaluate_run(tmp_path, bootstrap=100)
+    metrics = evaluate_run(tmp_path, bootstrap=100, kind="few_labels")
     assert metrics["kind"] == "few_labels" and metrics["alarms"] == []
     of = metrics["model"]["labels"]["100"]
     p = model["probabilities"][1].astype("f4")
     each = [roc_auc_score(model["y_true"], q[:, 1]) for q in p]
     assert of["auroc"]["per_seed"] == pytest.approx(each) and of["auroc"]["mean"] == pytest.approx(np.mean(each))
     assert of["auroc"]["low"] <= of["auroc"]["mean"] <= of["auroc"]["high"]
-    difference = metrics["differences"]["random_init"]["100"]["auroc"]
+    difference = metrics["differences"]["random_init"]["labels"]["100"]["auroc"]
     assert difference["excludes_zero"] and difference["low"] > 0
     for name in ("model.labels.100.auroc.mean", "model.labels.10.macro_f1.low", "model.labels.10.largest_share"):
         assert explain(name)
-    page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
-    assert "100 labels, mae" in page and "random encoder" in page and "Alarms" not in page
+    page = report_of(tmp_path, metrics)
+    assert "100 labels, MAE, linear probe" in page and "randomly initialised encoder" in page
+    assert 'id="alarms"' not in page
 
 
-def test_a_baseline_may_be_asked_with_fewer_numbers_of_labels(tmp_path):
+def test_a_baseline_may_have_fewer_numbers_of_labels(tmp_path):
     write_npz(tmp_path / "predictions.npz", **stored(1, signal=0.6))
     write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(100,), signal=0.1))
-    metrics = evaluate_run(tmp_path, bootstrap=20)
-    assert list(metrics["baselines"]["scratch"]["labels"]) == list(metrics["differences"]["scratch"]) == ["100"]
-    page = "".join(sections(fake_run(tmp_path), metrics, {}, {"model": "mae"}))
+    metrics = evaluate_run(tmp_path, bootstrap=20, kind="few_labels")
+    assert (
+        list(metrics["baselines"]["scratch"]["labels"]) == list(metrics["differences"]["scratch"]["labels"]) == ["100"]
+    )
+    page = report_of(tmp_path, metrics)
     assert "100 labels, baseline: training from scratch" in page and "10 labels, baseline" not in page
-    rows = few_labels_table(named_scores(metrics, "pretrained"), full=True)
+    rows = markdown("few_labels", named_scores(metrics, "pretrained"))
     assert [row.count("|") for row in rows[2:]] == [5, 5, 5] and "scratch, 100 labels" in rows[-1]
     write_npz(tmp_path / "predictions_scratch.npz", **stored(2, sizes=(50,)))
     with pytest.raises(InputError, match="other numbers of labels"):
-        evaluate_run(tmp_path)
+        evaluate_run(tmp_path, kind="few_labels")
 
 
-def fake_run(folder):
-    (folder / "config.yaml").write_text("title: x\n")
-    return folder
+def report_of(folder, metrics) -> str:
+    (folder / "config.yaml").write_text("title: x\nfinetuning: {objective: probe, protocol: inter_patient}\n")
+    write_json(folder / "metrics.json", metrics)
+    environment = {"kind": "few_labels", "experiment": "fewshot_inter_patient", "model": "mae", "weights": "mae"}
+    write_json(folder / "environment.json", environment)
+    return write_report(folder).read_text(encoding="utf-8")
 
 
-def test_an_encoder_no_better_than_random_weights_and_a_constant_call_raise_alarms(tmp_path):
+def test_random_initialisation_as_good_and_a_constant_predictor_raise_alarms(tmp_path):
     constant = stored(1)
     constant["probabilities"][0] = rounded(np.full((3, 200), 0.2))
     write_npz(tmp_path / "predictions.npz", **constant)
     write_npz(tmp_path / "predictions_random_init.npz", **stored(1))
-    alarms = evaluate_run(tmp_path, bootstrap=50)["alarms"]
-    assert any("10 labels some seed calls nearly every beat the same" in alarm for alarm in alarms)
-    assert any("random weights" in alarm and "100" in alarm for alarm in alarms)
+    alarms = evaluate_run(tmp_path, bootstrap=50, kind="few_labels")["alarms"]
+    assert any("10 labels a seed classifies nearly every beat as one class" in alarm for alarm in alarms)
+    assert any("randomly initialised encoder" in alarm and "100" in alarm for alarm in alarms)
 
 
 def test_each_seed_may_have_test_beats_of_its_own(tmp_path):
@@ -121,7 +128,7 @@ def test_each_seed_may_have_test_beats_of_its_own(tmp_path):
     whole = stored(3)
     p = np.stack([whole["probabilities"][:, k, index[k]] for k in range(3)], 1)
     write_npz(tmp_path / "predictions.npz", **{**whole, "probabilities": p, "test_index": index})
-    of = evaluate_run(tmp_path, bootstrap=0)["model"]["labels"]["10"]["accuracy"]["per_seed"]
+    of = evaluate_run(tmp_path, bootstrap=0, kind="few_labels")["model"]["labels"]["10"]["accuracy"]["per_seed"]
     for k, row in enumerate(index):
         own = row[row >= 0]
         guess = whole["probabilities"][0, k, own].argmax(1)
@@ -133,14 +140,14 @@ def test_stored_arrays_are_checked(tmp_path):
     del whole["seeds"]
     write_npz(tmp_path / "predictions.npz", **whole)
     with pytest.raises(InputError, match="no array seeds"):
-        evaluate_run(tmp_path)
+        evaluate_run(tmp_path, kind="few_labels")
     write_npz(tmp_path / "predictions.npz", **{**stored(), "seeds": np.arange(2)})
     with pytest.raises(InputError, match="sizes, seeds, beats, classes"):
-        evaluate_run(tmp_path)
+        evaluate_run(tmp_path, kind="few_labels")
     write_npz(tmp_path / "predictions.npz", **stored())
     write_npz(tmp_path / "predictions_raw.npz", **{**stored(), "sample": np.arange(1, 201)})
     with pytest.raises(InputError, match="another sample"):
-        evaluate_run(tmp_path)
+        evaluate_run(tmp_path, kind="few_labels")
 
 
 def columns(per_record=20) -> dict[str, np.ndarray]:
@@ -219,8 +226,8 @@ def test_the_blocks_of_a_probe():
     windows, rhythm = rng.normal(size=(40, 200, 1)).astype(np.float16), rng.normal(size=(40, 5))
     beats = Beats({"record": np.repeat(["a", "b"], 20)}, windows, rhythm)
 
-    def blocks(**wanted):
-        return feature_blocks(of("inter_patient", **wanted), beats, "raw_signal")
+    def blocks(**options):
+        return feature_blocks(of("inter_patient", **options), beats, "raw_signal")
 
     middle = windows[:, 50:150, 0]  # half a second on each side
     relative = relative_to_record(middle, beats.columns["record"])
@@ -231,11 +238,11 @@ def test_the_blocks_of_a_probe():
         (blocks(keep_absolute_features=True), [middle, relative, rhythm]),
     ):
         assert len(found) == len(expected)
-        for block, wanted in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(block, wanted)
+        for block, reference in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(block, reference)
 
 
-def test_the_probe_chooses_its_regularization_inside_the_labels():
+def test_the_probe_selects_regularization_within_the_given_labels():
     rng = np.random.default_rng(0)
     labels, groups = np.repeat([0, 1], 30), np.tile(np.arange(6), 10)
     clear = rng.normal(size=(60, 5)) + 4 * labels[:, None]
@@ -247,9 +254,9 @@ def test_the_probe_chooses_its_regularization_inside_the_labels():
     assert one_patient.predict(clear).tolist() == labels.tolist()
 
 
-def test_the_folds_of_a_probe_are_drawn_as_its_test_is():
+def test_inner_folds_of_a_probe_are_drawn_as_its_test_set():
     rng = np.random.default_rng(0)
-    own = np.repeat(rng.normal(size=(20, 10)), 10, axis=0)  # tells who it is, and nothing else
+    own = np.repeat(rng.normal(size=(20, 10)), 10, axis=0)  # identifies the patient, and nothing else
     columns = {"record": np.repeat(np.arange(20), 10), "label": np.repeat(rng.permutation(20) % 2, 10)}
     beats = Beats(columns, np.zeros((200, 10, 1)), own)
 

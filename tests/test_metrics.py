@@ -60,7 +60,7 @@ def test_absent_and_unpredicted_classes_are_nan_and_macro_says_which_classes_it_
     assert np.isnan(metrics.auroc(y * 0, np.eye(5)[y])).all()
 
 
-def test_ec57_does_not_count_fusion_and_unclassifiable_beats_called_v():
+def test_ec57_does_not_count_fusion_and_unclassifiable_beats_classified_as_v():
     #          n   s   v   f   q
     confusion = np.array(
         [[900, 20, 10, 5, 0], [15, 70, 5, 0, 0], [4, 6, 80, 8, 2], [3, 2, 7, 6, 0], [1, 4, 9, 0, 2]],
@@ -75,7 +75,7 @@ def test_ec57_does_not_count_fusion_and_unclassifiable_beats_called_v():
     assert got["false_positive_rate"] == pytest.approx(15 / (15 + v["tn"]))
 
 
-def test_calibration_error_by_hand():
+def test_expected_calibration_error_of_a_small_example():
     p = np.array([[0.95, 0.05, 0, 0, 0], [0.95, 0.05, 0, 0, 0], [0.5, 0.3, 0.2, 0, 0], [0.2, 0.5, 0.3, 0, 0]])
     y = np.array([0, 1, 0, 1])
     assert metrics.expected_calibration_error(y, p) == pytest.approx(0.5 * 0.45 + 0.5 * 0.5)
@@ -84,7 +84,7 @@ def test_calibration_error_by_hand():
     assert metrics.expected_calibration_error(y, np.eye(5)[y]) == 0
 
 
-def test_collapse_is_seen():
+def test_collapsed_predictors_are_detected():
     rng = np.random.default_rng(0)
     healthy = np.eye(5)[rng.integers(0, 5, 50)]
     assert not metrics.collapse(healthy)["collapsed"]
@@ -129,7 +129,7 @@ def test_paired_difference_uses_the_same_resamples(beats):
     assert got["excludes_zero"] and got["low"] < expected < got["high"]
     same = metrics.paired_difference(good, good, "accuracy", 200)
     assert same == {"difference": 0, "low": 0, "high": 0, "excludes_zero": False}
-    # Paired is tighter than the two intervals apart.
+    # The paired CI is tighter than the two separate ones.
     close = by_subject(y, np.where(np.arange(600)[None, :, None] < 5, p[:, ::-1], p), subject)
     width = np.ptp([metrics.paired_difference(good, close, "accuracy", 200)[k] for k in ("low", "high")])
     assert width < np.ptp(metrics.subject_interval(good, "accuracy", 200)) / 2
@@ -137,7 +137,7 @@ def test_paired_difference_uses_the_same_resamples(beats):
         metrics.paired_difference(good, always[:, :4], "accuracy")
 
 
-def test_interval_of_a_score_that_is_mostly_undefined_is_nan():
+def test_confidence_interval_of_a_mostly_undefined_metric_is_nan():
     assert np.isnan(metrics.interval(np.array([1.0, np.nan, np.nan, np.nan]))).all()
     assert metrics.interval(np.array([1.0, 1.0, np.nan])) == (1, 1)
 
@@ -160,7 +160,7 @@ def test_curve_points_follow_scikit_learn(beats):
     assert precision.mean() == pytest.approx(reference.average_precision_score(positive, score), abs=2e-3)
 
 
-def test_without_resamples_there_is_no_interval():
+def test_without_resamples_there_is_no_confidence_interval():
     assert np.isnan(metrics.interval(np.empty(0))).all()
     found = metrics.difference(0.1, np.empty(0))
     assert found["difference"] == 0.1 and not found["excludes_zero"]

@@ -7,9 +7,11 @@ import pytest
 from keras_ecg import runs
 from keras_ecg.errors import InputError
 from keras_ecg.files import read_json
-from keras_ecg.reports import details, write_report
-from keras_ecg.reports.results import cards
+from keras_ecg.report import write_report
+from keras_ecg.report.beats import test_statistics as statistics_of
+from keras_ecg.report.page import card
 
+KIND = {"kind": "beats"}
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
 
@@ -18,7 +20,8 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.loads, self.mute, self.ids, self.links, self.open, self.svg, self.words = [], [], [], [], [], 0, []
+        self.loads, self.mute, self.ids, self.links, self.open, self.svg = [], [], [], [], [], 0
+        self.texts, self.levels = [], []
         self.feed(html)
         self.close()
 
@@ -27,9 +30,11 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         self.svg += tag == "svg"
+        if tag in ("h1", "h2", "h3"):
+            self.levels.append(int(tag[1]))
         if (tag == "img" and not values.get("alt")) or (tag == "svg" and not values.get("aria-label")):
             self.mute.append(tag)
-        if tag in {"script", "link", "iframe", "object"}:
+        if tag in {"iframe", "object"}:
             self.loads.append(tag)
         for name in ("src", "href", "xlink:href", "srcset", "poster"):
             if name in values and not values[name].startswith(("#", "data:")):
@@ -47,7 +52,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        self.texts.append(data)
 
 
 def report(
@@ -72,7 +77,7 @@ def report(
         "model": {"name": "cnn", "options": {}, "ensemble_members": [{"name": "cnn", "options": {"bins": 16}}]},
         "training": {"ensemble_size": 3},
     }
-    run = runs.find_or_create(tmp_path, "final_ds1_ds2", "cnn", "f", config, "python run.py --set 'a=<b>'")
+    run = runs.find_or_create(tmp_path, "final_ds1_ds2", "cnn", "f", config, "python run.py --set 'a=<b>'", KIND)
     run.write_predictions("model", **model)
     run.write_predictions(
         "gradient_boosting_rr", **(model | {"probabilities": 0.1 + 0.5 * np.eye(5)[y][None], "seeds": np.array([0])})
@@ -97,34 +102,35 @@ def report(
     return html, Page(html), run
 
 
-def test_the_report_is_one_self_contained_page(tmp_path):
+def test_report_is_one_self_contained_page(tmp_path):
     html, page, run = report(tmp_path)
     assert not page.loads and not page.mute and not page.open
-    assert not re.search(r"url\((?!#)|@import|https?://", html)
+    assert not re.search(r"url\((?!#)|@import|https?://|src=", html)
+    assert all(b - a <= 1 for a, b in zip(page.levels, page.levels[1:], strict=False)) and page.levels[0] == 1
     assert page.svg == 6  # ROC, precision-recall, calibration, training, two strips
     assert len(page.ids) == len(set(page.ids))
     assert set(page.links) <= set(page.ids)
     targets = re.findall(r'(?:href="#|url\(#)([^")]+)', html)
     assert set(targets) <= set(page.ids)
-    words = " ".join(page.words)
+    text = " ".join(page.texts)
     for part in (
         "Beats <&>",
-        "201 (training) and 202 (test) are one man",
+        "201 (training) and 202 (test) are of the same subject",
         "transductive: the median beat",
-        "transductive: how far",
-        "the mean of 3 trainings, in turn of: cnn; cnn, bins 16",
-        "Skipped as unreadable: 104",
+        "transductive: quantiles of the differences",
+        "averages 3 trained models, alternating between: cnn; cnn, bins 16",
+        "Unreadable records that were skipped: 104",
         "No subjects.csv: each record is taken as a subject of its own.",
         "Annotations of 100: 2 dropped.",
         "gradient boosting on RR",
         "without record 202",
-        "annotated S, called N with confidence 0.99",
+        "annotated S, classified as N with confidence 0.99",
         "python run.py --set 'a=<b>'",
         "Expected calibration error",
-        "Not demonstrably above the baseline",
+        "Not significantly better than the baseline",
     ):
-        assert part in words
-    assert "nan" not in words.lower().split()
+        assert part in text
+    assert "nan" not in text.lower().split()
     again = write_report(run.path).read_text(encoding="utf-8")
     assert again == html  # a report is a function of the run's files
 
@@ -133,48 +139,50 @@ def test_scores_in_the_report_are_those_of_the_metrics(tmp_path):
     html, page, run = report(tmp_path, strips=False)
     accuracy = read_json(run.path / "metrics.json")["model"]["accuracy"]
     assert f"{accuracy['mean']:.3f} <small>± {accuracy['sd']:.3f}</small>" in html
-    assert f"{accuracy['low']:.2f}–{accuracy['high']:.2f}" in html
+    assert f"{accuracy['low']:.3f}–{accuracy['high']:.3f}" in html
     assert page.svg == 3 and 'id="errors"' not in html and 'id="training"' not in html
 
 
 def test_an_absent_class_one_seed_and_one_record(tmp_path):
     html, page, _ = report(tmp_path, seeds=1, classes=3, records=("231",))
-    words = " ".join(page.words)
-    assert "No beat of class F, Q is scored" in words
-    assert "1 seed(s)" in words
+    text = " ".join(page.texts)
+    assert "No beat of class F, Q is scored" in text
+    assert "One seed: the standard deviation" in text
     assert not page.open and not page.mute
 
 
-def test_a_card_says_that_a_class_has_no_beats_where_it_has_none():
-    some, none = ({"mean": mean, "sd": None, "low": None, "high": None} for mean in (0.5, None))  # without intervals
-    model = {"accuracy": some, "macro_f1_nsvf": some, "classes": {"S": {"f1": none}, "V": {"f1": some}}}
-    assert cards({"model": model, "baselines": {}}).count("no beats of this class") == 1
+def test_the_card_of_an_absent_class_is_undefined():
+    some, none = ({"mean": mean, "sd": None, "low": None, "high": None} for mean in (0.5, None))  # without CIs
+    assert card("classes.V.f1", some).bar and not card("classes.S.f1", none).bar
+    assert card("classes.S.f1", none).lines == ["undefined: no examples of this class"]
+    assert card("classes.V.f1", some, ("majority class", 0.25)).lines == ["◇ best baseline 0.250: majority class"]
 
 
 def test_folds_have_their_table(tmp_path):
     _, page, _ = report(tmp_path, fold=True)
-    words = " ".join(page.words)
-    assert "3-fold cross-validation" in words and "mean over folds" in words and "fold 2" in words
+    text = " ".join(page.texts)
+    assert "3-fold cross-validation" in text and "mean over folds" in text and "fold 2" in text
 
 
-def test_a_constant_predictor_is_called_collapsed(tmp_path):
-    _, page, _ = report(tmp_path, constant=True)
-    words = " ".join(page.words)
-    assert "The predictor has collapsed:" in words
-    assert "Class S, V, F, Q is never predicted" in words
+def test_a_collapsed_predictor_is_the_first_alarm(tmp_path):
+    html, page, _ = report(tmp_path, constant=True)
+    text = " ".join(page.texts)
+    first = re.search(r'<section id="alarms".*?<li><strong>(.*?)</strong>', html, re.DOTALL)[1]
+    assert first.startswith("Collapsed predictor: a seed classifies 100.0 % of the beats")
+    assert "Class S, V, F, Q is never predicted" in text
 
 
 def test_all_beats_of_one_class(tmp_path):
     _, page, _ = report(tmp_path, classes=1)
-    assert "No beat of class S, V, F, Q is scored" in " ".join(page.words) and not page.open
+    assert "No beat of class S, V, F, Q is scored" in " ".join(page.texts) and not page.open
 
 
-def test_a_run_without_metrics_is_named(tmp_path):
+def test_a_run_without_metrics_is_rejected(tmp_path):
     with pytest.raises(InputError, match=r"no metrics\.json"):
         write_report(tmp_path)
 
 
-def test_the_door_offers_the_package_and_defines_nothing():
+def test_evaluator_module_only_re_exports():
     import Evaluator
 
     assert Evaluator.write_report is write_report
@@ -182,16 +190,10 @@ def test_the_door_offers_the_package_and_defines_nothing():
         assert not getattr(getattr(Evaluator, name), "__module__", "").startswith("Evaluator")
 
 
-def test_a_probe_declares_what_it_takes_from_test_records():
-    environment = {"study": "probe_ds1_ds2"}
-    loader = {"loader": {"waveforms": True}}  # not looked at
-    assert (
-        details._statistics(
-            {**loader, "finetuning": {"subtract_record_median": False, "rr_features": False}}, environment
-        )
-        == []
-    )
-    (found,) = details._statistics(
-        {**loader, "finetuning": {"subtract_record_median": True, "rr_features": False}}, environment
-    )
-    assert "transductive" in found and "finetuning.subtract_record_median" in found
+def test_a_probe_declares_the_statistics_of_test_records_that_it_uses():
+    environment = {"experiment": "probe_ds1_ds2"}
+    loader = {"loader": {"waveforms": True}}  # has no effect on a probe
+    options = {"subtract_record_median": False, "rr_features": False}
+    assert statistics_of({**loader, "finetuning": options}, environment) == []
+    (found,) = statistics_of({**loader, "finetuning": options | {"subtract_record_median": True}}, environment)
+    assert found.text.startswith("transductive") and found.small == "(finetuning.subtract_record_median)"

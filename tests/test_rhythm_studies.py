@@ -117,7 +117,7 @@ def test_the_report_shows_labels_matrices_and_baselines(kfold):
     for text in ("<strong>v3</strong>", "the first 30 s", "gradient boosting on RR", "Before temperature scaling"):
         assert text in page, text
     assert ">recordings</text>" in page and ">beats</text>" not in page  # of the calibration's bins
-    assert "http" not in page.split("</style>")[1].split("Reproduce")[0].replace("http://www.w3.org", "")
+    assert "http" not in page.split("</style>")[1].split("<script>")[0].replace("http://www.w3.org", "")
     assert (kfold.path / "history.csv").read_text().startswith("seed,fold,epoch")
 
 
@@ -171,7 +171,7 @@ def test_held_out_evaluation_includes_robustness_and_occlusion(final):
     assert metrics["robustness"]["source"] == "synthetic"
     assert [row["share"] for row in metrics["deletion"]["shares"]] == [0.1, 0.2, 0.3]
     page = (final.path / "report.html").read_text()
-    assert "Disturbed recordings" in page and "What the answers depend on" in page
+    assert "Robustness to disturbances" in page and "Occlusion maps" in page
     assert not verify_run(final.path)[1]
 
 
@@ -205,15 +205,15 @@ def test_variants_are_compared_on_common_recordings(kfold, packed, tmp_path):
     assert metrics["differences"]["one_fold"]["score"]["difference"] == pytest.approx(gap)
     page = (folder / "report.html").read_text()
     assert not verify_run(folder)[1] and f"one fold, {own.sum()} recordings" in page
-    assert "Cross-validation over recordings" in page and "Patient-wise" not in page
+    assert "Rhythm classification, k-fold cross-validation" in page and "Heartbeat" not in page
     cli.run(["runs", "--root", str(root), "publish", "cinc2017-kfold", kfold.path.name])
     rows = (root / "Research_Runs" / "README.md").read_text().splitlines()
-    (model,) = (row for row in rows if row.startswith("| **model**, 2 seeds |"))
+    (model,) = (row for row in rows if row.startswith("| **ResNet1D**, 2 seeds |"))
     scores = metrics["model"]
     assert f"{scores['ece_before']['mean']:.3f}" in model and model.endswith(f"{scores['ece']['sd']:.3f} |")
     assert sum(row.startswith(f"| baseline: one fold, {own.sum()} recordings |") for row in rows) == 1
-    assert sum(row.startswith("| ensemble of the seeds |") for row in rows) == 1
-    with pytest.raises(InputError, match="no finished study of rhythms"):
+    assert sum(row.startswith("| ResNet1D, ensemble of the seeds |") for row in rows) == 1
+    with pytest.raises(InputError, match="no finished rhythm classification"):
         (folder / "environment.json").write_text("{}")
         cli.run(["runs", "--root", str(root), "attach", kfold.path.name, f"one_fold={other.path.name}"])
 

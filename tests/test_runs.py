@@ -7,10 +7,12 @@ import pytest
 
 from keras_ecg import cli, evaluation, runs
 from keras_ecg.errors import InputError
-from keras_ecg.explanations import explain
+from keras_ecg.evaluation.schema import explain
 from keras_ecg.files import read_json, write_json
 from keras_ecg.predictions import load_predictions, read_npz, write_npz
+from keras_ecg.runs.index import results_pages
 
+BEATS = {"kind": "beats"}
 CONFIG = {"title": "A test", "evaluation": {"split": "records", "bootstrap": 50}}
 
 
@@ -37,7 +39,7 @@ def majority_class(model):
 
 
 def finished(root, study="final_records", fingerprint="f", **options):
-    run = runs.find_or_create(root / "Research_Runs", study, "cnn", fingerprint, CONFIG, "python run.py")
+    run = runs.find_or_create(root / "Research_Runs", study, "cnn", fingerprint, CONFIG, "python run.py", BEATS)
     model = arrays(**options)
     run.write_predictions("model", **model)
     run.write_predictions("majority_class", **majority_class(model))
@@ -58,7 +60,7 @@ def leaves(value, name=""):
 
 
 def test_an_unfinished_run_is_found_again_and_a_finished_one_is_skipped(tmp_path):
-    make = (tmp_path, "kfold", "cnn", "abc", CONFIG, "python run.py --x", {"seeds": [0]})
+    make = (tmp_path, "kfold", "cnn", "abc", CONFIG, "python run.py --x", {**BEATS, "seeds": [0]})
     run = runs.find_or_create(*make)
     assert not run.finished and not run.has_part("seed0")
     run.save_part("seed0", probabilities=np.ones((2, 5)))
@@ -81,14 +83,14 @@ def test_an_unfinished_run_is_found_again_and_a_finished_one_is_skipped(tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"PK half of a file", b"{}"])
-def test_a_damaged_part_is_discarded_and_computed_again(tmp_path, capsys, content):
+def test_a_damaged_part_is_discarded_and_recomputed(tmp_path, capsys, content):
     run = runs.find_or_create(tmp_path, "kfold", "cnn", "abc", CONFIG, "x")
     run.save_part("seed0", x=np.arange(3))
     path = run.path / "parts" / "seed0.npz"
     path.write_bytes(content)
     assert not run.has_part("seed0") and not path.exists()
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"{path}: found ") and line.endswith("it is discarded, and computed again")
+    assert line.startswith(f"{path}: found ") and line.endswith("it is discarded, and recomputed")
     run.save_part("seed0", x=np.arange(3))
     assert run.has_part("seed0") and capsys.readouterr().out == ""
 
@@ -141,20 +143,20 @@ def test_objects_are_neither_written_nor_unpickled(tmp_path):
     [
         ({"sample": None}, "no array sample"),
         ({"probabilities": np.ones((2, 240, 4)) / 4}, r"probabilities of shape \(2, 240, 4\)"),
-        ({"probabilities": np.full((2, 240, 5), np.nan)}, "odd probabilities"),
-        ({"y_true": np.full(240, 7)}, "odd values in y_true"),
-        ({"sample": np.zeros(240, int)}, "a beat twice"),
+        ({"probabilities": np.full((2, 240, 5), np.nan)}, "invalid probabilities"),
+        ({"y_true": np.full(240, 7)}, "invalid values in y_true"),
+        ({"sample": np.zeros(240, int)}, "a duplicate beat"),
         ({"fold": np.zeros(3, int)}, "fold of shape"),
     ],
 )
-def test_odd_predictions_are_named(tmp_path, change, message):
+def test_invalid_predictions_are_rejected(tmp_path, change, message):
     stored = {k: v for k, v in (arrays() | change).items() if v is not None}
     np.savez(tmp_path / "predictions.npz", **stored)
     with pytest.raises(InputError, match=message):
         load_predictions(tmp_path / "predictions.npz")
 
 
-def test_damaged_and_missing_files_are_named(tmp_path):
+def test_damaged_and_missing_files_are_rejected(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_predictions(tmp_path / "predictions.npz")
     np.savez(tmp_path / "predictions.npz", **arrays())
@@ -165,7 +167,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
             load_predictions(tmp_path / "predictions.npz")
 
 
-def test_no_damaged_byte_of_stored_arrays_passes_unnoticed(tmp_path):
+def test_every_damaged_byte_of_stored_arrays_is_detected(tmp_path):
     path, stored = tmp_path / "a.npz", {"x": np.arange(6.0).reshape(2, 3), "name": np.array("text")}
     for compressed in (False, True):
         (np.savez_compressed if compressed else np.savez)(path, **stored)
@@ -180,7 +182,7 @@ def test_no_damaged_byte_of_stored_arrays_passes_unnoticed(tmp_path):
                 assert all(np.array_equal(value, stored[name]) for name, value in found.items() if name in stored)
 
 
-def test_every_emitted_score_is_explained_and_json_is_plain(tmp_path):
+def test_every_emitted_metric_is_in_the_schema_and_json_is_plain(tmp_path):
     run = finished(tmp_path, study="kfold", fold=True, records=("106", "207", "220", "228"))
     metrics = json.loads((run.path / "metrics.json").read_text(), parse_constant=lambda c: pytest.fail(c))
     names = {name for name, _ in leaves(metrics)}
@@ -205,23 +207,23 @@ def test_evaluate_reports_the_mean_over_seeds_and_yields_pairs():
     assert dict(evaluation.subsets(p, 20, 0))["without_202.records"] == 3
 
 
-def test_baselines_are_compared_on_the_models_beats_in_any_order(tmp_path):
+def test_baselines_are_compared_on_equal_beats_in_any_order(tmp_path):
     model = arrays()
     shuffled = np.random.default_rng(1).permutation(240)
     for name, stored in (("predictions", model), ("predictions_majority_class", majority_class(model))):
         order = shuffled if name != "predictions" else np.arange(240)
         moved = {k: v[order] if np.shape(v) == (240,) else v for k, v in stored.items()}
         np.savez(tmp_path / f"{name}.npz", **(moved | {"probabilities": stored["probabilities"][:, order]}))
-    metrics = evaluation.evaluate_run(tmp_path, bootstrap=50)
+    metrics = evaluation.evaluate_run(tmp_path, bootstrap=50, kind="beats")
     difference = metrics["differences"]["majority_class"]["accuracy"]
     expected = metrics["model"]["accuracy"]["mean"] - np.mean(model["y_true"] == 0)
     assert difference["difference"] == pytest.approx(expected) and difference["excludes_zero"]
     np.savez(tmp_path / "predictions_majority_class.npz", **arrays(records=("200", "202", "213"), seeds=1))
     with pytest.raises(InputError, match="60 beats that only one side has"):
-        evaluation.evaluate_run(tmp_path, bootstrap=50)
+        evaluation.evaluate_run(tmp_path, bootstrap=50, kind="beats")
 
 
-def test_confident_errors_are_the_worst_and_spread_over_records():
+def test_confident_errors_have_the_highest_confidence_and_few_per_record():
     p = runs.Predictions(**arrays(lean=0.2), fold=None)
     chosen = evaluation.confident_errors(p, count=6, per_record=2)
     mean = p.ensemble
@@ -232,7 +234,7 @@ def test_confident_errors_are_the_worst_and_spread_over_records():
     assert mean[chosen[0]].max() == mean[wrong].max()
 
 
-def test_verify_catches_a_changed_number(tmp_path, capsys):
+def test_verify_detects_a_changed_value(tmp_path, capsys):
     run = finished(tmp_path)
     cli.run(["runs", "--root", str(tmp_path), "publish", "claim-a", run.path.name])
     cli.run(["runs", "verify", "--root", str(tmp_path)])
@@ -252,6 +254,15 @@ def test_verify_catches_a_changed_number(tmp_path, capsys):
     assert not runs.verify(tmp_path)
     path.unlink()
     assert not runs.verify(tmp_path) and "no such file" in capsys.readouterr().out
+
+
+SUMMARY = """rows:
+- {claim: mitdb-x, task: A task, metric: accuracy, title: accuracy, baseline: majority_class,
+   public: {value: "0.9", source: Author 2020, link: "https://doi.org/10.1/x", note: two leads}}
+- {claim: mitdb-x, task: Another, metric: classes.S.f1, title: F1 of S, baseline: majority_class,
+   public: {value: none comparable, source: ""}}
+- {claim: absent, task: Absent, metric: accuracy, title: accuracy, baseline: x, public: {value: "1", source: x}}
+"""
 
 
 def test_publish_and_index(tmp_path):
@@ -278,14 +289,30 @@ def test_publish_and_index(tmp_path):
     assert published == {"mitdb-x": entry}
     index = (tmp_path / "Research_Runs" / "README.md").read_text()
     mean = read_json(run.path / "metrics.json")["model"]["accuracy"]["mean"]
-    for words in ("## A title", "**cnn**, 2 seeds", "baseline: always N", "small, 1 seed |", f"| {mean:.3f} ± "):
-        assert words in index
+    expected = ("## A title", "**CNN**, 2 seeds", "baseline: majority class", "ablation: small, 1 seed |")
+    for text in (*expected, f"| {mean:.3f} ± "):
+        assert text in index
+    assert "old" in readme.read_text()  # without summary.yaml
+    (tmp_path / "Research_Runs" / "summary.yaml").write_text(SUMMARY)
+    cli.run(["runs", *root, "index"])
     text = readme.read_text()
-    assert text.startswith("# Title\n<!-- results -->\nMean") and text.endswith("<!-- /results -->\nend\n")
-    assert "old" not in text and "baseline: always N" in text
+    assert text.startswith("# Title\n<!-- results -->\n| task") and text.endswith("<!-- /results -->\nend\n")
+    first, second = text.splitlines()[4:6]
+    assert first.startswith(f"| [A task](Research_Runs/{run.path.name}/report.html) | accuracy | {mean:.3f} ± ")
+    assert first.endswith("(majority class) | 0.9 ([Author 2020](https://doi.org/10.1/x), two leads) |")
+    assert second.startswith("| [Another](") and second.endswith("| none comparable |") and "Absent" not in text
+    page = (tmp_path / "Research_Runs" / "index.html").read_text(encoding="utf-8")
+    for folder in (run.path.name, ablation.path.name):
+        assert f'<a href="{folder}/report.html">' in page
     cli.run(["runs", *root, "index"])
     assert readme.read_text() == text
+    wrong = SUMMARY.replace("baseline: majority_class", "baseline: other")
+    (tmp_path / "Research_Runs" / "summary.yaml").write_text(wrong)
+    with pytest.raises(InputError, match="no accuracy of the baseline other"):
+        cli.run(["runs", *root, "index"])
+    (tmp_path / "Research_Runs" / "summary.yaml").write_text(SUMMARY)
     cli.run(["runs", *root, "report", run.path.name])
+    assert "ablation: small" in (run.path / "report.html").read_text(encoding="utf-8")
     unfinished = runs.find_or_create(tmp_path / "Research_Runs", "kfold", "cnn", "h", CONFIG, "x")
     with pytest.raises(InputError, match="unfinished"):
         cli.run(["runs", *root, "publish", "mitdb-y", unfinished.path.name])
@@ -293,7 +320,26 @@ def test_publish_and_index(tmp_path):
         cli.run(["runs", *root, "publish", "mitdb-y", "nowhere"])
 
 
-def test_a_strange_published_file_is_named(tmp_path):
+def test_results_pages_have_a_table_per_claim(tmp_path):
+    run = finished(tmp_path)
+    runs.publish(tmp_path, "mitdb-x", run.path.name, "A title")
+    ((title, text),) = results_pages(tmp_path, "../Research_Runs/")
+    assert title == "A title" and f"(../Research_Runs/{run.path.name}/report.html)" in text
+    assert sum(line.startswith("| ") for line in text.splitlines()) == 5  # head, model, without 202, ensemble, baseline
+
+
+def test_the_kind_of_a_run_is_read_from_its_environment(tmp_path):
+    run = finished(tmp_path)
+    assert read_json(run.path / "metrics.json")["kind"] == evaluation.kind_of(run.path) == "beats"
+    write_json(run.path / "environment.json", {"kind": "guess"})
+    with pytest.raises(InputError, match="kind 'guess'; expected a kind of beats, rhythm"):
+        evaluation.evaluate_run(run.path)
+    (run.path / "environment.json").unlink()
+    with pytest.raises(InputError, match="no such file"):
+        evaluation.evaluate_run(run.path)
+
+
+def test_a_published_file_of_another_layout_is_rejected(tmp_path):
     (tmp_path / "Research_Runs").mkdir()
     (tmp_path / "Research_Runs" / "published.json").write_text('["a"]')
     with pytest.raises(InputError, match="another layout"):

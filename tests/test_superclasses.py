@@ -37,7 +37,7 @@ from keras_ecg.metrics import resampled_auroc
 from keras_ecg.models.loading import load_model
 from keras_ecg.models.objectives import build_objective
 from keras_ecg.predictions import read_npz, write_npz
-from keras_ecg.reports import read_history
+from keras_ecg.report import read_history
 from keras_ecg.runs import verify_run
 
 HAS = np.array([[0, 0, 0, 1, 1], [0, 1, 1, 1, 0], [1, 0, 1, 0, 1], [1, 1, 0, 0, 0]])  # of the four of each fold
@@ -166,7 +166,7 @@ def test_a_probe_of_two_encoders(database, weights, tmp_path, capsys):
                 stored["predictions"]["probabilities"][0].T.astype("f8"), strict=True)]  # fmt: skip
     assert metrics["model"]["macro_auroc"]["mean"] == pytest.approx(np.mean(expected))
     assert metrics["differences"]["one"]["macro_auroc"]["difference"] == 0
-    assert any("random encoder" in alarm for alarm in metrics["alarms"])  # the encoder is untrained
+    assert any("randomly initialised encoder" in alarm for alarm in metrics["alarms"])  # it has learned nothing
     assert verify_run(run.path)[1] == []
     page = (run.path / "report.html").read_text()
     assert "fold 10" in page and "AUROC STTC" in page
@@ -215,7 +215,7 @@ def test_bad_input(database, weights, tmp_path):
     bad.mkdir()
     write_npz(bad / "predictions.npz", ecg_id=np.arange(3))
     with pytest.raises(InputError, match="no array"):
-        evaluate_run(bad)
+        evaluate_run(bad, kind="superclasses")
 
 
 def studied(database, weights, tmp_path, objective, **sections) -> Config:
@@ -229,7 +229,7 @@ def studied(database, weights, tmp_path, objective, **sections) -> Config:
 def test_embeddings_of_an_encoder_and_its_baselines(database, weights, tmp_path, capsys):
     run = run_embed(studied(database, weights, tmp_path, "embed", evaluation={"selected_on": ["fold 9", "a < b"]}))
     metrics = read_json(run.path / "metrics.json")
-    assert metrics["kind"] == "embedded" and set(metrics["baselines"]) == {"random_init", "raw_signal", "lead_ii"}
+    assert metrics["kind"] == "embeddings" and set(metrics["baselines"]) == {"random_init", "raw_signal", "lead_ii"}
     stored = read_npz(run.path / "predictions.npz")
     assert stored["embeddings"].shape[0] == 4 and len(stored["repeated_subject"]) == 0
     for probe in ("linear", "attentive", "neighbours"):

@@ -166,7 +166,7 @@ def test_few_labels_with_every_baseline(config):
     run = run_few_labels(with_finetuning(config, protocol="inter_patient"))
     names = {path.name for path in run.path.glob("predictions*.npz")}
     assert names == {f"predictions{c}.npz" for c in ("", "_random_init", "_raw_signal", "_rr_features", "_scratch")}
-    assert verify_run(run.path)[1] == [] and "Few labels, patients apart" in (run.path / "report.html").read_text()
+    assert verify_run(run.path)[1] == [] and "Few labels, inter-patient split" in (run.path / "report.html").read_text()
     assert evaluate_run(run.path, 20)["model"]["subjects"] == 2
 
 

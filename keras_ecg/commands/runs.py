@@ -62,7 +62,7 @@ def index(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     run = import_quietly("keras_ecg.runs").open_run(args.run, args.root / RUNS)
-    print(import_quietly("keras_ecg.reports").write_report(run.path))
+    print(import_quietly("keras_ecg.report").write_report(run.path))
 
 
 def publish(args: argparse.Namespace) -> None:

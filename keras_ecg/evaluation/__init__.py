@@ -1,15 +1,15 @@
-"""From stored predictions to every published score: numbers by name, no files written, nothing drawn.
+"""From stored predictions to every published metric: values by name; writes no files and draws nothing.
 
     for name, value in evaluate(load_predictions("predictions.npz"), bootstrap=1000, seed=0):
         print(name, value)
     evaluate_run("Research_Runs/FOLDER")  # all of metrics.json
 
-What a run has predicted is seen in its arrays: classified beats, named rhythms, or the held-out
-loss of a pretraining.
+The kind of a run, which selects its evaluator, is the field `kind` of its environment.json.
 """
 
 from pathlib import Path
 
+from keras_ecg.errors import InputError
 from keras_ecg.evaluation.beats import compare, confident_errors, curves, evaluate, evaluate_beats, subsets
 from keras_ecg.evaluation.embeddings import evaluate_embeddings
 from keras_ecg.evaluation.few_labels import evaluate_few_labels
@@ -21,40 +21,62 @@ from keras_ecg.evaluation.pretraining import (
     evaluate_quantized,
 )
 from keras_ecg.evaluation.rhythm import evaluate_rhythm
+from keras_ecg.evaluation.schema import EXPLANATIONS, explain
 from keras_ecg.evaluation.superclasses import evaluate_superclasses
-from keras_ecg.explanations import EXPLANATIONS, explain
-from keras_ecg.predictions import array_names, file_name
+from keras_ecg.files import read_json
 
-__all__ = ["EXPLANATIONS", "evaluate", "evaluate_run", "explain", "compare", "confident_errors", "curves", "subsets"]
+__all__ = [
+    "EXPLANATIONS",
+    "evaluate",
+    "evaluate_run",
+    "explain",
+    "kind_of",
+    "compare",
+    "confident_errors",
+    "curves",
+    "subsets",
+]
 
 FORMAT = 1
-KINDS = {  # the first whose array is there
-    "repeated_embeddings": ("embedded", evaluate_embeddings),
-    "log_n": ("contrastive", evaluate_contrastive),
-    "code_counts": ("quantized", evaluate_quantized),
-    "embeddings": ("predictive", evaluate_predictive),
-    "mean_error": ("masked", evaluate_masked),
-    "labels_total": ("few_labels", evaluate_few_labels),
-    "temperature": ("rhythm", evaluate_rhythm),
-    "ecg_id": ("superclasses", evaluate_superclasses),
+EVALUATORS = {
+    "beats": evaluate_beats,
+    "rhythm": evaluate_rhythm,
+    "superclasses": evaluate_superclasses,
+    "few_labels": evaluate_few_labels,
+    "embeddings": evaluate_embeddings,
+    "masked": evaluate_masked,
+    "predictive": evaluate_predictive,
+    "quantized": evaluate_quantized,
+    "contrastive": evaluate_contrastive,
 }
 
 
-def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0) -> dict:
-    """All of a run's metrics.json, from `predictions.npz` and the `predictions_<baseline>.npz` beside it.
+def kind_of(folder: Path | str) -> str:
+    """The kind of a run, as its environment.json states it.
+
+    Raises:
+        InputError: there is no environment.json, or it states no known kind.
+    """
+    path = Path(folder) / "environment.json"
+    kind = read_json(path).get("kind") if path.is_file() else None
+    if kind not in EVALUATORS:
+        found = "no such file" if not path.is_file() else f"kind {kind!r}"
+        raise InputError(path, found, f"a kind of {', '.join(EVALUATORS)}", "state it there, or pass `kind`")
+    return kind
+
+
+def evaluate_run(folder: Path | str, bootstrap: int = 1000, seed: int = 0, kind: str | None = None) -> dict:
+    """All of a run's metrics.json, from `predictions.npz` and the `predictions_<baseline>.npz` in the same folder.
 
     Args:
         folder: of the run.
-        bootstrap: resamples over subjects for the intervals; 0 for none.
+        bootstrap: resamples over subjects for the 95 % CIs; 0 for none.
         seed: of the bootstrap.
+        kind: of the run; by default that of its environment.json.
 
     Raises:
-        InputError: predictions are missing, odd, or of other examples than the model's.
+        InputError: predictions are missing or invalid, or of other examples than the model's; or the kind is unknown.
     """
-    folder = Path(folder)
-    out = {"format": FORMAT, "bootstrap": {"resamples": bootstrap, "seed": seed}}
-    names = array_names(folder / file_name())
-    for array, (kind, scores) in KINDS.items():
-        if array in names:
-            return plain(out | {"kind": kind} | scores(folder, bootstrap, seed))
-    return plain(out | evaluate_beats(folder, bootstrap, seed))
+    folder, kind = Path(folder), kind or kind_of(folder)
+    out = {"format": FORMAT, "kind": kind, "bootstrap": {"resamples": bootstrap, "seed": seed}}
+    return plain(out | EVALUATORS[kind](folder, bootstrap, seed))

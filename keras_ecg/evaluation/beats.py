@@ -1,7 +1,7 @@
-"""Metrics of classified beats.
+"""Metrics of beat classification.
 
-A score is the mean over seeds of single models' scores; only what stands under `ensemble` is one. All of it is
-a function of the predictions alone, so that anyone can recompute metrics.json.
+A metric is the mean over seeds of the single models' values; only `ensemble` averages their probabilities. All
+metrics are functions of the stored predictions alone, so that metrics.json can be recomputed.
 """
 
 from pathlib import Path
@@ -13,6 +13,8 @@ from keras_ecg import metrics
 from keras_ecg.databases.mitdb import CLASSES, SEED_TEST
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
+from keras_ecg.evaluation.schema import title
+from keras_ecg.evaluation.titles import baseline_title
 from keras_ecg.predictions import Predictions, baseline_files, file_name, load_predictions
 
 F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
@@ -42,7 +44,7 @@ def _size(p: Predictions) -> Named:
 
 
 def _scores(p: Predictions, names: tuple[str, ...] | None, bootstrap: int, seed: int) -> Named:
-    """Mean, sd over seeds and 95 % interval over subjects of confusion-matrix scores (all without `names`)."""
+    """Mean, sd over seeds and 95 % CI over subjects of confusion-matrix metrics; all of them without `names`."""
     matrices = confusions(p, p.subject)[1]
     resampled = metrics.bootstrap_scores(matrices, bootstrap, seed) if bootstrap else {}
     for name, values in metrics.scores(matrices.sum(1)).items():
@@ -60,11 +62,11 @@ def _ranking(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> Named:
-    """Yields (dotted name, value) for all scores of one predictor; `explain(name)` says what each means.
+    """Yields (dotted name, value) for all metrics of one predictor; `explain(name)` explains each.
 
     Args:
         predictions: the stored beats.
-        bootstrap: resamples over subjects for the intervals; 0 for none.
+        bootstrap: resamples over subjects for the 95 % CIs; 0 for none.
         seed: of the bootstrap; the same seed pairs two predictors of the same subjects.
     """
     p = predictions
@@ -99,10 +101,10 @@ def evaluate(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> 
 
 
 def subsets(p: Predictions, bootstrap: int, seed: int) -> Named:
-    """The brief scores of a part of the beats, where a protocol asks for them.
+    """The `BRIEF` metrics of a subset of the beats, where the protocol requires them.
 
-    Without record 202 where its subject's 201 is not scored beside it; without class Q, which has two beats, on the
-    seven records of the seed split.
+    Without record 202 where record 201 of the same subject is not scored; without class Q, which has two beats, on the
+    seven test records of the seed split.
     """
     parts = {}
     if p.fold is None and "202" in p.record and "201" not in p.record:
@@ -113,13 +115,13 @@ def subsets(p: Predictions, bootstrap: int, seed: int) -> Named:
         if kept.any():
             part = p.take(kept)
             yield from ((f"{name}.{m}", v) for m, v in _size(part))
-            # Without Q there are four classes left: an average over five would count a 0 for the missing one.
+            # Without Q four classes are left: an average over five would count 0 for the missing one.
             scores = BRIEF if name == "without_202" else tuple(m for m in BRIEF if m != "macro_f1_five")
             yield from ((f"{name}.{m}", v) for m, v in _scores(part, scores, bootstrap, seed))
 
 
 def record_rows(p: Predictions) -> tuple[list[dict], list[dict]]:
-    """One row per record: its own scores; and the scores of all other records. Means over seeds."""
+    """One row per record with its own metrics, and one with those of all other records. Means over seeds."""
     names, matrices = confusions(p, p.record)
     own, rest = metrics.scores(matrices), metrics.scores(metrics.without_each(matrices))
     truth = matrices[0].sum(-1)
@@ -133,7 +135,7 @@ def record_rows(p: Predictions) -> tuple[list[dict], list[dict]]:
 
 
 def fold_rows(p: Predictions) -> tuple[list[dict], dict]:
-    """One row per test fold (means over seeds), and the spread over folds."""
+    """One row per test fold (means over seeds), and statistics over folds."""
     names, matrices = confusions(p, p.fold)
     scores = {m: metrics.seed_mean(v) for m, v in metrics.scores(matrices).items() if m in BRIEF}
     rows = []
@@ -149,7 +151,7 @@ def fold_rows(p: Predictions) -> tuple[list[dict], dict]:
 
 
 def aligned(model: Predictions, baseline: Predictions, where: object) -> Predictions:
-    """The baseline's beats in the model's order.
+    """The baseline's predictions in the order of the model's beats.
 
     Raises:
         InputError: they do not predict the same beats.
@@ -168,7 +170,7 @@ def aligned(model: Predictions, baseline: Predictions, where: object) -> Predict
 
 
 def compare(a: Predictions, b: Predictions, bootstrap: int = 1000, seed: int = 0, where: object = "baseline") -> Named:
-    """Yields the paired differences a - b of the compared scores: value, 95 % interval, whether it excludes 0."""
+    """Yields the paired differences a - b of the `COMPARED` metrics: value, 95 % CI, whether it excludes 0."""
     pair = [confusions(q, a.subject)[1] for q in (a, aligned(a, b, where))]
     whole = [metrics.scores(c.sum(1)) for c in pair]
     resampled = [metrics.bootstrap_scores(c, bootstrap, seed) for c in pair]
@@ -179,10 +181,10 @@ def compare(a: Predictions, b: Predictions, bootstrap: int = 1000, seed: int = 0
 
 
 def evaluate_beats(folder: Path, bootstrap: int, seed: int) -> dict:
-    """The scores of a run that classifies beats, of its baselines and of their differences.
+    """The metrics of a beat classification run, of its baselines and of their paired differences.
 
     Raises:
-        InputError: predictions are missing, odd, or of other beats than the model's.
+        InputError: predictions are missing, invalid, or of other beats than the model's.
     """
     model = load_predictions(folder / file_name())
     baselines = {name: load_predictions(path) for name, path in baseline_files(folder).items()}
@@ -200,11 +202,24 @@ def evaluate_beats(folder: Path, bootstrap: int, seed: int) -> dict:
     out["per_record"], out["without_record"] = record_rows(model)
     if model.fold is not None:
         out["folds"], out["fold_spread"] = fold_rows(model)
-    return out
+    return out | {"alarms": alarms(out)}
+
+
+def alarms(found: dict) -> list[str]:
+    """Lines on a collapsed predictor, and on baselines that the model does not significantly exceed."""
+    lines, collapse = [], found["model"]["collapse"]
+    if collapse["collapsed"]:
+        lines.append(
+            f"collapsed predictor: a seed classifies {100 * collapse['largest_share']:.1f} % of the beats as one class"
+        )
+    for name, differences in found["differences"].items():
+        if lost := [title(m) for m in COMPARED[:2] if differences[m]["low"] <= 0]:
+            lines.append(f'not significantly better than the baseline "{baseline_title(name)}" ({", ".join(lost)})')
+    return lines
 
 
 def confident_errors(p: Predictions, count: int = 12, per_record: int = 2) -> np.ndarray:
-    """At most `count` beats, `per_record` of a record, that the mean over seeds calls wrongly with most confidence."""
+    """At most `count` beats, `per_record` of a record, misclassified by the ensemble with the highest confidence."""
     mean = p.ensemble
     wrong = np.flatnonzero(mean.argmax(1) != p.y_true)
     chosen: list[int] = []

@@ -1,8 +1,8 @@
-"""What embeddings of recordings know of PTB-XL's superclasses: probes, neighbours, clusters, separation.
+"""Evaluation of frozen embeddings on PTB-XL's superclasses: probes, k-NN, clustering, separation.
 
-All scores are scikit-learn's. Clusters are compared with the diagnoses, and separation is that of the diagnoses: a
-score of clusters by the distances that made them says nothing but that there are clusters. The same is asked of
-patients who have several recordings: whether the embeddings show the patient rather than the disease.
+All metrics are scikit-learn's. Clusters are compared with the diagnoses, and separation is that of the diagnoses:
+a metric of clusters from the distances that produced them would only show that there are clusters. The same metrics
+for patients with several recordings show whether the embeddings identify the patient rather than the diagnosis.
 
 For n scored recordings a predictor stores: ecg_id (n,), subject (n,) str, y_true (n, 5); embeddings (n, D), principal
 components; linear, neighbours and perhaps attentive (n, 5), the probabilities of two probes and of the nearest training
@@ -26,7 +26,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, at, nest
-from keras_ecg.explanations import title_of
+from keras_ecg.evaluation.titles import baseline_title
 from keras_ecg.metrics import difference, half_samples, interval, resample_counts, resampled_auroc
 from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
@@ -52,7 +52,7 @@ def neighbour_probabilities(
 
 
 def separation(features: np.ndarray, groups: np.ndarray) -> Named:
-    """How far groups (n,) of features (n, D) lie apart; nothing where there are not at least two, and one of two."""
+    """Separation of groups (n,) of features (n, D); needs two groups, and one with two members."""
     counts = np.unique(groups, return_counts=True)[1]
     if 2 <= len(counts) < len(groups):
         yield "silhouette", silhouette_score(features, groups)
@@ -61,7 +61,7 @@ def separation(features: np.ndarray, groups: np.ndarray) -> Named:
 
 
 def agreement(features: np.ndarray, groups: np.ndarray, clusters: int, seed: int = 0) -> Named:
-    """How k-means' clusters of features (n, D) agree with groups (n,) that it has not seen.
+    """Agreement of k-means clusters of features (n, D) with groups (n,).
 
     Args:
         features: (n, D).
@@ -81,11 +81,11 @@ def load_embeddings(path: Path) -> dict[str, np.ndarray]:
         InputError: one is missing, or of another shape.
     """
     stored = read_arrays(path, (*ARRAYS, *REPEATED))
-    wanted = (len(stored["ecg_id"]), len(SUPERCLASSES))
+    expected = (len(stored["ecg_id"]), len(SUPERCLASSES))
     for name in ("y_true", *PROBES):
-        if name in stored and stored[name].shape != wanted:
+        if name in stored and stored[name].shape != expected:
             found = f"{name} of shape {stored[name].shape}"
-            raise InputError(path, found, f"{wanted}: recordings, superclasses", "run it again")
+            raise InputError(path, found, f"{expected}: recordings, superclasses", "run it again")
     return {name: v.astype("f8") if v.dtype.kind == "f" else v for name, v in stored.items()}
 
 
@@ -96,10 +96,10 @@ def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, counts: np.ndarray
 
 
 def halved_separation(features: np.ndarray, groups: np.ndarray, halves: np.ndarray) -> np.ndarray:
-    """The Davies-Bouldin score (R,) of random halves (R, n) of the examples, moved to that of all; lower is better.
+    """The Davies-Bouldin index (R,) of random halves (R, n) of the examples, centred on that of all; lower is better.
 
-    In a bootstrap's resample the same example twice would make its group look tighter. Halves are moved because the
-    centroids of fewer examples lie further apart; their spread is that of the score (`half_samples`). NaN where a half
+    In a bootstrap resample a duplicated example would make its group look tighter. Halves are centred because the
+    centroids of fewer examples are further apart; their spread is that of the index (`half_samples`). NaN where a half
     lacks a group.
     """
     kinds = len(np.unique(groups))
@@ -115,16 +115,16 @@ def halved_separation(features: np.ndarray, groups: np.ndarray, halves: np.ndarr
 def embedding_scores(
     stored: dict[str, np.ndarray], resamples: tuple[np.ndarray, np.ndarray] | None, seed: int
 ) -> tuple[dict, dict]:
-    """The scores of one predictor, and the values (R,) on resamples of those that are compared.
+    """The metrics of one predictor, and the resampled values (R,) of those that are compared.
 
     Args:
         stored: its arrays.
-        resamples: of the patients, how often each recording comes up in a bootstrap, (R, n), and which are in each
-            random half, (R, n) bool; None for no intervals.
+        resamples: of the patients, how often each recording is drawn in a bootstrap, (R, n), and which are in each
+            random half, (R, n) bool; None for no CIs.
         seed: of k-means.
     """
     truth, x = stored["y_true"], stored["embeddings"]
-    single = np.flatnonzero(truth.sum(1) == 1)  # there a partition can be right
+    single = np.flatnonzero(truth.sum(1) == 1)  # only these form a partition
     groups, resampled = truth[single].argmax(1), {}
     drawn, halves = resamples or (None, None)
 
@@ -161,10 +161,10 @@ def _ends(name: str, resampled: dict[str, np.ndarray]) -> Named:
 
 
 def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
-    """The scores of the model and its baselines, their paired differences over patients, and alarms.
+    """The metrics of the model and its baselines, their paired differences over patients, and alarms.
 
     Raises:
-        InputError: an array is missing or odd, or a baseline is of other recordings than the model.
+        InputError: an array is missing or invalid, or a baseline is of other recordings than the model.
     """
     files = {"model": folder / file_name()} | baseline_files(folder)
     stored = {name: load_embeddings(path) for name, path in files.items()}
@@ -190,19 +190,19 @@ def evaluate_embeddings(folder: Path, bootstrap: int, seed: int) -> dict:
                 pairs[m]["lower_is_better"] = True
         differences[name] = nest(iter(pairs.items()))
     alarms = [
-        f"not demonstrably better than the baseline {title_of(name)}, by the linear probe"
+        f'not significantly better than the baseline "{baseline_title(name)}" (linear probe, macro AUROC)'
         for name in ("random_init", "raw_signal")
         if name in differences and not differences[name]["linear_auroc"]["low"] > 0
     ]
     if before := differences.get("before"):
         if not before["neighbours_auroc"]["low"] > 0:
-            alarms.append("neighbours do not know demonstrably more than before the triplets")
+            alarms.append("no significant gain of k-NN over the encoder before triplet training")
         if not before.get("classes", {}).get("davies_bouldin", {}).get("high", 0) < 0:
-            alarms.append("diagnoses do not lie demonstrably further apart than before the triplets, by Davies-Bouldin")
+            alarms.append("no significant gain of separation (Davies-Bouldin) over the encoder before triplet training")
     whitened = differences.get("whitened")
     if whitened and not whitened["neighbours_auroc"]["low"] > 0:
-        alarms.append("neighbours know no more, demonstrably, than once the encoder before is whitened")
+        alarms.append("no significant gain of k-NN over the whitened encoder before triplet training")
     patients, classes = (at(model, f"{part}.ari").get("mean") for part in ("patients", "classes"))
     if None not in (patients, classes) and patients > classes:
-        alarms.append("clusters agree with the patient more than with the diagnosis, by ARI")
+        alarms.append("clusters agree more with the patient than with the diagnosis (adjusted Rand index)")
     return {"model": model, "baselines": scores, "differences": differences, "alarms": alarms}

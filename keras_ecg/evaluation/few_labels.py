@@ -1,8 +1,8 @@
-"""Metrics of a run that has learned from few labels: normal beats (0) against the rest (1), by the number of labels.
+"""Metrics of binary normal (0) / abnormal (1) beat classification from few labels, by number of labels.
 
 For n beats, Z sizes and K seeds a run stores: record (n,), subject (n,) str, sample (n,), y_true (n,),
-labels_total (Z,), seeds (K,), probabilities (Z, K, n, 2); and where each seed has test beats of its own, test_index
-(K, m) into those n, filled up with -1, with probabilities (Z, K, m, 2). Probabilities are multiples of 1 / LEVELS, so
+labels_total (Z,), seeds (K,), probabilities (Z, K, n, 2); and where the seeds have different test beats, test_index
+(K, m) into those n, padded with -1, with probabilities (Z, K, m, 2). Probabilities are multiples of 1 / LEVELS, so
 that ranks can be counted.
 """
 
@@ -11,20 +11,21 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg.errors import InputError
-from keras_ecg.evaluation.names import Named, nest
+from keras_ecg.evaluation.names import Named, at, nest
+from keras_ecg.evaluation.titles import baseline_title
 from keras_ecg.metrics import difference, interval, resample_counts
 from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
 NEEDED = ("record", "subject", "sample", "y_true", "labels_total", "seeds", "probabilities")
 LEVELS = 1024
 NAMES = ("accuracy", "macro_f1", "auroc")
-COLLAPSED = 0.999  # share of the beats that one class takes
+COLLAPSED = 0.999  # fraction of the beats classified as one class
 
 
 def rounded(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities of the rest (...,) to those of both classes (..., 2), multiples of 1 / LEVELS, float16.
+    """Probabilities of class 1 (...,) to those of both classes (..., 2), multiples of 1 / LEVELS, float16.
 
-    A probability of one half, which neither class wins, stays on the side on which it was.
+    Rounding never changes the decision: a probability just above one half stays above it.
     """
     levels = np.rint(probabilities * LEVELS)
     levels = np.where((levels == LEVELS // 2) & (probabilities > 0.5), LEVELS // 2 + 1, levels)
@@ -32,7 +33,7 @@ def rounded(probabilities: np.ndarray) -> np.ndarray:
 
 
 def histograms(stored: dict[str, np.ndarray], size: int, seed: int, groups: int, place: np.ndarray) -> np.ndarray:
-    """How often each subject's beats of each class got each probability: (G, 2, LEVELS + 1)."""
+    """Histogram of the probabilities per subject and class: (G, 2, LEVELS + 1)."""
     index = stored["test_index"][seed] if "test_index" in stored else np.arange(len(place))
     scored = index >= 0
     index, found = index[scored], stored["probabilities"][size, seed, scored, 1]
@@ -43,9 +44,9 @@ def histograms(stored: dict[str, np.ndarray], size: int, seed: int, groups: int,
 
 def binary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Accuracy, macro-F1 and AUROC (ties count half) of counts (..., 2, LEVELS + 1); the larger probability decides."""
-    called = LEVELS // 2 + 1  # one half is class 0, as the first of equal ones
-    tn, fp = counts[..., 0, :called].sum(-1), counts[..., 0, called:].sum(-1)
-    fn, tp = counts[..., 1, :called].sum(-1), counts[..., 1, called:].sum(-1)
+    threshold = LEVELS // 2 + 1  # one half is class 0, as the first of equal ones
+    tn, fp = counts[..., 0, :threshold].sum(-1), counts[..., 0, threshold:].sum(-1)
+    fn, tp = counts[..., 1, :threshold].sum(-1), counts[..., 1, threshold:].sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         f1 = [2 * hit / np.maximum(2 * hit + fp + fn, 1) for hit in (tn, tp)]
         below = np.cumsum(counts[..., 0, :], -1) - 0.5 * counts[..., 0, :]
@@ -85,8 +86,8 @@ def predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple
                 counts = histograms(stored, z, k, len(subjects), place)
                 whole = counts.sum(0)
                 each.append(binary_scores(whole))
-                called = whole[:, LEVELS // 2 + 1 :].sum() / whole.sum()
-                shares.append(max(called, 1 - called))
+                positive = whole[:, LEVELS // 2 + 1 :].sum() / whole.sum()
+                shares.append(max(positive, 1 - positive))
                 if draws is not None:
                     flat = counts.reshape(len(subjects), -1).astype("f4")
                     drawn.append(binary_scores((draws @ flat).reshape(-1, 2, LEVELS + 1)))
@@ -108,7 +109,7 @@ def evaluate_few_labels(folder: Path, bootstrap: int, seed: int) -> dict:
     """Metrics by number of labels, of the model and its baselines, their paired differences, and alarms.
 
     Raises:
-        InputError: an array is missing or odd, or a baseline is of other beats than the model.
+        InputError: an array is missing or invalid, or a baseline is of other beats than the model.
     """
     files = {"model": folder / file_name()} | baseline_files(folder)
     scores, resampled, model = {}, {}, None
@@ -129,14 +130,16 @@ def evaluate_few_labels(folder: Path, bootstrap: int, seed: int) -> dict:
                 value = of_model["labels"][size][m]["mean"] - of_size[m]["mean"]
                 pair = (resampled[source][int(size)][m] for source in ("model", name))
                 found = difference(value, np.subtract(*pair))
-                differences.setdefault(name, {}).setdefault(size, {})[m] = found
+                differences.setdefault(name, {"labels": {}})["labels"].setdefault(size, {})[m] = found
     alarms = []
     for size, of_size in of_model["labels"].items():
         if of_size["largest_share"] > COLLAPSED:
-            alarms.append(f"with {size} labels some seed calls nearly every beat the same")
+            alarms.append(f"with {size} labels a seed classifies nearly every beat as one class")
     for name in ("random_init", "scratch"):
-        worst = [s for s, d in differences.get(name, {}).items() if not d["auroc"]["low"] > 0]
+        worst = [s for s, d in at(differences, f"{name}.labels").items() if not d["auroc"]["low"] > 0]
         if worst:
-            what = "the same encoder with random weights" if name == "random_init" else "training from scratch"
-            alarms.append(f"not demonstrably better than {what}, by AUROC with {', '.join(worst)} labels")
+            sizes = ", ".join(worst)
+            alarms.append(
+                f'not significantly better than the baseline "{baseline_title(name)}" (AUROC, {sizes} labels)'
+            )
     return {"model": of_model, "baselines": scores, "differences": differences, "alarms": alarms}

@@ -1,4 +1,4 @@
-"""Metrics have dotted names: how they become a tree, and a tree becomes JSON."""
+"""Dotted names of metrics: nesting them into a dictionary, and converting that to plain JSON values."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ Named = Iterator[tuple[str, Any]]
 
 
 def plain(value: Any) -> Any:
-    """A value for JSON: Python numbers, lists, and None for what is undefined."""
+    """Convert a value for JSON: Python numbers, lists, and None for undefined values."""
     if isinstance(value, dict):
         return {str(key): plain(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -34,19 +34,19 @@ def nest(items: Named) -> dict:
 
 
 def over_seeds(name: str, values: np.ndarray) -> Named:
-    """Mean and standard deviation of a score that each seed has (K,)."""
+    """Mean and standard deviation over seeds of values (K,)."""
     yield f"{name}.mean", metrics.seed_mean(values)
     yield f"{name}.sd", np.std(values) if len(values) > 1 else None
 
 
 def interval_of(name: str, resampled: dict[str, np.ndarray]) -> Named:
-    """The 95 % interval of a score from its bootstrap values; None where nothing was resampled."""
+    """The 95 % CI of a metric from its bootstrap values; None where nothing was resampled."""
     low, high = metrics.interval(resampled[name]) if resampled else (None, None)
     yield from ((f"{name}.low", low), (f"{name}.high", high))
 
 
 def at(scores: dict, name: str) -> dict:
-    """What stands at a dotted name of nested scores; empty where nothing does."""
+    """The entry at a dotted name of nested metrics; empty where there is none."""
     for part in name.split("."):
         scores = scores.get(part) or {}
     return scores

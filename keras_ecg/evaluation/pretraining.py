@@ -1,10 +1,10 @@
-"""Metrics of a pretraining on held-out windows, and the alarms of one that has learned nothing.
+"""Metrics of self-supervised pretraining on windows of held-out subjects, and alarms where nothing was learned.
 
-A run that predicts stores, for n windows: subject (n,) str, error (n,), that of its predictions, and mean_error (n,),
-that of predicting the window's mean. Errors are mean squares: of a run that masks, over masked patches; of one that
-quantizes, over all samples, beside code_counts (K,), how often each code is used. A run that predicts embeddings has
-errors of its own targets, and stores embeddings (n, D) as well. A contrastive one stores, for b batches, loss (b,) and
-log_n (b,), the loss at chance; and for m windows subject (m,) and embeddings (m, D).
+A predicting run stores, for n windows: subject (n,) str, error (n,) of its predictions, and mean_error (n,) of
+predicting the window's mean. Errors are mean squares: of a masked autoencoder over masked patches; of a VQ-VAE over all
+samples, with code_counts (K,), how often each code is used. A run that predicts embeddings has errors of its own
+targets, and stores embeddings (n, D) as well. A contrastive run stores, for b batches, loss (b,) and log_n (b,), the
+loss at chance; and for m windows subject (m,) and embeddings (m, D).
 """
 
 from pathlib import Path
@@ -12,30 +12,38 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg.errors import InputError
+from keras_ecg.evaluation.titles import baseline_title
 from keras_ecg.metrics import effective_rank, interval, resample_counts
 from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
-CHANCE = 0.98  # of the loss at chance: above it nothing has been learned
-COLLAPSED = 2.0  # an effective rank below it: all embeddings lie along one line
-FEW_CODES = 0.25  # of the codebook, as a perplexity: below it most of the codebook is idle
+KINDS = {  # of a pretraining run, by the name of its objective
+    "mae": "masked",
+    "st_mem": "masked",
+    "ecg_jepa": "predictive",
+    "vqvae": "quantized",
+    "contrastive": "contrastive",
+}
+CHANCE = 0.98  # of the loss at chance: above it nothing is learned
+COLLAPSED = 2.0  # effective rank below which the embeddings are nearly one-dimensional
+FEW_CODES = 0.25  # perplexity as a fraction of the codebook, below which most of it is unused
 
 
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     stored = read_arrays(path, names)
     for name in names:
         if stored[name].dtype.kind == "f" and not np.isfinite(stored[name]).all():
-            raise InputError(path, f"{name} that is no number", "finite numbers", "pretrain again")
+            raise InputError(path, f"non-finite {name}", "finite numbers", "pretrain again")
     return {name: stored[name] if stored[name].dtype.kind == "U" else stored[name].astype("f8") for name in names}
 
 
 def loss_ratio(subject: np.ndarray, error: np.ndarray, mean_error: np.ndarray, bootstrap: int, seed: int) -> dict:
-    """Sum of errors over sum of the mean's errors, with its 95 % interval by bootstrap over subjects.
+    """Sum of errors over sum of the mean's errors, with its 95 % CI by bootstrap over subjects.
 
     Args:
         subject: (n,).
         error: (n,).
         mean_error: (n,).
-        bootstrap: resamples; 0 for no interval.
+        bootstrap: resamples; 0 for no CI.
         seed: of the bootstrap.
     """
     _, place = np.unique(subject, return_inverse=True)
@@ -48,7 +56,7 @@ def loss_ratio(subject: np.ndarray, error: np.ndarray, mean_error: np.ndarray, b
 
 
 def _relative(a: dict[str, np.ndarray], loss: str, bootstrap: int, seed: int) -> dict:
-    """The scores that all errors of windows have: their mean, named `loss`, and their share of the mean's errors."""
+    """Metrics of the errors of windows: their mean, named `loss`, and the normalized validation loss."""
     a = {name: a[name] for name in ("subject", "error", "mean_error")}
     database = np.array([s.partition("/")[0] for s in a["subject"]])
     return {
@@ -64,26 +72,26 @@ def _relative(a: dict[str, np.ndarray], loss: str, bootstrap: int, seed: int) ->
 
 
 def _alarms(scores: dict[str, dict], loss: str) -> list[str]:
-    """What a loss says that is no better than the mean's, or than a baseline's."""
+    """Alarms of a loss that is no better than that of the trivial predictor or of a baseline."""
     ratios = {name: of["relative_loss"] for name, of in scores.items()}
     model, alarms = ratios.pop("model"), []
     if (model["high"] or model["mean"]) > CHANCE:
-        alarms.append(f"the {loss} loss is no better than that of predicting each window's mean: nothing is learned")
+        alarms.append(f"the {loss} loss is no better than that of predicting each window's mean: nothing was learned")
     for name, baseline in ratios.items():
         if model["mean"] >= baseline["mean"]:
-            alarms.append(f"the {loss} loss is not below that of the baseline {name}")
+            alarms.append(f'the {loss} loss is not below that of the baseline "{baseline_title(name)}"')
     return alarms
 
 
-def _parted(scores: dict[str, dict], alarms: list[str]) -> dict:
+def _split(scores: dict[str, dict], alarms: list[str]) -> dict:
     return {"model": scores.pop("model"), "baselines": scores, "alarms": alarms}
 
 
 def evaluate_masked(folder: Path, bootstrap: int, seed: int) -> dict:
-    """Held-out masked losses of the model and its baselines, as a share of the loss of predicting the mean.
+    """Validation losses on masked patches of the model and its baselines, normalized by predicting the mean.
 
     Raises:
-        InputError: an array is missing, odd, or of other windows than the model's.
+        InputError: an array is missing, invalid, or of other windows than the model's.
     """
     files = {"model": folder / file_name()} | baseline_files(folder)
     stored = {name: _arrays(path, ("subject", "error", "mean_error")) for name, path in files.items()}
@@ -91,16 +99,16 @@ def evaluate_masked(folder: Path, bootstrap: int, seed: int) -> dict:
         if not np.allclose(a["mean_error"], stored["model"]["mean_error"], rtol=1e-3):
             raise InputError(files[name], "other windows or masks", "those of the model", "pretrain again")
     scores = {name: _relative(a, "masked_loss", bootstrap, seed) for name, a in stored.items()}
-    return _parted(scores, _alarms(scores, "masked"))
+    return _split(scores, _alarms(scores, "masked"))
 
 
 def evaluate_predictive(folder: Path, bootstrap: int, seed: int) -> dict:
-    """Held-out losses of predicted embeddings, as a share of predicting their mean, and effective ranks.
+    """Validation losses of predicted embeddings, normalized by predicting their mean, and effective ranks.
 
-    Each model has targets of its own, so that the loss of a baseline is no yardstick; the rank of its embeddings is.
+    Each model has its own targets, so that losses of model and baseline are not comparable; effective ranks are.
 
     Raises:
-        InputError: an array is missing or odd.
+        InputError: an array is missing or invalid.
     """
     scores = {}
     for name, path in ({"model": folder / file_name()} | baseline_files(folder)).items():
@@ -112,14 +120,14 @@ def evaluate_predictive(folder: Path, bootstrap: int, seed: int) -> dict:
     alarms = _alarms({"model": scores["model"]}, "predictive")
     if scores["model"]["effective_rank"] < COLLAPSED:
         alarms.append(f"the embeddings have collapsed: their effective rank is {scores['model']['effective_rank']:.1f}")
-    return _parted(scores, alarms)
+    return _split(scores, alarms)
 
 
 def evaluate_quantized(folder: Path, bootstrap: int, seed: int) -> dict:
-    """Held-out reconstructions from codes, with R2, and how much of the codebook they use.
+    """Validation losses of reconstructions from code indices, R², and use of the codebook.
 
     Raises:
-        InputError: an array is missing or odd.
+        InputError: an array is missing or invalid.
     """
     scores = {}
     for name, path in ({"model": folder / file_name()} | baseline_files(folder)).items():
@@ -137,14 +145,14 @@ def evaluate_quantized(folder: Path, bootstrap: int, seed: int) -> dict:
     if model["perplexity"] < FEW_CODES * model["codes"]:
         found = f"{model['usage']:.0%} of its {model['codes']} codes are used, with a perplexity of"
         alarms.append(f"the codebook has collapsed: {found} {model['perplexity']:.1f}")
-    return _parted(scores, alarms)
+    return _split(scores, alarms)
 
 
 def evaluate_contrastive(folder: Path, bootstrap: int, seed: int) -> dict:
-    """Held-out contrastive losses and effective ranks of the model and its baselines.
+    """Validation losses of a contrastive objective and effective ranks of the model and its baselines.
 
     Raises:
-        InputError: an array is missing or odd.
+        InputError: an array is missing or invalid.
     """
     scores = {}
     for name, path in ({"model": folder / file_name()} | baseline_files(folder)).items():
@@ -160,10 +168,10 @@ def evaluate_contrastive(folder: Path, bootstrap: int, seed: int) -> dict:
         }
     model, alarms = scores["model"], []
     if model["relative_loss"]["mean"] > CHANCE:
-        alarms.append("the contrastive loss stands at log N, its value at chance: nothing is learned")
+        alarms.append("the contrastive loss is at log N, its value at chance: nothing was learned")
     if model["effective_rank"] < COLLAPSED:
         alarms.append(f"the embeddings have collapsed: their effective rank is {model['effective_rank']:.1f}")
     for name, baseline in scores.items():
         if name != "model" and model["relative_loss"]["mean"] >= baseline["relative_loss"]["mean"]:
-            alarms.append(f"the contrastive loss is not below that of the baseline {name}")
-    return _parted(scores, alarms)
+            alarms.append(f'the contrastive loss is not below that of the baseline "{baseline_title(name)}"')
+    return _split(scores, alarms)

@@ -1,11 +1,11 @@
-"""Metrics of a run that names the rhythm of whole recordings.
+"""Metrics of rhythm classification of whole recordings.
 
 For n recordings and K seeds a run stores: record (n,) str, subject (n,) str, y_true (n,) in the order N A O ~,
-probabilities (K, n, 4), seeds (K,), fold (n,), and temperature (K, F): what each seed's model of each test fold is
-calibrated by. Its probabilities are those before. A baseline stores the same without the temperature.
+probabilities (K, n, 4), seeds (K,), fold (n,), and temperature (K, F) of the temperature scaling of each
+seed and test fold. The stored probabilities are those before it. A baseline stores no temperature.
 
-The score is the challenge's: the mean F1 of N, A and O over all recordings; the noisy class is one that may be called,
-and its F1 stands beside it.
+The score is the challenge's: the mean F1 of N, A and O over all recordings; the noisy class may be predicted, and its
+F1 is reported but not averaged.
 """
 
 from pathlib import Path
@@ -18,23 +18,20 @@ from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, evaluate_robustness, rhythm_scores
-from keras_ecg.explanations import title_of
+from keras_ecg.evaluation.titles import baseline_title
 from keras_ecg.predictions import baseline_files, file_name, read_npz
 
 ARRAYS = ("record", "subject", "y_true", "probabilities", "seeds", "fold")
 F1 = tuple(f"classes.{c}.f1" for c in CLASSES)
 BRIEF = ("score", "accuracy", *F1)
-BASELINES = (
-    "majority_class",
-    "gradient_boosting_rr",
-)  # baselines that a model must beat; the others are variants of it
+BASELINES = ("majority_class", "gradient_boosting_rr")  # that a model must exceed; the others are its variants
 
 
 def load_rhythm(path: Path) -> dict[str, np.ndarray]:
     """The stored arrays, probabilities as float32.
 
     Raises:
-        InputError: one is missing, of another shape, or odd.
+        InputError: one is missing, of another shape, or invalid.
     """
     stored = read_npz(path)
     do = "rerun the evaluation that wrote it"
@@ -46,14 +43,14 @@ def load_rhythm(path: Path) -> dict[str, np.ndarray]:
     if p.shape != shape or any(len(stored[name]) != n for name in ("record", "subject", "fold")):
         raise InputError(path, f"probabilities of shape {p.shape}", f"{shape}: seeds, recordings, classes", do)
     if len(set(stored["record"].tolist())) != n:
-        raise InputError(path, "a recording twice", "each once", do)
+        raise InputError(path, "a duplicate recording", "each once", do)
     if not (np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1.001):
-        raise InputError(path, "odd probabilities", "0 to 1, finite", do)
+        raise InputError(path, "invalid probabilities", "0 to 1, finite", do)
     return {**stored, "probabilities": p, "record": stored["record"].astype(str)}
 
 
 def calibrated(stored: dict[str, np.ndarray]) -> np.ndarray:
-    """Probabilities (K, n, 4) after temperature scaling; those that are stored where there is no temperature."""
+    """Probabilities (K, n, 4) after temperature scaling; the stored ones where there is no temperature."""
     if "temperature" not in stored:
         return stored["probabilities"]
     return temper(stored["probabilities"], stored["temperature"][:, stored["fold"]])
@@ -67,7 +64,7 @@ def _confusions(stored: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _scores(matrices: np.ndarray, resampled: dict, names: tuple[str, ...] | None = None) -> Named:
-    """Mean, sd over seeds and 95 % interval over subjects."""
+    """Mean, sd over seeds and 95 % CI over subjects."""
     for name, values in rhythm_scores(matrices.sum(1)).items():
         if names is None or name in names:
             yield from over_seeds(name, values)
@@ -75,7 +72,7 @@ def _scores(matrices: np.ndarray, resampled: dict, names: tuple[str, ...] | None
 
 
 def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> tuple[dict, dict]:
-    """All scores of one predictor, and their bootstrap values (R,) for paired differences."""
+    """All metrics of one predictor, and their bootstrap values (R,) for paired differences."""
     truth, raw = stored["y_true"], stored["probabilities"]
     matrices = _confusions(stored)
     resampled = metrics.bootstrap_scores(matrices, bootstrap, seed, rhythm_scores) if bootstrap else {}
@@ -115,7 +112,7 @@ def evaluate_predictor(stored: dict[str, np.ndarray], bootstrap: int, seed: int)
 
 
 def fold_rows(stored: dict[str, np.ndarray]) -> list[dict]:
-    """A row per test fold: recordings, and the brief scores, means over seeds."""
+    """A row per test fold: recordings, and the `BRIEF` metrics, means over seeds."""
     rows = []
     for fold in np.unique(stored["fold"]):
         own = stored["fold"] == fold
@@ -129,13 +126,13 @@ def fold_rows(stored: dict[str, np.ndarray]) -> list[dict]:
 
 
 def evaluate_rhythm(folder: Path, bootstrap: int, seed: int) -> dict:
-    """The scores of the model and its baselines, their paired differences, and alarms.
+    """The metrics of the model and its baselines, their paired differences, and alarms.
 
-    A baseline may have other seeds than the model, or the folds of its own, where it is one of some folds alone: it is
-    compared on the recordings that both predict.
+    A baseline may have other seeds than the model, or predict the recordings of some folds only: it is compared on
+    the recordings that both predict.
 
     Raises:
-        InputError: an array is missing or odd, or a baseline predicts other recordings or has other labels.
+        InputError: an array is missing or invalid, or a baseline predicts other recordings or has other labels.
     """
     files = {"model": folder / file_name()} | baseline_files(folder)
     stored = {name: load_rhythm(path) for name, path in files.items()}
@@ -169,12 +166,14 @@ def evaluate_rhythm(folder: Path, bootstrap: int, seed: int) -> dict:
         out["deletion"] = evaluate_deletion(read_npz(folder / "occlusion.npz"), bootstrap, seed)
     alarms = []
     if scores["collapse"]["collapsed"]:
-        alarms.append("some seed calls every recording the same: no detector, whatever its accuracy")
+        alarms.append("collapsed predictor: a seed classifies every recording as one class")
     for name, found in out["differences"].items():
         if name in BASELINES and not found["score"]["low"] > 0:
-            alarms.append(f"not demonstrably better than the baseline {title_of(name)}, by the score")
+            alarms.append(f'not significantly better than the baseline "{baseline_title(name)}" (challenge score)')
     for row in out.get("deletion", {}).get("shares", ()):
         if bootstrap and not row["low"] > 0:
-            alarms.append(f"deleting {100 * row['share']:.0f} % by the map does not hurt more than deleting at random")
+            alarms.append(
+                f"deletion test: {100 * row['share']:.0f} % by importance lowers the probability no more than at random"
+            )
     out["alarms"] = alarms
     return out

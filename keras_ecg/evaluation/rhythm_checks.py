@@ -1,4 +1,4 @@
-"""Metrics of named rhythms; those under disturbances, and of maps when what they call important is deleted."""
+"""Metrics of rhythm classification, of its robustness to disturbances, and of the deletion test of occlusion maps."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from keras_ecg.metrics import class_scores, confusion_matrix, difference, kappa,
 
 
 def rhythm_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """All scores of confusion matrices (..., 4, 4), each (...)."""
+    """All metrics of confusion matrices (..., 4, 4), each (...)."""
     each = class_scores(confusion)
     truth, guess = confusion.sum(-1), confusion.sum(-2)
     hit = np.diagonal(confusion, axis1=-2, axis2=-1)
@@ -24,7 +24,7 @@ def rhythm_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def evaluate_robustness(stored: dict[str, np.ndarray]) -> dict:
-    """The score under every disturbance.
+    """Metrics under every disturbance.
 
     Args:
         stored: y_true (m,), disturbance (c,), strength (c,), source, probabilities (c, m, 4).
@@ -33,17 +33,17 @@ def evaluate_robustness(stored: dict[str, np.ndarray]) -> dict:
     for name, size, p in zip(stored["disturbance"], stored["strength"], stored["probabilities"], strict=True):
         found = rhythm_scores(confusion_matrix(stored["y_true"], p.argmax(1), len(CLASSES)))
         scores = {m: float(found[m]) for m in ("score", *(f"classes.{c}.f1" for c in CLASSES))}
-        called = {f"called.{c}": float((p.argmax(1) == k).mean()) for k, c in enumerate(CLASSES)}
-        rows.append({"disturbance": str(name), "strength": float(size), **scores, **called})
+        predicted = {f"predicted.{c}": float((p.argmax(1) == k).mean()) for k, c in enumerate(CLASSES)}
+        rows.append({"disturbance": str(name), "strength": float(size), **scores, **predicted})
     return {"recordings": len(stored["y_true"]), "source": str(stored["source"]), "conditions": rows}
 
 
 def evaluate_deletion(stored: dict[str, np.ndarray], bootstrap: int, seed: int) -> dict:
-    """What the answer's probability loses when the most important stretches are deleted, and when random ones are.
+    """Drop of the predicted probability when the most important stretches are deleted, and when random ones are.
 
     Args:
         stored: base (m,), mapped (m, shares), random (m, shares, draws), shares.
-        bootstrap: resamples over recordings for the intervals of the differences; 0 for none.
+        bootstrap: resamples over recordings for the CIs of the differences; 0 for none.
         seed: of the bootstrap.
     """
     mapped = stored["base"][:, None] - stored["mapped"]

@@ -1,4 +1,4 @@
-"""Metrics of a run that tells PTB-XL's superclasses, several of which may hold: AUROC of each, and their mean.
+"""Metrics of multi-label classification of PTB-XL's diagnostic superclasses: AUROC of each, and their mean.
 
 For n recordings and K seeds a run stores: ecg_id (n,), subject (n,) str, y_true (n, 5) in the order of
 `ptbxl.SUPERCLASSES`, probabilities (K, n, 5), seeds (K,).
@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_ecg.databases.ptbxl import SUPERCLASSES
 from keras_ecg.errors import InputError
-from keras_ecg.explanations import title_of
+from keras_ecg.evaluation.titles import baseline_title
 from keras_ecg.metrics import difference, interval, resample_counts, resampled_auroc
 from keras_ecg.predictions import baseline_files, file_name, read_arrays
 
@@ -42,10 +42,10 @@ def areas(stored: dict[str, np.ndarray], counts: np.ndarray) -> dict[str, np.nda
 
 
 def evaluate_superclasses(folder: Path, bootstrap: int, seed: int) -> dict:
-    """AUROCs of the model and its baselines with intervals over patients, their paired differences, and alarms.
+    """AUROCs of the model and its baselines with 95 % CIs over patients, their paired differences, and alarms.
 
     Raises:
-        InputError: an array is missing or odd, or a baseline is of other recordings than the model.
+        InputError: an array is missing or invalid, or a baseline is of other recordings than the model.
     """
     files = {"model": folder / file_name()} | baseline_files(folder)
     scores: dict[str, dict] = {}
@@ -86,7 +86,7 @@ def evaluate_superclasses(folder: Path, bootstrap: int, seed: int) -> dict:
         for name, baseline in (scores.items() if bootstrap else ())
     }
     alarms = [
-        f"not demonstrably better than the baseline {title_of(name)}, by macro AUROC"
+        f'not significantly better than the baseline "{baseline_title(name)}" (macro AUROC)'
         for name in ("random_init", "raw_signal", "scratch", "resnet1d", "intervals")
         if name in differences and not differences[name][NAMES[0]]["low"] > 0
     ]

@@ -150,7 +150,7 @@ def open_beat_run(
     data = with_weights(config, data_fingerprint(manifest, sorted(records)))
     skipped = [f"{r}: {why}" for r, why in manifest["skipped"].items()]
     ignored = ("windows", "tuning", "finetuning")
-    details = {"skipped_records": skipped, "data_notes": manifest["notes"], "seeds": list(seeds)}
+    details = {"kind": "beats", "skipped_records": skipped, "data_notes": manifest["notes"], "seeds": list(seeds)}
     return open_run(config, experiment, ignored, data, details, own)
 
 

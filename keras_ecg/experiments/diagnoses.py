@@ -106,7 +106,8 @@ def open_superclass_run(config: Config, experiment: str, ignored: tuple[str, ...
     tables = [sha256(folder / name) for name in (ptbxl.TABLE, ptbxl.STATEMENTS)]
     data = fingerprint([tables, list(folds.diagnosed.record), list(encoders.values())])
     seeds = config.finetuning.seeds if config.finetuning.objective == "finetune" else (0,)
-    return open_run(config, experiment, (*IGNORED, *ignored), data, {"seeds": list(seeds)}), folds
+    kind = "embeddings" if config.finetuning.objective in ("embed", "triplet") else "superclasses"
+    return open_run(config, experiment, (*IGNORED, *ignored), data, {"kind": kind, "seeds": list(seeds)}), folds
 
 
 def read_windows(

@@ -75,7 +75,7 @@ def run_few_labels(config: Config) -> RunFolder:
     manifest = read_manifest(config.database.tfrecord_dir)
     records = protocol_records(config, list(manifest["records"]))
     data = with_weights(config, data_fingerprint(manifest, list(records)))
-    details = {"seeds": list(settings.seeds), "data_notes": manifest["notes"]}
+    details = {"kind": "few_labels", "seeds": list(settings.seeds), "data_notes": manifest["notes"]}
     run = open_run(config, f"fewshot_{settings.protocol}", IGNORED, data, details)
     if run.finished:
         return run

@@ -1,6 +1,6 @@
 """Every stage in order, in one process: recordings, beats, TFRecords, search, k-fold, held-out evaluation, report.
 
-A stage that is current is skipped, an interrupted one is taken up again.
+A stage whose output is current is skipped, an interrupted one is resumed.
 """
 
 import logging
@@ -14,18 +14,19 @@ from keras_ecg.data.tfrecords import pack
 from keras_ecg.databases.download import download, is_complete
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import at
+from keras_ecg.evaluation.schema import format_value, title
+from keras_ecg.evaluation.titles import baseline_title, experiment_title, model_title
 from keras_ecg.experiments.final import run_final
 from keras_ecg.experiments.kfold import run_kfold
 from keras_ecg.experiments.rhythm import run_rhythm_final, run_rhythm_kfold
 from keras_ecg.experiments.tune import run_tuning
 from keras_ecg.files import read_json
-from keras_ecg.runs.index import cell
 
 logger = logging.getLogger(__name__)
 
 HEADLINES = {
-    "beats": {"accuracy": "accuracy", "macro_f1_nsvf": "macro-F1 NSVF", "classes.S.f1": "F1 S", "classes.V.f1": "F1 V"},
-    "rhythm": {"score": "score", "classes.N.f1": "F1 N", "classes.A.f1": "F1 A", "classes.O.f1": "F1 O"},
+    "beats": ("accuracy", "macro_f1_nsvf", "classes.S.f1", "classes.V.f1"),
+    "rhythm": ("score", "classes.N.f1", "classes.A.f1", "classes.O.f1"),
 }
 
 
@@ -42,15 +43,18 @@ def fetch(config: Config) -> None:
 
 
 def table(runs: list, task: str = "beats") -> str:
-    """The headline scores of finished runs beside their baselines', as plain text."""
-    headline = HEADLINES[task]
-    lines = [f"{'':34s}" + "".join(f"{title:>16s}" for title in headline.values())]
+    """The main metrics of finished runs and their baselines as plain text."""
+    names = HEADLINES[task]
+    lines = [f"{'':36s}" + "".join(f"{title(name):>20s}" for name in names)]
     for run in runs:
         metrics = read_json(run.path / "metrics.json")
-        lines.append(f"{run.environment['study']}, {len(run.environment['seeds'])} seed(s)")
-        for name, scores in {run.environment["model"]: metrics["model"], **metrics["baselines"]}.items():
-            cells = [cell({"mean": at(scores, key).get("mean")}) for key in headline]
-            lines.append(f"  {name:32s}" + "".join(f"{text:>16s}" for text in cells))
+        seeds = len(run.environment["seeds"])
+        lines.append(f"{experiment_title(run.environment['experiment'], metrics['kind'])}; seeds: {seeds}")
+        found = {model_title(run.environment, run.config): metrics["model"]}
+        found |= {baseline_title(name): scores for name, scores in metrics["baselines"].items()}
+        for label, scores in found.items():
+            cells = [format_value(name, at(scores, name).get("mean")) for name in names]
+            lines.append(f"  {label:34s}" + "".join(f"{text:>20s}" for text in cells))
     return "\n".join(lines)
 
 

@@ -26,8 +26,9 @@ from keras_ecg.databases import mitdb, ptbxl
 from keras_ecg.devices import WholeEvaluation, over_devices
 from keras_ecg.encoders import save_encoder
 from keras_ecg.errors import InputError
+from keras_ecg.evaluation.pretraining import KINDS
+from keras_ecg.evaluation.schema import REFERENCES
 from keras_ecg.experiments.common import open_run
-from keras_ecg.explanations import REFERENCES
 from keras_ecg.files import fingerprint
 from keras_ecg.metrics import effective_rank
 from keras_ecg.models.loading import save_model
@@ -292,7 +293,7 @@ def run_pretraining(config: Config) -> RunFolder:
         found, expected = f"{len(held_out)} held-out subjects", "at least two, as the loss contrasts subjects"
         raise InputError("windows.validation_fraction", found, expected, "raise it, or pack more records")
     data = fingerprint({name: group["files"] for name, group in manifest["groups"].items()})
-    details = {"seeds": [config.loader.seed], "data_notes": manifest["notes"]}
+    details = {"kind": KINDS[config.model.name], "seeds": [config.loader.seed], "data_notes": manifest["notes"]}
     run = open_run(config, "pretrain", IGNORED, data, details)
     if run.finished:
         return run

@@ -42,7 +42,7 @@ def run_probe(config: Config) -> RunFolder:
     split, manifest = resolve_split(config, packed_subjects(config)), read_manifest(config.database.tfrecord_dir)
     records = (*split.train, *split.test)
     data = with_weights(config, data_fingerprint(manifest, sorted(records)))
-    details = {"seeds": list(settings.seeds), "data_notes": manifest["notes"]}
+    details = {"kind": "beats", "seeds": list(settings.seeds), "data_notes": manifest["notes"]}
     run = open_run(config, f"probe_{split.name}", IGNORED, data, details)
     if run.finished:
         return run

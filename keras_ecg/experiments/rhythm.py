@@ -70,7 +70,7 @@ def open_rhythm_run(config: Config, experiment: str, seeds: tuple[int, ...]) -> 
     check_rhythm_contract(config)
     class_weights(config)
     counts = rhythm_manifest(config)["class_counts"]
-    details = {"seeds": list(seeds), "labels": config.rhythm.labels, "class_counts": counts}
+    details = {"kind": "rhythm", "seeds": list(seeds), "labels": config.rhythm.labels, "class_counts": counts}
     return open_run(config, experiment, IGNORED, rhythm_data(config), details)
 
 

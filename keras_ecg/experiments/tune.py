@@ -195,7 +195,7 @@ def tuner_epochs(tuner: keras_tuner.Tuner) -> int:
 
 def write_trials(folder: Path, rows: list[dict], objective: str) -> None:
     """Write trials.csv, and trials.png: the objective against each hyperparameter."""
-    from keras_ecg.reports.trials import draw_trials
+    from keras_ecg.report.trials import draw_trials
 
     with atomic(folder / "trials.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")

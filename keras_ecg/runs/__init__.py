@@ -1,6 +1,7 @@
-"""Run folders: `Research_Runs/<study>_<model>_<UTC>/`, each readable on its own, resumable and recomputable.
+"""Run folders: `Research_Runs/<experiment>_<model>_<UTC>/`, self-contained, resumable and recomputable.
 
-    run = find_or_create("Research_Runs", "final_ds1_ds2", "cnn_conformer", fingerprint(...), to_dict(config), command)
+    run = find_or_create("Research_Runs", "final_ds1_ds2", "cnn_conformer", fingerprint(...), to_dict(config), command,
+                         {"kind": "beats"})
     for seed in seeds:
         if not run.has_part(f"seed{seed}"):
             run.save_part(f"seed{seed}", probabilities=...)

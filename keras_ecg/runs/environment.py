@@ -1,4 +1,4 @@
-"""What a result was computed with: versions, commit, processor."""
+"""Software and hardware of a run: versions, commit, processor."""
 
 import importlib.metadata
 import os
@@ -45,7 +45,7 @@ def _processor() -> str:
 
 
 def _accelerators() -> list[str]:
-    # Only asks a TensorFlow that the run has loaded: evaluating alone should not wait for it.
+    # Only a TensorFlow that is already imported: an evaluation alone should not import it.
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None:
         return []
@@ -57,17 +57,17 @@ def _accelerators() -> list[str]:
 def git_state(source: Path) -> dict:
     """The commit that `source` is checked out at, and whether tracked files differ from it; None where unknown."""
 
-    def git(*words: str) -> str | None:
+    def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "--no-optional-locks", "-C", source, *words], capture_output=True, text=True, timeout=20
+                ["git", "--no-optional-locks", "-C", source, *arguments], capture_output=True, text=True, timeout=20
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     top = git("rev-parse", "--show-toplevel")
-    # An installed package may lie inside somebody else's repository: that commit says nothing.
+    # An installed package may be inside an unrelated repository, whose commit is not ours.
     if top is None or Path(top).resolve() != source.resolve() or (commit := git("rev-parse", "HEAD")) is None:
         return {"git_commit": None, "git_modified": None}
     return {"git_commit": commit, "git_modified": bool(git("status", "--porcelain", "--untracked-files=no"))}

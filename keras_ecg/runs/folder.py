@@ -1,4 +1,4 @@
-"""One run's folder: found again by its fingerprint, filled part by part, finished once."""
+"""One run's folder: identified by its fingerprint, filled part by part, finished once."""
 
 import csv
 import logging
@@ -24,9 +24,9 @@ STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class RunFolder:
-    """A run folder that exists: `path`, its `environment` (a dict), and what it still needs.
+    """An existing run folder: `path`, its `environment` (a dict), and its unfinished parts.
 
-    Parts are unfinished results that survive a kill; `finish` turns the predictions into metrics and a report.
+    Parts are intermediate results that survive a kill; `finish` computes metrics and report from the predictions.
     """
 
     def __init__(self, path: Path | str):
@@ -47,9 +47,9 @@ class RunFolder:
         return yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
 
     def update(self, **details) -> None:
-        """Lays details over environment.json and adds the wall time so far."""
+        """Update environment.json with details and the wall time so far."""
         if os.getpid() != self._owner:
-            return  # a worker process: only the process that opened the run keeps its diary
+            return  # a worker process: only the process that opened the run writes its log
         seconds = self._seconds if self.finished else self._seconds + time.monotonic() - self._opened
         self.environment |= {"wall_seconds": round(seconds, 1)} | details
         write_json(self.path / "environment.json", self.environment)
@@ -58,14 +58,14 @@ class RunFolder:
         return self.path / "parts" / f"{name}.npz"
 
     def has_part(self, name: str) -> bool:
-        """Whether a part is stored; a damaged one is discarded, with a message, and is to be computed again."""
+        """Whether a part is stored; a damaged one is discarded, with a message, and has to be recomputed."""
         if not self._part(name).is_file():
             return False
         try:
             read_npz(self._part(name))
         except InputError as error:
             self._part(name).unlink()
-            logger.warning("%s: found %s; it is discarded, and computed again", error.where, error.found)
+            logger.warning("%s: found %s; it is discarded, and recomputed", error.where, error.found)
             return False
         return True
 
@@ -83,7 +83,7 @@ class RunFolder:
         self.update()
 
     def write_arrays(self, name: str = "model", **arrays: np.ndarray) -> None:
-        """Writes what a model ("model") or a baseline makes of anything but beats: `keras_ecg.evaluation` says what."""
+        """Write the arrays of a model ("model") or a baseline that its evaluator reads, of any kind but beats."""
         write_npz(self.path / file_name(name), **arrays)
         self.update()
 
@@ -93,7 +93,7 @@ class RunFolder:
         Args:
             **arrays: record, sample, y_true, y_pred, confidence (k,); signal (k, T) float32 mV, NaN beyond the ends;
                 beats (k, b) int positions in the strip, -1 padding; sampling_rate_hz; start (k,), the strip's first
-                sample in the recording (optional: else the marked beat is the one nearest to the strip's middle).
+                sample in the recording (without it the beat nearest to the middle of the strip is marked).
         """
         write_npz(self.path / "strips.npz", **arrays)
 
@@ -108,7 +108,7 @@ class RunFolder:
             writer.writerows(rows)
 
     def finish(self, **details) -> dict:
-        """Computes metrics.json from the stored predictions, draws report.html, marks the run finished.
+        """Compute metrics.json from the stored predictions, write report.html, mark the run finished.
 
         Args:
             **details: added to environment.json (data hashes, skipped records, ...).
@@ -116,7 +116,7 @@ class RunFolder:
         Returns:
             The content of metrics.json.
         """
-        from keras_ecg.reports import write_report  # matplotlib loads slowly: only a finished run needs it
+        from keras_ecg.report import write_report  # matplotlib loads slowly: only a finished run needs it
 
         resamples = (self.config or {}).get("evaluation", {}).get("bootstrap", 1000)
         metrics = evaluate_run(self.path, resamples)
@@ -137,26 +137,27 @@ def open_run(path: Path | str, runs_dir: Path | str = "Research_Runs") -> RunFol
 
 def find_or_create(
     runs_dir: Path | str,
-    study: str,
+    experiment: str,
     model: str,
     fingerprint: str,
     config_dict: dict,
     command: str,
     details: dict | None = None,
 ) -> RunFolder:
-    """The newest run of this study, model and fingerprint, finished or to be resumed; else a new folder.
+    """The newest run of this experiment, model and fingerprint, finished or to be resumed; else a new folder.
 
     Args:
         runs_dir: holds all runs.
-        study: e.g. "final_ds1_ds2"; with `model` the start of the folder's name.
+        experiment: e.g. "final_ds1_ds2"; with `model` the start of the folder's name.
         model: name of the model.
-        fingerprint: of all that the result depends on (configuration, data hashes): `keras_ecg.files.fingerprint`.
+        fingerprint: of everything the result depends on (configuration, data hashes): `keras_ecg.files.fingerprint`.
         config_dict: the resolved configuration, for config.yaml.
-        command: what a reader types to reproduce the run.
-        details: further plain values for environment.json: seeds, data hashes, skipped records.
+        command: the command line that reproduces the run.
+        details: further plain values for environment.json: `kind`, which selects the evaluator, seeds, data hashes,
+            skipped records.
     """
     runs_dir = Path(runs_dir)
-    name = re.compile(re.escape(f"{study}_{model}_") + r"\d{8}T\d{6}Z")
+    name = re.compile(re.escape(f"{experiment}_{model}_") + r"\d{8}T\d{6}Z")
     for path in sorted(runs_dir.iterdir() if runs_dir.is_dir() else [], reverse=True):
         if name.fullmatch(path.name) and (path / "environment.json").is_file():
             run = RunFolder(path)
@@ -170,7 +171,7 @@ def find_or_create(
                 return run
     now = datetime.now(UTC)
     environment = {
-        "study": study,
+        "experiment": experiment,
         "model": model,
         "status": "unfinished",
         "command": command,
@@ -180,11 +181,11 @@ def find_or_create(
         **(details or {}),
         **collect(),
     }
-    # Filled beside its place and then renamed: a folder under its final name always has both files.
+    # Filled under another name and then renamed: a folder under its final name always has both files.
     for killed in runs_dir.glob(".*.new"):
         if not is_running(killed.name.split(".")[-2]):
             shutil.rmtree(killed, ignore_errors=True)
-    hidden = runs_dir / f".{study}_{model}.{os.getpid()}.new"
+    hidden = runs_dir / f".{experiment}_{model}.{os.getpid()}.new"
     shutil.rmtree(hidden, ignore_errors=True)
     hidden.mkdir(parents=True)
     try:
@@ -193,7 +194,7 @@ def find_or_create(
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
-    while (path := runs_dir / f"{study}_{model}_{now.strftime(STAMP)}").exists():
+    while (path := runs_dir / f"{experiment}_{model}_{now.strftime(STAMP)}").exists():
         now += timedelta(seconds=1)
     hidden.rename(path)
     return RunFolder(path)

@@ -1,68 +1,47 @@
-"""The index of published runs: published.json, and the tables made from the runs' metrics.
+"""The index of published runs: published.json, and the pages made from the runs' metrics.
 
 published.json is {"CLAIM": {"run": "FOLDER", "title": "...", "ablations": {"label": "FOLDER"}}}; only "run" is needed.
+summary.yaml lists the rows of the table in README.md: the claim and metric of a task, and the best comparable public
+result.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterator
 from pathlib import Path
 
-from keras_ecg.databases.ptbxl import SUPERCLASSES
+from keras_ecg.config import read_yaml
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import at
-from keras_ecg.explanations import REFERENCES, row_title, title_of
+from keras_ecg.evaluation.schema import LOWER, format_value, metric, title
+from keras_ecg.evaluation.titles import baseline_title, model_title, row_title
 from keras_ecg.files import read_json, write_json, write_text
 
 RUNS = "Research_Runs"
 START, END = "<!-- results -->", "<!-- /results -->"
-COLUMNS = {
-    "accuracy": "accuracy",
-    "macro_f1_nsvf": "macro-F1 NSVF",
-    "macro_f1_five": "macro-F1 five",
-    "classes.N.f1": "F1 N",
-    "classes.S.f1": "F1 S",
-    "classes.V.f1": "F1 V",
-    "classes.F.f1": "F1 F",
-    "classes.Q.f1": "F1 Q",
-}
-RHYTHM_COLUMNS = {
-    "score": "score",
-    "classes.N.f1": "F1 N",
-    "classes.A.f1": "F1 A",
-    "classes.O.f1": "F1 O",
-    "classes.~.f1": "F1 noisy",
-}
-TITLES = {
-    "mitdb-ds1-ds2": "MIT-BIH, DS1 → DS2",
-    "mitdb-seed-split": "MIT-BIH, seven test records of the closest public work",
-    "mitdb-kfold": "MIT-BIH, patient-wise k-fold over 44 records",
-    "mitdb-adapted": "MIT-BIH, DS1 → DS2, adapted to the first five minutes of each record; the rest is scored",
-    "mitdb-fewshot-disjoint": "MIT-BIH, normal or not from few labels, patients apart",
-    "mitdb-fewshot-random": "MIT-BIH, normal or not from few labels of random beats: leaky, for comparison only",
-    "ptbxl-contrastive": "PTB-XL, five superclasses, linear probe of a contrastive encoder of twelve leads",
-    "ptbxl-probe": "PTB-XL, five superclasses, linear probe of ST-MEM, other encoders beside it",
-    "ptbxl-embeddings": "PTB-XL, five superclasses: what ST-MEM's embeddings know",
-    "ptbxl-triplet": "PTB-XL, five superclasses: what ST-MEM's embeddings know after triplets, and before",
-    "ptbxl-finetuned": "PTB-XL, five superclasses, trained end to end from NT-Xent",
-    "nt-xent": "NT-Xent on unlabelled windows",
-    "nt-xent-twelve": "NT-Xent on unlabelled windows of twelve leads",
-    "nt-xent-resnet1d": "NT-Xent on unlabelled windows of twelve leads, ResNet1D",
-    "cmsc": "CMSC on unlabelled windows",
-    "cmsmlc": "CMSMLC on unlabelled windows of twelve leads",
-    "mitdb-probe-mae": "MIT-BIH, DS1 → DS2, linear probe of the masked autoencoder",
-    "mitdb-probe-nt-xent": "MIT-BIH, DS1 → DS2, linear probe of the NT-Xent encoder",
-    "mitdb-probe-cmsc": "MIT-BIH, DS1 → DS2, linear probe of the CMSC encoder",
-    "mae": "Masked autoencoder on unlabelled windows",
-    "st-mem": "ST-MEM on unlabelled windows of twelve leads",
-    "ecg-jepa": "ECG-JEPA on unlabelled windows of eight leads",
-    "vqvae": "VQ-VAE on unlabelled windows of twelve leads",
-    "cinc2017-kfold": "CinC 2017, rhythm of whole recordings, five folds, labels v3; score: mean F1 of N, A, O",
-    "cinc2017-final": "CinC 2017, one fold, whose model `predict.py --task rhythm` uses",
+COLUMNS = {  # of a claim's table, by the kind of run
+    "beats": ("accuracy", "macro_f1_nsvf", "macro_f1_five", *(f"classes.{c}.f1" for c in "NSVFQ")),
+    "rhythm": ("score", *(f"classes.{c}.f1" for c in "NAO~"), "ece_before", "ece"),
+    "superclasses": ("macro_auroc", *(f"classes.{c}.auroc" for c in ("NORM", "MI", "STTC", "CD", "HYP"))),
+    "few_labels": ("accuracy", "macro_f1", "auroc"),
+    "embeddings": (
+        *("linear_auroc", "attentive_auroc", "neighbours_auroc", "classes.davies_bouldin"),
+        *("classes.nmi", "classes.ari", "classes.silhouette", "patients.ari"),
+    ),
+    "pretraining": ("relative_loss", "effective_rank", "r2", "usage", "perplexity"),
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
+HOW = (
+    "Mean ± standard deviation over seeds of single models, in parentheses the 95 % CI by bootstrap over subjects; ↓ "
+    "marks metrics of which less is better. `python -m keras_ecg.runs verify` recomputes every value from the stored "
+    "predictions."
+)
 
 
 def published(root: Path | str = ".") -> dict:
-    """The content of Research_Runs/published.json; empty when there is none."""
+    """The content of Research_Runs/published.json; empty when there is none.
+
+    Raises:
+        InputError: it has another layout.
+    """
     path = Path(root) / RUNS / "published.json"
     if not path.is_file():
         return {}
@@ -77,178 +56,210 @@ def published(root: Path | str = ".") -> dict:
 
 
 def run_names(claims: dict) -> list[str]:
-    """Every run folder that the claims name, ablations included, each once."""
+    """Every run folder of the claims, ablations included, each once."""
     return list(dict.fromkeys(f for c in claims.values() for f in (c["run"], *c.get("ablations", {}).values())))
 
 
-def cell(score: dict | None) -> str:
-    """`0.951 ± 0.002 (0.930–0.970)`: mean, sd over seeds, 95 % interval over subjects; a dash where undefined."""
-    if not score or score.get("mean") is None:
-        return "–"
-    text = f"{score['mean']:.3f}" + (f" ± {score['sd']:.3f}" if score.get("sd") is not None else "")
-    return text + (f" ({score['low']:.2f}–{score['high']:.2f})" if score.get("low") is not None else "")
+def cell(name: str, stats: dict | float | None) -> str:
+    """`0.951 ± 0.002 (0.930–0.970)`: mean, sd over seeds, 95 % CI over subjects; a dash where undefined.
+
+    Args:
+        name: of the metric.
+        stats: its mean, sd, low and high, or a single value; None or empty where the run lacks it.
+    """
+    if not isinstance(stats, dict):
+        return format_value(name, stats)
+    text = format_value(name, stats.get("mean"))
+    if stats.get("mean") is not None and stats.get("sd") is not None:
+        text += f" ± {format_value(name, stats['sd'])}"
+    if stats.get("low") is not None:
+        text += f" ({format_value(name, stats['low'])}–{format_value(name, stats['high'])})"
+    return text
 
 
-def _head(columns: Collection[str]) -> list[str]:
-    return ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+def read_file(runs: Path, name: str, file: str) -> dict:
+    """A JSON or YAML file of a run.
 
-
-def _row(label: str, scores: dict) -> str:
-    return f"| {label} | " + " | ".join(cell(at(scores, name)) for name in COLUMNS) + " |"
-
-
-def _read(runs: Path, name: str, file: str) -> dict:
+    Raises:
+        InputError: there is no such file.
+    """
     path = runs / name / file
     if not path.is_file():
         raise InputError(path, "no such file", "a finished run", "correct published.json or finish the run")
-    return read_json(path)
+    return read_yaml(path) if file.endswith(".yaml") else read_json(path)
 
 
-def table(runs: Path, claim: dict, full: bool) -> list[str]:
-    """Markdown rows of one claim: the model, what belongs beside it, ablations, baselines."""
-    metrics = _read(runs, claim["run"], "metrics.json")
-    if metrics.get("kind") in PLAIN_TABLES:
-        others = {label: _read(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
-        seeds = len(metrics["model"].get("seeds", ()))
-        label = f"**model**, {seeds} seed{'s' * (seeds > 1)}" if metrics["kind"] == "rhythm" else "**pretrained**"
-        return PLAIN_TABLES[metrics["kind"]](named_scores(metrics, label, others), full)
-    name = _read(runs, claim["run"], "environment.json").get("model", "model")
-    seeds = len(metrics["model"]["seeds"])
-    rows = _head(COLUMNS.values())
-    rows.append(_row(f"**{name}**, {seeds} seed{'s' * (seeds > 1)}", metrics["model"]))
-    for part, label in PARTS.items():
-        if part in metrics["model"] and full:
-            rows.append(_row(f"{name}, {label}", metrics["model"][part]))
-    for label, folder in claim.get("ablations", {}).items():
-        ablation = _read(runs, folder, "metrics.json")["model"]
-        count = len(ablation["seeds"])
-        rows.append(_row(f"{label}, {count} seed{'s' * (count > 1)}", ablation))
-    for baseline, scores in metrics["baselines"].items():
-        rows.append(_row(f"baseline: {title_of(baseline)}", scores))
-        if full and "without_q" in scores and "without_q" in metrics["model"]:
-            rows.append(_row(f"baseline: {title_of(baseline)}, without class Q", scores["without_q"]))
-    return rows
+def named_model(runs: Path, name: str) -> str:
+    """Name of a run's model, as tables show it."""
+    return model_title(read_file(runs, name, "environment.json"), read_file(runs, name, "config.yaml"))
+
+
+def columns(kind: str, model: dict) -> list[str]:
+    """Metrics of a claim's table: those of its kind that the model has."""
+    if kind in COLUMNS:
+        return list(COLUMNS[kind])
+    found = [name for name in COLUMNS["pretraining"] if name in model]
+    return [*found[:1], *(f"databases.{d}" for d in model.get("databases", {})), *found[1:]]
+
+
+def seeds_of(model: dict) -> str:
+    """`, 3 seeds`; empty where the metrics have no seeds."""
+    seeds = len(model.get("seeds", ()))
+    return f", {seeds} seed{'s' * (seeds > 1)}" if seeds else ""
 
 
 def named_scores(metrics: dict, model: str, others: dict[str, dict] | None = None) -> dict[str, dict]:
-    """The scores of the model, of others beside it, and of its baselines, each by the name of its row."""
-    baselines = {f"baseline: {row_title(c, of, metrics['model'])}": of for c, of in metrics["baselines"].items()}
-    return {model: metrics["model"], **(others or {}), **baselines}
+    """Metrics of the model, its subsets and ensemble, of ablations, and of the baselines, each by the name of its row.
 
-
-def few_labels_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a study with few labels: in full every number of labels, else the most."""
-    names = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
-    sizes = list(next(iter(named.values()))["labels"])
-    rows = _head(names.values())
-    for size in sizes if full else sizes[-1:]:
-        for label, of in named.items():
-            if size in of["labels"]:
-                cells = " | ".join(cell(of["labels"][size][name]) for name in names)
-                rows.append(f"| {label}, {size} labels | {cells} |")
+    Args:
+        metrics: of the run.
+        model: name of the model.
+        others: metrics of the ablations by label.
+    """
+    found = metrics["model"]
+    rows = {f"**{model}**{seeds_of(found)}": found}
+    rows |= {f"{model}, {label}": found[part] for part, label in PARTS.items() if part in found}
+    rows |= {f"ablation: {label}{seeds_of(of)}": of for label, of in (others or {}).items()}
+    for name, of in metrics["baselines"].items():
+        rows[f"baseline: {row_title(name, of, found)}"] = of
+        if "without_q" in of and "without_q" in found:
+            rows[f"baseline: {row_title(name, of, found)}, without class Q"] = of["without_q"]
     return rows
 
 
-def pretraining_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a pretraining: the held-out loss beside its baselines', by database; the rank of embeddings."""
-    first = next(iter(named.values()))
-    databases = list(first.get("databases", {}))
-    ranked = ["effective rank of embeddings"] if "effective_rank" in first else []
-    ranked += ["R²", "codes used", "perplexity"] if "codes" in first else []
-    rows = _head(["held-out loss over chance", *databases, *ranked])
-    for label, of in named.items():
-        cells = [cell(f) for f in (of["relative_loss"], *(of.get("databases", {}).get(d) for d in databases))]
-        cells += [f"{of['effective_rank']:.1f} of {of['dimensions']}"] if "effective_rank" in of else []
-        cells += (
-            [cell(of["r2"]), f"{of['usage']:.0%} of {of['codes']}", f"{of['perplexity']:.0f}"] if "codes" in of else []
-        )
-        rows.append(f"| {label} | {' | '.join(cells)} |")
-    return rows
+def markdown(kind: str, named: dict[str, dict]) -> list[str]:
+    """The table of a claim in Markdown; of few labels a row for each number of labels."""
+    model = next(iter(named.values()))
+    if kind == "few_labels":
+        sizes = list(model["labels"])
+        names = [f"labels.{sizes[-1]}.{name}" for name in COLUMNS[kind]]
+        rows = [
+            (f"{label}, {size} labels", [cell(f"labels.{size}.{n}", found["labels"][size][n]) for n in COLUMNS[kind]])
+            for size in sizes
+            for label, found in named.items()
+            if size in found["labels"]
+        ]
+    else:
+        names = columns(kind, model)
+        rows = [(label, [cell(name, at(found, name)) for name in names]) for label, found in named.items()]
+    head = ["| | " + " | ".join(map(title, names)) + " |", "|---|" + "---|" * len(names)]
+    return head + [f"| {label} | {' | '.join(cells)} |" for label, cells in rows]
 
 
-def rhythm_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a study of rhythms: the model, in full its ensemble, the baselines; variants are calibrated, too."""
-    rows = _head([*RHYTHM_COLUMNS.values(), "calibration error", "calibrated"])
-    model = next(iter(named))
-    if full and "ensemble" in named[model]:
-        named = {model: named[model], PARTS["ensemble"]: named[model]["ensemble"], **named}
-    for label, of in named.items():
-        errors = [of.get("ece_before"), of.get("ece")] if "ece_before" in of else [of.get("ece"), None]
-        cells = [*(at(of, name) for name in RHYTHM_COLUMNS), *errors]
-        rows.append(f"| {label} | {' | '.join(map(cell, cells))} |")
-    return rows
-
-
-def superclasses_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a probe of PTB-XL's superclasses: in full each of them, else their mean."""
-    names = {"macro AUROC": "macro_auroc"} | ({c: f"classes.{c}.auroc" for c in SUPERCLASSES} if full else {})
-    rows = _head(names)
-    for label, of in named.items():
-        rows.append(f"| {label} | {' | '.join(cell(at(of, name)) for name in names.values())} |")
-    return rows
-
-
-def embeddings_table(named: dict[str, dict], full: bool) -> list[str]:
-    """Rows of a study of embeddings: probes, neighbours and separation, in full clusters as well."""
-    names = {"linear probe": "linear_auroc", "attentive probe": "attentive_auroc", "20 neighbours": "neighbours_auroc"}
-    names["Davies-Bouldin, lower is better"] = "classes.davies_bouldin"
-    if full:
-        scores = {"NMI": "nmi", "ARI": "ari", "silhouette": "silhouette"}
-        names |= {title: f"classes.{score}" for title, score in scores.items()} | {"patients' ARI": "patients.ari"}
-    rows = _head(names)
-    for label, of in named.items():
-        rows.append(f"| {label} | {' | '.join(cell(at(of, name) or None) for name in names.values())} |")
-    return rows
-
-
-PLAIN_TABLES = {
-    "few_labels": few_labels_table,
-    **dict.fromkeys(REFERENCES, pretraining_table),
-    "superclasses": superclasses_table,
-    "embedded": embeddings_table,
-    "rhythm": rhythm_table,
-}
+def table(runs: Path, claim: dict) -> list[str]:
+    """The table of a claim in Markdown: model, its subsets and ensemble, ablations, baselines."""
+    metrics = read_file(runs, claim["run"], "metrics.json")
+    others = {label: read_file(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
+    return markdown(metrics["kind"], named_scores(metrics, named_model(runs, claim["run"]), others))
 
 
 def size_of(metrics: dict) -> str:
-    """What was scored, in words."""
+    """How much was scored."""
     model = metrics["model"]
     if "recordings" in model:
         people = f" of {model['subjects']:,} patients" if "macro_auroc" in model else ""
         return f"{model['recordings']:,} recordings{people}"
     if "beats" not in model:
-        return f"{model['windows']:,} held-out windows of {model['subjects']} subjects"
+        return f"{model['windows']:,} windows of {model['subjects']} held-out subjects"
     records = f" of {model['records']} records" if "records" in model else ""
     return f"{model['beats']:,} beats{records} from {model['subjects']} subjects"
 
 
-HOW = (
-    "Mean ± standard deviation over seeds of single models, and in brackets the 95 % interval by bootstrap over "
-    "subjects. `python -m keras_ecg.runs verify` recomputes every number from the stored predictions."
-)
+def results_pages(root: Path | str = ".", link: str = "") -> list[tuple[str, str]]:
+    """(title, Markdown) of every claim: what was scored, the link to its report, and its table.
+
+    Args:
+        root: holds Research_Runs.
+        link: prefix of the links to reports, such as "Research_Runs/".
+    """
+    runs, pages = Path(root) / RUNS, []
+    for name, claim in published(root).items():
+        size = size_of(read_file(runs, claim["run"], "metrics.json"))
+        report = f"[{claim['run']}]({link}{claim['run']}/report.html)"
+        text = "\n".join([f"Claim `{name}`: {size}; report {report}.", "", *table(runs, claim)])
+        pages.append((claim.get("title", name), text))
+    return pages
+
+
+def best_baseline(metrics: dict, name: str) -> tuple[str, dict] | None:
+    """Name and statistics of the baseline with the best mean of a metric; None without baselines.
+
+    Variants of the model count as baselines; a baseline of fewer recordings than the model's does not.
+    """
+    model, found = metrics["model"], {}
+    for baseline, of in metrics["baselines"].items():
+        stats = at(of, name)
+        if stats.get("mean") is not None and row_title(baseline, of, model) == baseline_title(baseline):
+            found[baseline] = stats
+    if not found:
+        return None
+    best = (min if metric(name).direction == LOWER else max)(found, key=lambda b: found[b]["mean"])
+    return baseline_title(best), found[best]
+
+
+def summary(root: Path | str = ".") -> list[str]:
+    """The results table of README.md in Markdown: a row per entry of summary.yaml; empty without that file.
+
+    Each entry has `claim`, `task` (first cell), `metric` (dotted name) and its `title`, `baseline` (key of `baselines`
+    in metrics.json), and `public`: `value` and `source` of the best comparable public result, perhaps its `link` and a
+    `note`. A claim that is not published has no row.
+
+    Raises:
+        InputError: an entry lacks a key, or its claim has no such metric or baseline.
+    """
+    path, claims = Path(root) / RUNS / "summary.yaml", published(root)
+    if not path.is_file():
+        return []
+    rows = [
+        "| task | metric | ours (95 % CI) | best baseline | best comparable public result |",
+        "|---|---|---|---|---|",
+    ]
+    for entry in read_yaml(path)["rows"]:
+        if missing := [key for key in ("claim", "task", "metric", "title", "baseline", "public") if key not in entry]:
+            raise InputError(path, f"a row without {', '.join(missing)}", "all keys", "add them")
+        if claim := claims.get(entry["claim"]):
+            rows.append(summary_row(path, entry, claim["run"]))
+    return rows
+
+
+def summary_row(path: Path, entry: dict, run: str) -> str:
+    """A row of the results table: task with link, metric, our value, baseline, public result.
+
+    Raises:
+        InputError: the run has no such metric or baseline.
+    """
+    metrics, name = read_file(path.parent, run, "metrics.json"), entry["metric"]
+    ours, baseline = (at(of, name) for of in (metrics["model"], metrics["baselines"].get(entry["baseline"], {})))
+    if not ours or not baseline:
+        found = f"{name} of the baseline {entry['baseline']}" if ours else name
+        raise InputError(path, f"no {found} in {run}", "a metric that model and baseline have", "correct it")
+    compared = f"{cell(name, {'mean': baseline['mean']})} ({baseline_title(entry['baseline'])})"
+    public = entry["public"]
+    source = f"[{public['source']}]({public['link']})" if public.get("link") else public["source"]
+    shown = ", ".join(filter(None, [source, public.get("note")]))
+    shown = f"{public['value']} ({shown})" if shown else public["value"]
+    report = f"[{entry['task']}]({RUNS}/{run}/report.html)"
+    return f"| {report} | {entry['title']} | {cell(name, ours)} | {compared} | {shown} |"
 
 
 def write_index(root: Path | str = ".") -> Path:
-    """Writes Research_Runs/README.md and, between its markers, the results block of README.md."""
+    """Write Research_Runs/README.md, Research_Runs/index.html and, between its markers, the table of README.md.
+
+    Returns:
+        The path of Research_Runs/README.md.
+    """
+    from keras_ecg.report.index import write_page  # matplotlib loads slowly
+
     root = Path(root)
-    runs, claims = root / RUNS, published(root)
-    page = [
-        "# Published runs",
-        "",
-        "Generated by `python -m keras_ecg.runs index`; edit `published.json` instead.",
-        HOW,
-    ]
-    block = [HOW]
-    for name, claim in claims.items():
-        title = claim.get("title") or TITLES.get(name, name)
-        size = size_of(_read(runs, claim["run"], "metrics.json"))
-        link = f"[{claim['run']}]({{}}{claim['run']}/report.html)"
-        page += ["", f"## {title}", "", f"`{name}`: {size}; report {link.format('')}", ""]
-        page += table(runs, claim, full=True)
-        block += ["", f"**{title}**: {size}; {link.format(f'{RUNS}/')}", "", *table(runs, claim, full=False)]
+    runs = root / RUNS
+    page = ["# Published runs", "", "Generated by `python -m keras_ecg.runs index` from `published.json`.", "", HOW]
+    page += ["", "`index.html` in this folder sorts, filters and compares the runs; open it in a browser."]
+    for heading, text in results_pages(root):
+        page += ["", f"## {heading}", "", text]
     write_text(runs / "README.md", "\n".join(page) + "\n")
-    readme = root / "README.md"
-    if readme.is_file():
+    write_page(root)
+    readme, block = root / "README.md", summary(root)
+    if readme.is_file() and block:
         text = readme.read_text(encoding="utf-8")
         head, start, rest = text.partition(START)
         _, end, tail = rest.partition(END)
@@ -257,15 +268,30 @@ def write_index(root: Path | str = ".") -> Path:
     return runs / "README.md"
 
 
+def published_runs(root: Path | str = ".") -> Iterator[tuple[str, str, str]]:
+    """Folder, claim and title of every published run, with its ablations and the variants that are attached to it."""
+    seen = set()
+    for name, claim in published(root).items():
+        main = claim.get("title", name)
+        variants = read_file(Path(root) / RUNS, claim["run"], "environment.json").get("variants", {})
+        labels = {claim["run"]: main}
+        labels |= {folder: f"{main}; ablation: {k}" for k, folder in claim.get("ablations", {}).items()}
+        labels |= {folder: f"{main}; variant: {baseline_title(k)}" for k, folder in variants.items()}
+        for folder, label in labels.items():
+            if folder not in seen:
+                seen.add(folder)
+                yield folder, name, label
+
+
 def publish(root: Path | str, claim: str, run: str, title: str | None = None, ablations: dict | None = None) -> None:
-    """Names a finished run as a claim in published.json, and rewrites the index.
+    """Name a finished run as a claim in published.json, and rewrite the index.
 
     Raises:
         InputError: a run is absent or unfinished.
     """
     runs, name = Path(root) / RUNS, Path(run).name
     for folder in (name, *(ablations or {}).values()):
-        if _read(runs, folder, "environment.json").get("status") != "finished":
+        if read_file(runs, folder, "environment.json").get("status") != "finished":
             raise InputError(runs / folder, "an unfinished run", "a finished one", "rerun its command: it resumes")
     claims = published(root)
     entry = claims.get(claim, {}) | {"run": name}

@@ -1,4 +1,4 @@
-"""Pretrained encoders that go with the repository: weights, contract, and a card that says what they have seen."""
+"""Presets made from pretraining runs: weights, input specification, and a card that lists the pretraining set."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_ecg.contract import Contract
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
-from keras_ecg.explanations import REFERENCES
+from keras_ecg.evaluation.schema import REFERENCES
 from keras_ecg.files import atomic, read_json, write_text
 from keras_ecg.runs.folder import RunFolder
 from keras_ecg.runs.index import RUNS, cell, named_scores
@@ -22,7 +22,7 @@ SOURCES = {
 
 CARD = """# {name}
 
-An encoder pretrained without labels; its run is `{run}`, whose `config.yaml` has every setting.
+An encoder pretrained without labels by the run `{run}`, whose `config.yaml` holds every option.
 
 ```python
 from keras_ecg.encoders import load_encoder
@@ -35,9 +35,9 @@ tokens = load_encoder("{name}")(signal, 360.0, leads)  # signal (M, L) in mV: (w
 
 - windows of {seconds:g} s at {rate:g} Hz; leads {leads}{fallbacks}
 - {units}, band-pass {band}, {normalization}
-- other rates are resampled; what breaks this contract is rejected
+- other rates are resampled; other inputs are rejected
 
-## Data seen
+## Pretraining set
 
 | database | records | subjects | unique hours | source |
 |---|---|---|---|---|
@@ -45,11 +45,11 @@ tokens = load_encoder("{name}")(signal, 360.0, leads)  # signal (M, L) in mV: (w
 
 {records}
 
-Not for tests on these subjects. A share of {held_out:g} of them was held out of training; they watched its loss.
+Not for tests on these subjects. A fraction of {held_out:g} of them was held out of training, for the validation loss.
 
-## Held-out loss
+## Normalized validation loss
 
-As a share of {reference}; in brackets the 95 % interval by bootstrap over subjects.
+Divided by {reference}; in parentheses the 95 % CI by bootstrap over subjects.
 
 | | held-out subjects |
 |---|---|
@@ -60,14 +60,14 @@ Not a medical device.
 
 
 def records_of(source: dict) -> str:
-    """Which records of a source of windows were seen, in words."""
+    """Which records of a source of windows are in the pretraining set."""
     which = " ".join(source["records"]) or "all records"
     folds = " ".join(map(str, source.get("folds", ())))
     return f"{which} of folds {folds}" if folds else which
 
 
 def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
-    """The card: use, input contract, data seen, held-out loss."""
+    """The card: use, input specification, pretraining set, validation loss."""
 
     def row(*cells: str) -> str:
         return f"| {' | '.join(cells)} |"
@@ -83,7 +83,9 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
         for database, t in contract.seen.items()
     ]
     sources = [(s["database"], records_of(s)) for s in config["windows"]["sources"]]
-    losses = [row(label, cell(of["relative_loss"])) for label, of in named_scores(metrics, "this encoder").items()]
+    losses = [
+        row(label, cell("relative_loss", of["relative_loss"])) for label, of in named_scores(metrics, name).items()
+    ]
     return CARD.format(
         name=name,
         example=" ".join(contract.leads),
@@ -104,7 +106,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
 
 
 def release(root: Path | str, run: str, name: str) -> Path:
-    """Copies a finished pretraining's encoder to keras_ecg/presets/weights/NAME, with its contract and a card.
+    """Copy a finished pretraining's encoder to keras_ecg/presets/weights/NAME, with its input specification and a card.
 
     Raises:
         InputError: an unfinished run, one with alarms, or weights that are too large for the repository.

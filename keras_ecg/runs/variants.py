@@ -1,4 +1,4 @@
-"""Variants of a model beside it: another run's predictions, scored with it on the recordings that both name."""
+"""Variants of a model: other runs' predictions, scored with it on the recordings that both predict."""
 
 import shutil
 from pathlib import Path
@@ -12,25 +12,25 @@ from keras_ecg.runs.index import RUNS
 
 
 def attach(root: Path | str, run: str, variants: dict[str, str]) -> dict:
-    """Copies finished runs' predictions into a run as baselines, and computes its metrics and report anew.
+    """Copy finished runs' predictions into a run as baselines, and recompute its metrics and report.
 
     Args:
         root: holds Research_Runs.
-        run: the folder that gets them.
-        variants: name to folder; the name is what tables call it, with underscores for spaces.
+        run: the folder that receives them.
+        variants: name to folder; tables show the name with spaces for underscores.
 
     Returns:
         The new content of metrics.json.
 
     Raises:
-        InputError: an unfinished run, one that names no rhythms, or predictions of other recordings.
+        InputError: an unfinished run, one of another kind, or predictions of other recordings.
     """
-    from keras_ecg.reports import write_report  # matplotlib loads slowly
+    from keras_ecg.report import write_report  # matplotlib loads slowly
 
     folders = {name: RunFolder(Path(root) / RUNS / Path(folder).name) for name, folder in {"": run, **variants}.items()}
     for folder in folders.values():
-        if not folder.finished or read_json(folder.path / "metrics.json").get("kind") != "rhythm":
-            raise InputError(folder.path, "no finished study of rhythms", "one", "finish it, or name another")
+        if not folder.finished or folder.environment.get("kind") != "rhythm":
+            raise InputError(folder.path, "no finished rhythm classification", "one", "finish it, or name another")
     main = folders.pop("")
     for name, folder in folders.items():
         with atomic(main.path / file_name(name)) as partial:

@@ -1,4 +1,4 @@
-"""Recomputes stored metrics from stored predictions and compares them number by number."""
+"""Recompute stored metrics from stored predictions and compare them value by value."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ TOLERANCE = 1e-9
 
 
 def differences(stored: Any, computed: Any, name: str = "") -> Iterator[str]:
-    """Yields a line for every value that differs between two JSON-like values."""
+    """Yield a line for every value that differs between two JSON-like values."""
     if isinstance(stored, dict) and isinstance(computed, dict):
         for key in stored | computed:
             at = f"{name}.{key}".lstrip(".")
@@ -44,7 +44,7 @@ def count(value: Any) -> int:
 
 
 def verify_run(folder: Path | str) -> tuple[int, list[str]]:
-    """How many numbers metrics.json holds, and a line for each that its predictions do not give.
+    """How many numbers metrics.json holds, and a line for each that differs from the recomputed one.
 
     Raises:
         InputError: metrics.json or the predictions are missing or damaged.
@@ -58,7 +58,7 @@ def verify_run(folder: Path | str) -> tuple[int, list[str]]:
 
 
 def verify(root: Path | str = ".", every: bool = False) -> bool:
-    """Verifies the published runs (or every finished one), prints a line each, and says whether all agree."""
+    """Verify the published runs, or every finished one, print a line each, and return whether all agree."""
     runs = Path(root) / RUNS
     names = run_names(published(root))
     if every:

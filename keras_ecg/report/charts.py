@@ -1,4 +1,4 @@
-"""Charts as inline SVG: they take the page's text colour, so that one drawing serves light and dark."""
+"""Charts as inline SVG in the page's own colours, so that one drawing serves light and dark."""
 
 import io
 import re
@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter
 
 from keras_ecg.databases.mitdb import CLASSES
-from keras_ecg.reports.style import CLASS_COLOURS
+from keras_ecg.report.colours import CLASS_COLOURS
 
-# Stand-ins that become CSS colours of the page once Matplotlib has drawn.
+# Placeholders that are replaced by CSS colours of the page after Matplotlib has drawn.
 INK, FAINT, PAPER, MINOR, MAJOR, TRACE, WRONG = (f"#01020{k}" for k in range(3, 10))
 PAGE_COLOURS = {
     INK: "currentColor",
@@ -50,7 +50,7 @@ LEGEND = {"title_fontsize": 8.5, "handlelength": 0.9, "columnspacing": 0.9, "han
 
 
 def svg(drawing: Figure, alt: str, salt: str) -> str:
-    """The figure as an inline <svg> with a text alternative, without identifiers that could clash on the page."""
+    """A Matplotlib drawing as inline <svg> with a text alternative, without identifiers that could clash on a page."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": salt}):
         drawing.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -63,21 +63,26 @@ def svg(drawing: Figure, alt: str, salt: str) -> str:
     image = re.sub(r"<svg[^>]*>", f'<svg role="img" aria-label="{escape(alt)}" viewBox="{box}">', image, count=1)
     image = image.replace("xlink:href", "href")
     image = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "system-ui, sans-serif", image)
-    image = re.sub(r' d="[^"]*"', lambda d: re.sub(r"(\d+\.\d)\d+", r"\1", d[0]), image)
+    # A tenth of a point is enough, and spaces next to commands, between elements and invisible frames are not needed.
+    image = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", image)
+    image = re.sub(r' (?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\d+\.\d)\d+", r"\1", found[0]), image)
+    image = re.sub(r' d="[^"]*"', lambda d: re.sub(r"\s*([MLCQz])\s*", r"\1", d[0][4:-1]).join((' d="', '"')), image)
+    image = re.sub(r">\s+<", "><", image)
+    image = re.sub(r"(?:<g>)(</g>)", "", image)
     for stand_in, colour in PAGE_COLOURS.items():
         image = image.replace(stand_in, colour)
     return image.strip()
 
 
 def axes(width: float, height: float, columns: int = 1, **options) -> tuple[Figure, list]:
-    """A figure of `columns` panels, inches."""
+    """A drawing of `columns` panels, in inches."""
     with matplotlib.rc_context(STYLE):
         drawing = Figure((width, height), layout="constrained")
         return drawing, list(drawing.subplots(1, columns, squeeze=False, **options)[0])
 
 
-def _area(model: dict, c: str, figure: str) -> str:
-    value = model["classes"][c][figure]["mean"]
+def _area(model: dict, c: str, name: str) -> str:
+    value = model["classes"][c][name]["mean"]
     return c if value is None else f"{c}  {value:.3f}"
 
 
@@ -108,7 +113,7 @@ def precision_recall(curves: dict, model: dict) -> str:
 
 
 def calibration(bins: dict, unit: str = "beats") -> str:
-    """Accuracy against confidence of the predicted class, with how many of a unit are in each bin below."""
+    """Accuracy against top-label confidence, and below it the number of beats or recordings (`unit`) in each bin."""
     used = [k for k, n in enumerate(bins["count"]) if n]
     confidence = [bins["confidence"][k] for k in used]
     with matplotlib.rc_context(STYLE):
@@ -121,14 +126,14 @@ def calibration(bins: dict, unit: str = "beats") -> str:
         edges = [(k + 0.5) * width for k in used]
         low.bar(edges, [bins["count"][k] for k in used], width * 0.85, color=CLASS_COLOURS[0], alpha=0.5)
         low.set(yscale="log", ylim=(0.5, None), xlabel="confidence", ylabel=unit)  # 1 is among its ticks
-        low.yaxis.set_minor_formatter(NullFormatter())  # there is room for the powers of ten
+        low.yaxis.set_minor_formatter(NullFormatter())  # only the powers of ten fit
     return svg(
         drawing, "Calibration: accuracy against confidence, and predictions per bin of confidence", "calibration"
     )
 
 
 def history(columns: dict[str, np.ndarray], names: list[str]) -> str:
-    """Training curves: one panel per quantity, one line per seed, fold and member, validation dashed."""
+    """Training curves: one panel per quantity, one line per seed, fold and ensemble member, validation dashed."""
     with matplotlib.rc_context(STYLE):
         drawing, panels = axes(10.4, 2.9, len(names))
         keys = [columns[k] for k in ("seed", "fold", "member") if k in columns] or [np.zeros(len(columns["epoch"]))]
@@ -159,14 +164,14 @@ def strip(signal: np.ndarray, rate_hz: float, beats: np.ndarray, marked: int, al
         signal: (T,) mV, NaN beyond the recording's ends.
         rate_hz: samples per second.
         beats: positions of the annotated beats in the strip.
-        marked: position of the misread beat.
+        marked: position of the misclassified beat.
         alt: text alternative.
         salt: keeps identifiers of several drawings apart.
     """
     seconds = len(signal) / rate_hz
     finite = signal[np.isfinite(signal)] if np.isfinite(signal).any() else np.zeros(1)
     middle = np.median(finite)
-    # Half millivolts, as the heavy lines of the paper; a spike may leave the paper, the trace may not be flat.
+    # Limits at half millivolts, the heavy lines of the grid; a spike may leave the grid, the trace may not be flat.
     low = max(np.floor(min(finite.min(), middle - 0.5) * 2) / 2 - 0.5, np.floor(middle * 2) / 2 - 2.5)
     high = min(np.ceil(max(finite.max(), middle + 0.5) * 2) / 2 + 0.5, np.ceil(middle * 2) / 2 + 3)
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
@@ -201,18 +206,18 @@ def reconstruction(
     rate_hz: float,
     leads: list[str],
     salt: str,
-    tinted: bool = True,
+    shaded: bool = True,
 ) -> str:
-    """A window, its hidden stretches tinted, and what a model made of them.
+    """A window, its masked stretches shaded, and their reconstruction.
 
     Args:
         signal: (T, L), z-scored.
-        filled: (T, L), predictions where samples were hidden.
+        filled: (T, L), predictions where samples were masked.
         hidden: (T, L) bool.
         rate_hz: samples per second.
         leads: L names.
         salt: keeps identifiers of several drawings apart.
-        tinted: whether the stretches are; not where nothing was hidden, and all is reconstructed.
+        shaded: whether masked stretches are; not where the whole window is reconstructed.
     """
     time = np.arange(len(signal)) / rate_hz
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
@@ -226,25 +231,25 @@ def reconstruction(
             strict=True,
         ):
             edges = np.flatnonzero(np.diff(np.concatenate([[False], gap, [False]]).astype(int)))
-            for start, stop in edges.reshape(-1, 2) if tinted else ():
+            for start, stop in edges.reshape(-1, 2) if shaded else ():
                 ax.axvspan(start / rate_hz, stop / rate_hz, color=CLASS_COLOURS[0], alpha=0.13, linewidth=0)
             ax.plot(time, truth, color=TRACE, linewidth=0.8)
             ax.plot(time, np.where(gap, guess, np.nan), color=CLASS_COLOURS[2], linewidth=1.3)
             ax.set(xlim=(0, time[-1]), ylabel=f"{name}, z-score")
         ax.set(xlabel="seconds")
-    share = f" with {100 * hidden.mean():.0f} % of it hidden" if tinted else ""
+    share = f" with {100 * hidden.mean():.0f} % of it masked" if shaded else ""
     return svg(drawing, f"A held-out window{share}, and the reconstruction", salt)
 
 
 def views(signal: np.ndarray, made: np.ndarray, rate_hz: float, salt: str, most: int = 4) -> str:
-    """A window's first lead above some of its views.
+    """A window's first lead, and some of its augmented views.
 
     Args:
         signal: (T, L).
         made: (V, T', L').
         rate_hz: samples per second.
         salt: keeps identifiers of several drawings apart.
-        most: views that are drawn.
+        most: number of views that are drawn.
     """
     lines = [("window", signal[:, 0]), *((f"view {k + 1}", view[:, 0]) for k, view in enumerate(made[:most]))]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
@@ -262,21 +267,21 @@ def views(signal: np.ndarray, made: np.ndarray, rate_hz: float, salt: str, most:
 
 
 def by_labels(lines: dict[str, dict], titles: dict[str, str]) -> str:
-    """Figures against the number of labels: one panel per figure, one line per predictor, the first one heavy."""
+    """Metrics against the number of labels: one panel per metric, one line per predictor, the first one heavy."""
     with matplotlib.rc_context(STYLE):
         drawing, panels = axes(10.4, 3.4, len(titles))
         sizes = list(next(iter(lines.values())))
-        for ax, (figure, title) in zip(panels, titles.items(), strict=True):
+        for ax, (name, title) in zip(panels, titles.items(), strict=True):
             for k, (label, by_size) in enumerate(lines.items()):
                 at = np.array([sizes.index(size) for size in by_size])
-                mean = [of[figure]["mean"] for of in by_size.values()]
-                spread = [of[figure]["sd"] or 0 for of in by_size.values()]
+                mean = [of[name]["mean"] for of in by_size.values()]
+                spread = [of[name]["sd"] or 0 for of in by_size.values()]
                 ax.errorbar(
                     at + 0.04 * (k - len(lines) / 2), mean, spread, label=label, color=CLASS_COLOURS[k % 5],
                     linewidth=2.4 if not k else 1.2, marker="o", markersize=4, capsize=2, elinewidth=0.8,
                 )  # fmt: skip
             ax.set(title=title, xlabel="labels", xticks=range(len(sizes)), xticklabels=sizes)
-        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, **LEGEND)
+        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, **LEGEND)
     return svg(drawing, f"{', '.join(titles.values())} by number of labels: {', '.join(lines)}", "by_labels")
 
 
@@ -287,7 +292,7 @@ def scatter(points: np.ndarray, groups: np.ndarray, names: tuple[str, ...], titl
         points: (n, 2).
         groups: (n,), indices of names.
         names: of the groups.
-        title: of what is drawn, for the text alternative.
+        title: of the predictor, for the text alternative.
         salt: keeps identifiers of several drawings apart.
     """
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):

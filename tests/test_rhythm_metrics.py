@@ -1,6 +1,5 @@
-"""Metrics of named rhythms against their definitions, and how recordings are disturbed and taken apart."""
+"""Metrics of rhythm classification against their definitions, disturbances and the deletion test."""
 
-import re
 import subprocess
 import sys
 
@@ -17,12 +16,12 @@ from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_scores
 from keras_ecg.experiments.rhythm_checks import draw_recordings, without_stretches
 from keras_ecg.metrics import confusion_matrix
-from keras_ecg.reports.rhythm import robustness
+from keras_ecg.report.rhythm import robustness
 from keras_ecg.signals.disturb import add_noise, slowly_recorded, synthetic_noises
 from keras_ecg.signals.filters import bandpass
 
 
-def test_the_temperature_is_the_one_that_was_put_in():
+def test_fitted_temperature_recovers_the_true_one():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (40000, 4))
     labels = (softmax(logits, 1).cumsum(1) > rng.random((len(logits), 1))).argmax(1)
@@ -34,7 +33,7 @@ def test_the_temperature_is_the_one_that_was_put_in():
     np.testing.assert_allclose(temper(p, np.array([1, 2, 1, 2, 1.0]))[1], softmax(logits[1] / 2), atol=1e-4)
 
 
-def test_the_score_is_the_challenges():
+def test_challenge_score_equals_its_definition():
     """Of its table of counts, reference by prediction: F1n = 2 Nn / (sum of N + sum of n), and so for A and O."""
     counts = np.random.default_rng(0).integers(1, 50, (4, 4))
     (nn, na, no, np_), (an, aa, ao, ap), (on, oa, oo, op), (pn, pa, po, _) = counts.tolist()
@@ -44,7 +43,7 @@ def test_the_score_is_the_challenges():
     assert rhythm_scores(counts)["score"] == pytest.approx((f1_n + f1_a + f1_o) / 3)
 
 
-def test_the_score_leaves_the_noisy_class_out():
+def test_challenge_score_does_not_average_the_noisy_class():
     truth, guess = np.array([0, 0, 1, 2, 3, 3]), np.array([0, 1, 1, 2, 0, 3])
     found = rhythm_scores(confusion_matrix(truth, guess, 4))
     each = f1_score(truth, guess, average=None)
@@ -52,7 +51,7 @@ def test_the_score_leaves_the_noisy_class_out():
     assert found["classes.~.f1"] == pytest.approx(each[3])
 
 
-def test_noise_has_the_strength_that_it_is_given():
+def test_added_noise_has_the_requested_signal_to_noise_ratio():
     signal, _ = recording("N", 30, 0)
     rng = np.random.default_rng(0)
     for draw in synthetic_noises(RATE).values():
@@ -67,7 +66,7 @@ def test_noise_has_the_strength_that_it_is_given():
     assert spectrum[np.fft.rfftfreq(len(slow), 1 / RATE) > 27].sum() < 1e-3 * spectrum.sum()
 
 
-def test_recorded_noises_take_the_place_of_synthetic_ones(tmp_path):
+def test_recorded_noise_replaces_synthetic_noise(tmp_path):
     times = np.arange(20 * 360) / 360
     for record, hertz in (("ma", 31.0), ("bw", 0.3)):
         write_signals(tmp_path, record, np.sin(2 * np.pi * hertz * times), 360, ("noise1",))
@@ -83,17 +82,17 @@ def test_recorded_noises_take_the_place_of_synthetic_ones(tmp_path):
         noises_of(config_of(tmp_path, rhythm={"robustness": {"noise_dir": str(tmp_path / "none")}}), RATE)
 
 
-def test_a_strength_of_zero_decibels_stands_in_the_table():
-    scores = dict.fromkeys(("score", *(f"classes.{c}.f1" for c in "NAO~"), "called.~"), 0.5)
+def test_robustness_table_shows_zero_decibels():
+    scores = dict.fromkeys(("score", *(f"classes.{c}.f1" for c in "NAO~"), "predicted.~"), 0.5)
     strengths = (("none", 0.0), ("muscle noise", 6.0), ("muscle noise", 0.0), ("inverted", 0.0))
     conditions = [{"disturbance": name, "strength": size, **scores} for name, size in strengths]
-    page = robustness({"robustness": {"conditions": conditions, "recordings": 4, "source": "drawn"}})
-    rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)[1:]
-    cells = [re.sub(r"<[^>]+>", "", re.findall(r"<td.*?</td>", row, re.DOTALL)[-7]) for row in rows]
-    assert cells == ["", "6", "0", ""]
+    section = robustness({"robustness": {"conditions": conditions, "recordings": 4, "source": "synthetic"}})
+    table = section.blocks[-1]
+    assert [row.heading for row in table.rows] == ["undisturbed", "muscle noise", "muscle noise", "inverted polarity"]
+    assert [row.cells[0] for row in table.rows] == ["", "6", "0", ""]
 
 
-def test_deleted_stretches_are_flat_and_without_beats():
+def test_deleted_stretches_are_flat_and_without_r_peaks():
     signal, beats = np.arange(1, 101, dtype=np.float32), np.array([0.05, 0.31, 0.95])
     gone = np.array([[False] * 4, [True, False, False, True]])
     signals, left = without_stretches(signal, beats, gone, 100.0)
@@ -102,7 +101,7 @@ def test_deleted_stretches_are_flat_and_without_beats():
     assert left[0].tolist() == beats.tolist() and left[1].tolist() == [0.31]
 
 
-def test_deletion_compares_with_random():
+def test_deletion_test_compares_importance_with_random():
     base, mapped = np.full(50, 0.9), np.full((50, 1), 0.3)
     random = np.full((50, 1, 3), 0.8)
     (row,) = evaluate_deletion({"base": base, "mapped": mapped, "random": random, "shares": [0.2]}, 100, 0)["shares"]
@@ -110,7 +109,7 @@ def test_deletion_compares_with_random():
     assert row["excludes_zero"]
 
 
-def test_drawn_recordings_hold_every_class():
+def test_drawn_recordings_contain_every_class():
     known = {"record": np.array([f"r{k}" for k in range(100)]), "label": np.repeat([0, 1, 2, 3], [60, 20, 18, 2])}
     place = draw_recordings(known, tuple(known["record"][::2]), 10, 0)
     assert set(known["label"][place]) == {0, 1, 2, 3} and (place % 2 == 0).all() and len(set(place)) == len(place)

@@ -1,28 +1,28 @@
-"""Charts of a study of rhythms."""
+"""Charts of rhythm classification."""
 
 import matplotlib
 import numpy as np
 
 from keras_ecg.databases.cinc2017 import CLASSES
-from keras_ecg.reports.charts import FAINT, INK, LEGEND, STYLE, axes, svg
-from keras_ecg.reports.style import CLASS_COLOURS
+from keras_ecg.report.charts import FAINT, INK, LEGEND, STYLE, axes, svg
+from keras_ecg.report.colours import CLASS_COLOURS
 
 COLOURS = {c: CLASS_COLOURS[k] for c, k in zip(CLASSES, (0, 2, 1, 4), strict=True)}
 
 
 def comparison(predictors: dict[str, dict], titles: dict[str, str]) -> str:
-    """Figures with their intervals: one panel each, one line per predictor, the first one heavy.
+    """Metrics with their 95 % CIs: one panel each, one line per predictor, the first one heavy.
 
     Args:
-        predictors: label to figures by name, each with mean, low and high.
-        titles: of the figures to show.
+        predictors: label to metrics by name, each with mean, low and high.
+        titles: of the metrics to show.
     """
     with matplotlib.rc_context(STYLE):
         drawing, panels = axes(10.4, 0.8 + 0.36 * len(predictors), len(titles), sharey=True)
         at = np.arange(len(predictors))[::-1]
         for ax, (name, title) in zip(panels, titles.items(), strict=True):
-            for y, (k, figures) in zip(at, enumerate(predictors.values()), strict=True):
-                found = figures[name]
+            for y, (k, metrics) in zip(at, enumerate(predictors.values()), strict=True):
+                found = metrics[name]
                 known = found.get("low") is not None
                 ends = [[found["mean"] - found["low"]], [found["high"] - found["mean"]]] if known else None
                 ax.errorbar(
@@ -35,7 +35,7 @@ def comparison(predictors: dict[str, dict], titles: dict[str, str]) -> str:
 
 
 def curves(lines: dict[str, list[tuple[float, float]]], label: str, clean: float, salt: str) -> str:
-    """The score against how strong a disturbance is, a line for each; `clean` is the undisturbed score.
+    """The challenge score against the strength of each disturbance; `clean` is the undisturbed score.
 
     Args:
         lines: name to (strength, score) pairs.
@@ -49,7 +49,7 @@ def curves(lines: dict[str, list[tuple[float, float]]], label: str, clean: float
         for k, (name, points) in enumerate(lines.items()):
             x, y = zip(*points, strict=True)
             ax.plot(x, y, "o-", color=CLASS_COLOURS[k % 5], label=name, markersize=4)
-        ax.set(xlabel=label, ylabel="score", ylim=(0, 1))
+        ax.set(xlabel=label, ylabel="challenge score", ylim=(0, 1))
         drawing.legend(loc="outside upper center", ncols=3, **LEGEND)
     return svg(drawing, f"Score against {label}: {', '.join(lines)}", salt)
 
@@ -57,13 +57,13 @@ def curves(lines: dict[str, list[tuple[float, float]]], label: str, clean: float
 def occlusion(
     signal: np.ndarray, rate_hz: float, beats: np.ndarray, importance: np.ndarray, alt: str, salt: str
 ) -> str:
-    """A recording, tinted where the model's answer depends on it.
+    """A recording, shaded where the model's prediction depends on it.
 
     Args:
         signal: (T,) z-scores.
         rate_hz: samples per second.
         beats: (n,) seconds.
-        importance: (S,) of equal stretches of it, in order; negative ones are not tinted.
+        importance: (S,) of equal stretches of it, in order; negative ones are not shaded.
         alt: text alternative.
         salt: keeps identifiers of several drawings apart.
     """

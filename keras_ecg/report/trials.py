@@ -1,4 +1,4 @@
-"""The picture of a search: its objective against each hyperparameter, and its course."""
+"""Chart of a hyperparameter search: its objective against each hyperparameter."""
 
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ KNOWN = ("trial", "status", "epochs")
 
 
 def draw_trials(path: Path, rows: list[dict], objective: str) -> None:
-    """Draws one panel per hyperparameter, a dot per trial coloured by its epochs, the best one ringed.
+    """Draw one panel per hyperparameter, a dot per trial coloured by its epochs, the best one ringed.
 
     Args:
         path: of the PNG.
@@ -23,8 +23,8 @@ def draw_trials(path: Path, rows: list[dict], objective: str) -> None:
     hyperparameters = [name for name in rows[0] if name not in (*KNOWN, objective)]
     columns = min(3, len(hyperparameters))
     lines = math.ceil(len(hyperparameters) / columns)
-    figure = Figure(figsize=(3.6 * columns, 2.8 * lines), layout="constrained", dpi=130)
-    axes = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    drawing = Figure(figsize=(3.6 * columns, 2.8 * lines), layout="constrained", dpi=130)
+    axes = drawing.subplots(lines, columns, squeeze=False, sharey=True)
     epochs = [row["epochs"] for row in done]
     colours = matplotlib.colormaps["viridis"]
     most = max(epochs)
@@ -42,6 +42,6 @@ def draw_trials(path: Path, rows: list[dict], objective: str) -> None:
         axis.set_visible(False)
     for line in axes:
         line[0].set_ylabel(objective.replace("_", " "))
-    figure.suptitle(f"{len(done)} trials; darker: fewer epochs; ringed: the best", fontsize=10)
+    drawing.suptitle(f"{len(done)} trials; darker: fewer epochs; ringed: the best", fontsize=10)
     with atomic(path) as partial:
-        figure.savefig(partial, format="png")
+        drawing.savefig(partial, format="png")
