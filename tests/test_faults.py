@@ -156,7 +156,7 @@ def test_killed_repreprocessing_is_detected_before_packing(ten_records, tmp_path
     other = with_sections(config, beats={"bandpass_hz": [0.5, 40.0]})
     assert hit(command(PREPROCESS, other), signal.SIGKILL, lambda: first.stat().st_mtime_ns != stamp)[0]
     ended = run(command(PACK, config, "--jobs", "1"))
-    assert ended.returncode == 2 and "found beats of another run" in ended.stderr
+    assert ended.returncode == 2 and "found a damaged or edited file" in ended.stderr
     assert run(command(PREPROCESS, config, "--jobs", "1")).returncode == 0
     found, expected = hashes(folder), hashes(ten_records.database.hdf5_dir)
     assert set(found) == {"metadata.json", *(f"{record}.h5" for record in EVERY[:3])}
