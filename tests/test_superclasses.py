@@ -347,5 +347,5 @@ def test_intervals_are_standardized_on_training_recordings():
 @pytest.mark.parametrize(("protocol", "objective"), [("inter_patient", "triplet"), ("split", "finetune")])
 def test_unsupported_objective_names_the_protocol_that_supports_it(protocol, objective):
     config = from_dict(Config, {"finetuning": {"protocol": protocol, "objective": objective}})
-    with pytest.raises(InputError, match=f"finetuning.objective: found {objective}, of protocol {protocol}"):
+    with pytest.raises(InputError, match=f"finetuning.objective: found {objective} with protocol {protocol}"):
         study_of(config)
