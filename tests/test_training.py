@@ -147,16 +147,16 @@ def test_ensemble_members_cycle_through_models(small, monkeypatch):
     def train(records, config, seed, mean, scale):
         members.append((config.model.name, config.model.options, seed))
         x = keras.Input((3,), name="x")
-        says = keras.layers.Dense(
+        constant = keras.layers.Dense(
             2, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(len(members))
         )
-        return Classifier(keras.Model({"x": x}, says(x)), mean, scale, [{"epoch": 1}])
+        return Classifier(keras.Model({"x": x}, constant(x)), mean, scale, [{"epoch": 1}])
 
     monkeypatch.setattr(training, "train_member", train)
     first, other = small.model.options, {"width": 12}
-    members = [{"name": "attention_only", "options": other}]
+    others = [{"name": "attention_only", "options": other}]
     ensemble = train_classifier(
-        TRAIN, with_sections(small, model={"ensemble_members": members}, training={"ensemble_size": 3}), 3
+        TRAIN, with_sections(small, model={"ensemble_members": others}, training={"ensemble_size": 3}), 3
     )
     turns = ("cnn", first, 3), ("attention_only", other, 3 + MEMBER_SEEDS), ("cnn", first, 3 + 2 * MEMBER_SEEDS)
     assert tuple(members) == turns and [row["member"] for row in ensemble.history] == [0, 1, 2]

@@ -53,7 +53,7 @@ def as_recording(
     signal = signal[:, np.newaxis] if signal.ndim == 1 else signal
     if sampling_rate_hz is None or not 0 < sampling_rate_hz < np.inf:
         raise InputError(
-            "sampling_rate_hz", str(sampling_rate_hz), "the signal's sampling rate in Hz", "give sampling_rate_hz=..."
+            "sampling_rate_hz", str(sampling_rate_hz), "a positive sampling rate in Hz", "give sampling_rate_hz=..."
         )
     if leads is None and signal.ndim == 2 and signal.shape[1] == 1:
         leads = ("ECG",)
