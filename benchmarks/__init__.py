@@ -15,6 +15,7 @@ BENCHMARKS = {  # what the ratio of each benchmark compares
     "pack-bytes": "TFRecord bytes per sequence: float32, each beat in 3 sequences / float16, each beat once",
     "load": "time per sequence of a training epoch: tf.data map per sequence / our create_dataset",
     "train-step": "time per sequence of a training step: 2-D CNN-Conformer / our 1-D CNN-Conformer",
+    "predict": "time per record after the first: files and a newly loaded model / BeatClassifier.predict",
     "kfold-jobs": "time per fold: evaluation.jobs of 1 / one job per core",
     "detection": "time per recording: XQRS of wfdb at 250 Hz / our QRS detector; also sensitivity and PPV",
     "st-mem-memory": "memory of a training step of ST-MEM at the paper's size: 20 GiB / ours",

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import detection, load, pack, preprocess, reference, scalogram_kernel, st_mem_memory, train_step
+from benchmarks import (
+    detection,
+    load,
+    pack,
+    predict,
+    preprocess,
+    reference,
+    scalogram_kernel,
+    st_mem_memory,
+    train_step,
+)
 from benchmarks.__main__ import main
 from benchmarks.artefacts import ARTEFACTS
 from benchmarks.measure import Comparison, Result, UnequalError, alternate, check_equal
@@ -26,6 +36,11 @@ def test_scalogram_kernel_is_checked_and_measured(workspace):
     result = scalogram_kernel.run(workspace)
     assert result.name == "scalogram-kernel" and result.ratio > 0
     assert any(row.startswith("equal: scalograms") for row in result.rows)
+
+
+def test_prediction_in_memory_equals_that_with_files(workspace):
+    result = predict.run(workspace)
+    assert result.ratio > 0 and result.rows[0].startswith("equal: probabilities")
 
 
 def test_preprocessing_equals_reference(workspace):
