@@ -131,9 +131,13 @@ def test_mixed_precision(name, tmp_path):
         ("lstm", {}, "encoder.name: found 'lstm'; expected one of cnn, cnn_lstm"),
         ("cnn", {"widht": 3}, "unknown key 'widht'.*did you mean 'width'"),
         ("cnn", {"domain": "space"}, "expected one of 'time', 'frequency'"),
-        ("cnn", {"domain": "frequency", "frame_samples": 256}, "spectral frames of 256 samples in signals of 128"),
+        (
+            "cnn",
+            {"domain": "frequency", "frame_samples": 256},
+            "spectral frames of 256 samples do not fit signals of 128",
+        ),
         ("cnn", {"strides": [2, 2]}, "zip"),
-        ("cnn_lstm", {"width": 9}, "a width of 9 does not divide into two directions"),
+        ("cnn_lstm", {"width": 9}, "a width of 9 is odd"),
         ("cnn_transformer", {"heads": 3}, "a width of 16 does not divide into 3 heads"),
     ],
 )
