@@ -452,7 +452,8 @@ def test_releasing_an_encoder(run, tmp_path):
     (copy / "metrics.json").write_text(good)
     target = release(tmp_path / "copy", run.path.name, "tiny")
     card = (target / "README.md").read_text()
-    assert "| sample | 4 | 4 |" in card and "114 118 124 208" in card and 'load_encoder("tiny")' in card
+    assert "| sample | 4 | 4 |" in card and "114 118 124 208" in card and 'ke.Encoder.from_preset("tiny")' in card
+    assert json.loads((target / "preset.json").read_text())["metric"]["name"] == "normalized validation loss"
     assert load_encoder(target).contract == load_encoder(run.path).contract
 
 

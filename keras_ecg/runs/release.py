@@ -7,11 +7,12 @@ from keras_ecg.contract import Contract
 from keras_ecg.encoders import read_contract
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.schema import REFERENCES
-from keras_ecg.files import atomic, read_json, write_text
+from keras_ecg.evaluation.titles import MODELS
+from keras_ecg.files import atomic, read_json, write_json, write_text
 from keras_ecg.runs.folder import RunFolder
 from keras_ecg.runs.index import RUNS, cell, named_scores
 
-MOST_BYTES = 5_000_000
+MAX_BYTES = 5_000_000
 SOURCES = {
     "mitdb": "MIT-BIH Arrhythmia Database 1.0.0 (Moody and Mark 2001), ODC-By 1.0",
     "sample": "excerpts of the MIT-BIH Arrhythmia Database 1.0.0 (Moody and Mark 2001), ODC-By 1.0",
@@ -22,40 +23,56 @@ SOURCES = {
 
 CARD = """# {name}
 
-An encoder pretrained without labels by the run `{run}`, whose `config.yaml` holds every option.
+Encoder pretrained without labels ({title}). Run: `{run}`, whose `config.yaml` lists all settings.
+
+## Usage
 
 ```python
-from keras_ecg.encoders import load_encoder
+import keras_ecg as ke
 
+encoder = ke.Encoder.from_preset("{name}")
 leads = "{example}".split()
-tokens = load_encoder("{name}")(signal, 360.0, leads)  # signal (M, L) in mV: (windows, tokens, width)
+embeddings = encoder.embed(signal, 360.0, leads)  # signal (T, C) in mV: one embedding per window
 ```
 
-## Input
+## Input specification
 
-- windows of {seconds:g} s at {rate:g} Hz; leads {leads}{fallbacks}
-- {units}, band-pass {band}, {normalization}
-- other rates are resampled; other inputs are rejected
+- windows of {seconds:g} s at {rate:g} Hz; other sampling rates are resampled
+- leads: {leads}{fallbacks}
+- {units}, band-pass filter {band}, {normalization}
+- a recording that does not meet this specification is rejected with a message
 
-## Pretraining set
+## Training data
 
-| database | records | subjects | unique hours | source |
+| database | records | subjects | hours | source |
 |---|---|---|---|---|
 {seen}
 
 {records}
 
-Not for tests on these subjects. A fraction of {held_out:g} of them was held out of training, for the validation loss.
+These subjects must not be in the test set of an evaluation of this encoder.
 
-## Normalized validation loss
+## Protocol and metrics
 
-Divided by {reference}; in parentheses the 95 % CI by bootstrap over subjects.
+One training run. A fraction of {held_out:g} of the subjects was held out of training. Normalized validation loss: the
+held-out loss divided by {reference}, with the 95 % confidence interval by bootstrap over subjects; lower is better.
 
-| | held-out subjects |
+| encoder | normalized validation loss |
 |---|---|
 {losses}
 
-Not a medical device.
+## Limits
+
+Other populations, devices and leads than those of the training data are untested. The embeddings are not diagnoses. Not a
+medical device.
+
+## Licence
+
+Weights: Apache-2.0. Data: the sources above.
+
+## How to cite
+
+Keras ECG (`CITATION.cff`), the paper named in the model's module, and the databases above.
 """
 
 
@@ -88,6 +105,7 @@ def card(name: str, contract: Contract, metrics: dict, config: dict) -> str:
     ]
     return CARD.format(
         name=name,
+        title=MODELS[config["model"]["name"]],
         example=" ".join(contract.leads),
         run=contract.run,
         seconds=contract.window_seconds,
@@ -118,10 +136,17 @@ def release(root: Path | str, run: str, name: str) -> Path:
     metrics = read_json(folder.path / "metrics.json")
     if metrics["alarms"]:
         raise InputError(folder.path, f"alarms: {'; '.join(metrics['alarms'])}", "none", "release a better one")
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(path, f"{path.stat().st_size:,} bytes", f"at most {MOST_BYTES:,}", "pretrain a smaller one")
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(path, f"{path.stat().st_size:,} bytes", f"at most {MAX_BYTES:,}", "pretrain a smaller one")
     for file in ("encoder.keras", "contract.json"):
         with atomic(target / file) as partial:
             shutil.copyfile(folder.path / file, partial)
     write_text(target / "README.md", card(name, read_contract(folder.path), metrics, folder.config))
+    metric = {
+        "name": "normalized validation loss",
+        "value": round(metrics["model"]["relative_loss"]["mean"], 3),
+        "on": "held-out subjects",
+    }
+    title = MODELS[folder.config["model"]["name"]]
+    write_json(target / "preset.json", {"task": f"pretraining ({title})", "metric": metric, "license": "Apache-2.0"})
     return target
