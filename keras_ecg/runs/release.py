@@ -63,8 +63,8 @@ held-out loss divided by {reference}, with the 95 % confidence interval by boots
 
 ## Limits
 
-Other populations, devices and leads than those of the training data are untested. The embeddings are not diagnoses. Not a
-medical device.
+Other populations, devices and leads than those of the training data are untested. The embeddings are not diagnoses. Not
+a medical device.
 
 ## Licence
 
