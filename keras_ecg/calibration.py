@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 SMALLEST = 1e-6  # smallest probability before the logarithm: float16 underflows below it
 
 
-def temper(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
+def scale_temperature(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
     """Apply temperature scaling to probabilities (..., C), in float64; the most probable class does not change.
 
     Args:
@@ -26,6 +26,6 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        return -np.log(temper(probabilities, np.exp(log_temperature))[rows, labels]).mean()
+        return -np.log(scale_temperature(probabilities, np.exp(log_temperature))[rows, labels]).mean()
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))

@@ -10,7 +10,7 @@ from rhythms import RATE, config_of, recording
 from scipy.special import softmax
 from sklearn.metrics import f1_score
 
-from keras_ecg.calibration import fit_temperature, temper
+from keras_ecg.calibration import fit_temperature, scale_temperature
 from keras_ecg.data.disturbed import noises_of, source_of_noise
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_scores
@@ -29,8 +29,8 @@ def test_fitted_temperature_recovers_the_true_one():
         found = fit_temperature(softmax(logits * temperature, 1), labels)
         assert found == pytest.approx(temperature, rel=0.05)
     p = softmax(logits[:5], 1)
-    np.testing.assert_allclose(temper(p, 2.0), softmax(logits[:5] / 2, 1), atol=1e-4)
-    np.testing.assert_allclose(temper(p, np.array([1, 2, 1, 2, 1.0]))[1], softmax(logits[1] / 2), atol=1e-4)
+    np.testing.assert_allclose(scale_temperature(p, 2.0), softmax(logits[:5] / 2, 1), atol=1e-4)
+    np.testing.assert_allclose(scale_temperature(p, np.array([1, 2, 1, 2, 1.0]))[1], softmax(logits[1] / 2), atol=1e-4)
 
 
 def test_challenge_score_equals_its_definition():

@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score
 
 from keras_ecg import cli
 from keras_ecg.baselines import recording_table
-from keras_ecg.calibration import temper
+from keras_ecg.calibration import scale_temperature
 from keras_ecg.config import Config, from_dict, merge, to_dict
 from keras_ecg.data.rhythm_records import pack_rhythm
 from keras_ecg.data.rhythm_stream import get_all_recordings
@@ -158,7 +158,7 @@ def test_saved_classifier_predicts_as_the_evaluation_did(final, packed):
     for record in stored["record"][:2]:
         found = classifier.predict(Path(packed.database.data_dir) / f"{record}.dat").probabilities
         raw = stored["probabilities"][0, stored["record"] == record]
-        np.testing.assert_allclose(found, temper(raw, temperature)[0], atol=2e-3)
+        np.testing.assert_allclose(found, scale_temperature(raw, temperature)[0], atol=2e-3)
     assert classifier(recording("A", 70, 5)[0], RATE).sum() == pytest.approx(1)
 
 

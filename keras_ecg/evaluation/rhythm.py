@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ecg import metrics
-from keras_ecg.calibration import temper
+from keras_ecg.calibration import scale_temperature
 from keras_ecg.databases.cinc2017 import CLASSES
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import Named, interval_of, nest, over_seeds
@@ -53,7 +53,7 @@ def calibrated(stored: dict[str, np.ndarray]) -> np.ndarray:
     """Probabilities (K, n, 4) after temperature scaling; the stored ones where there is no temperature."""
     if "temperature" not in stored:
         return stored["probabilities"]
-    return temper(stored["probabilities"], stored["temperature"][:, stored["fold"]])
+    return scale_temperature(stored["probabilities"], stored["temperature"][:, stored["fold"]])
 
 
 def _confusions(stored: dict[str, np.ndarray]) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Self
 import keras
 import numpy as np
 
-from keras_ecg.calibration import temper
+from keras_ecg.calibration import scale_temperature
 from keras_ecg.config import Config, from_dict, read_yaml, to_dict
 from keras_ecg.data.rhythm_records import clean, configured_lead, samples_of
 from keras_ecg.data.rhythm_stream import as_inputs, crop_starts
@@ -92,7 +92,7 @@ class RecordingClassifier:
         times = [beats - np.float32(start / rate) for start in starts]
         times = [t[(t >= 0) & (t < len(crop) / rate)] for t, crop in zip(times, crops, strict=True)]
         per_crop = self.model.predict_on_batch(as_inputs(crops, times, rate, length))  # one shape, traced only once
-        return temper(per_crop.mean(0), self.temperature)
+        return scale_temperature(per_crop.mean(0), self.temperature)
 
     __call__ = probabilities  # as documented in ModelBuilder since 0.1.0
 
