@@ -211,7 +211,7 @@ def presets_table() -> str:
     for name, kind in list_presets().items():
         card = (PRESETS / name / "README.md").read_text("utf-8")
         _, _, rest = card.partition("## Input specification\n")
-        text = " ".join(rest.split("\n##")[0].replace("\n- ", "; ").split()).lstrip("- ")
+        text = " ".join(rest.split("\n##")[0].strip().replace("\n- ", "; ").split()).lstrip("- ")
         size = sum(file.stat().st_size for file in (PRESETS / name).iterdir())
         rows.append((f"[`{name}`]({name}.md)", f"`{kind}`", cell(text), f"{size / 1e6:.1f} MB"))
     return table(("preset", "class", "input", "size"), rows)

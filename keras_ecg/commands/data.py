@@ -5,7 +5,7 @@ import argparse
 from keras_ecg.commands.options import Command, add_config, add_jobs, read_config
 from keras_ecg.quiet import import_quietly
 
-PROCESSES = "processes (default: one per core)"
+PROCESSES = "number of processes (default: one per core)"
 
 
 def add_download(parser: argparse.ArgumentParser) -> None:
@@ -16,13 +16,15 @@ def add_download(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="target folder (default: mit-bih-arrhythmia-database-1.0.0 for mitdb, else the name of the database)",
     )
-    group.add_argument("--version", help="such as 1.0.0 (default: 1.0.0 for mitdb, else the newest on the server)")
     group.add_argument(
-        "--all-files", action="store_true", help="also subfolders without records, and files of old viewers"
+        "--version", help="version, such as 1.0.0 (default: 1.0.0 for mitdb, else the newest on the server)"
+    )
+    group.add_argument(
+        "--all-files", action="store_true", help="also download subfolders without records, and files of old viewers"
     )
     group = parser.add_argument_group("source")
     group.add_argument("--from", dest="source", metavar="FOLDER", help="copy from a local folder instead")
-    group.add_argument("--base-url", metavar="URL", help="another server's folder of databases")
+    group.add_argument("--base-url", metavar="URL", help="folder of the databases on another server")
     parser.set_defaults(folders={})  # default folders by database
 
 
@@ -37,7 +39,9 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     group = parser.add_argument_group("preprocessing")
     add_jobs(group, PROCESSES)
-    group.add_argument("--skip-bad-records", action="store_true", help="leave out bad records, and list them")
+    group.add_argument(
+        "--skip-bad-records", action="store_true", help="skip records that cannot be read, and list them"
+    )
 
 
 def preprocess(args: argparse.Namespace) -> None:

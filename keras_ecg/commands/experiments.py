@@ -29,9 +29,9 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser)
     options.add_model(parser)
     group = parser.add_argument_group("search")
-    group.add_argument("--algorithm", choices=("hyperband", "bayesian", "random"))
-    group.add_argument("--max-trials", metavar="N", type=int, help="of the Bayesian and the random search")
-    group.add_argument("--max-epochs", metavar="N", type=int, help="epochs of a trial")
+    group.add_argument("--algorithm", choices=("hyperband", "bayesian", "random"), help="search algorithm")
+    group.add_argument("--max-trials", metavar="N", type=int, help="number of trials of the Bayesian or random search")
+    group.add_argument("--max-epochs", metavar="N", type=int, help="largest number of epochs of a trial")
 
 
 def tune(args: argparse.Namespace) -> None:
@@ -45,7 +45,9 @@ def add_kfold(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
     group = parser.add_argument_group("evaluation")
     group.add_argument("--folds", metavar="N", type=int, help="number of folds")
-    group.add_argument("--seeds", nargs="+", type=int, dest="kfold_seeds", metavar="SEED", help="trainings per fold")
+    group.add_argument(
+        "--seeds", nargs="+", type=int, dest="kfold_seeds", metavar="SEED", help="seeds; one training per fold for each"
+    )
     options.add_jobs(group)
 
 
@@ -62,10 +64,14 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser)
     options.add_model(parser)
     group = parser.add_argument_group("evaluation")
-    group.add_argument("--split", choices=("ds1_ds2", "seed", "records"))
-    group.add_argument("--train-records", nargs="+", metavar="RECORD", help="with --test-records: a split of your own")
-    group.add_argument("--test-records", nargs="+", metavar="RECORD")
-    group.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="one training each")
+    group.add_argument(
+        "--split",
+        choices=("ds1_ds2", "seed", "records"),
+        help="DS1 -> DS2, the seven test records of the reference repository (seed), or your own records",
+    )
+    group.add_argument("--train-records", nargs="+", metavar="RECORD", help="training records of your own split")
+    group.add_argument("--test-records", nargs="+", metavar="RECORD", help="test records of your own split")
+    group.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="seeds; one training for each")
     options.add_jobs(group)
 
 
@@ -98,7 +104,7 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         choices=options.OBJECTIVES,
-        help="pretraining objective; another one than the configuration's starts from its defaults",
+        help="pretraining objective; if it is not that of the configuration, its default options are used",
     )
 
 
@@ -124,18 +130,24 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser, "finetune_config")
     options.add_model(parser)
     group = parser.add_argument_group("fine-tuning")
-    group.add_argument("--protocol", type=protocol, choices=PROTOCOLS)
-    group.add_argument("--objective", choices=("probe", "finetune", "embed", "triplet"))
-    group.add_argument("--labels", nargs="+", type=int, metavar="N", help="numbers of labels; 0 for all")
-    group.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="draws of labels")
+    group.add_argument("--protocol", type=protocol, choices=PROTOCOLS, help="evaluation protocol: split and labels")
     group.add_argument(
-        "--compare-with", nargs="+", metavar="NAME", help="other encoders to evaluate as well, for superclasses"
+        "--objective",
+        choices=("probe", "finetune", "embed", "triplet"),
+        help="linear probe, fine-tuning, embedding evaluation, or triplet training",
+    )
+    group.add_argument("--labels", nargs="+", type=int, metavar="N", help="numbers of labels; 0 for all")
+    group.add_argument(
+        "--seeds", nargs="+", type=int, metavar="SEED", help="seeds of the draws of labels, or of the trainings"
+    )
+    group.add_argument(
+        "--compare-with", nargs="+", metavar="NAME", help="further pretrained encoders to evaluate (superclasses)"
     )
     group.add_argument(
         "--pretrained-seeds",
         nargs="+",
         metavar="NAME",
-        help="the same encoder pretrained with other seeds, for the probe of superclasses",
+        help="run folders of the same pretraining with other seeds (linear probe of superclasses)",
     )
     options.add_renamed(parser, "--against", "--compare-with")
     options.add_renamed(parser, "--replicas", "--pretrained-seeds")
@@ -152,9 +164,14 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser, SAMPLE)
     group = parser.add_argument_group("stages")
     group.add_argument(
-        "--stages", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE", help=f"of {' '.join(STAGES)}"
+        "--stages",
+        nargs="+",
+        choices=STAGES,
+        default=STAGES,
+        metavar="STAGE",
+        help=f"stages to run, of: {' '.join(STAGES)}",
     )
-    options.add_jobs(group, "processes of the data stages (default: one per core)")
+    options.add_jobs(group, "number of processes for preprocessing and packing (default: one per core)")
 
 
 def pipeline(args: argparse.Namespace) -> None:
@@ -210,7 +227,7 @@ COMMANDS = {
         "run_adaptation.py",
     ),
     "pretrain": Command(
-        "Pretrain an encoder on unlabelled windows, with alarms where it collapses.",
+        "Pretrain an encoder on unlabelled windows, and report collapse.",
         (
             "keras-ecg pack-windows --config pretrain_config      # the windows, once",
             "keras-ecg pretrain                                   # masked autoencoder",
@@ -222,7 +239,7 @@ COMMANDS = {
         "run_pretraining.py",
     ),
     "finetune": Command(
-        "Learn from labels on a pretrained encoder: probes, few labels, fine-tuning, embeddings, triplets.",
+        "Evaluate a pretrained encoder with labels: probes, few labels, fine-tuning, embeddings, triplets.",
         (
             "keras-ecg finetune --weights mae              # inter-patient: DS1 -> DS2, 10 to 100 labels",
             "keras-ecg finetune --weights mae --protocol intra_patient --labels 10 100",

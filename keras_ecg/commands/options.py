@@ -68,13 +68,17 @@ def add_config(parser: argparse.ArgumentParser, default: str = DEFAULT) -> None:
         help=f"YAML file, or name of a shipped configuration (default: {default}); later ones override earlier ones",
     )
     group.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="one setting, such as training.epochs=3"
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set one option, such as training.epochs=3; may be repeated",
     )
     group.add_argument("--data-dir", metavar="FOLDER", help="folder of the recordings")
     parser.set_defaults(default_config=default)
 
 
-def add_jobs(group: Any, what: str = "trainings at a time, each in a process of its own") -> None:
+def add_jobs(group: Any, what: str = "number of trainings at a time, each in its own process") -> None:
     """Add `--jobs N`."""
     group.add_argument("--jobs", metavar="N", type=int, help=what)
 
@@ -83,9 +87,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Add `--model NAME` and `--weights NAME`."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="NAME", help="a model of keras_ecg.list_models()")
-    group.add_argument(
-        "--weights", metavar="NAME", help="weights of a pretrained encoder: a preset, or the folder of a pretraining"
-    )
+    group.add_argument("--weights", metavar="NAME", help="weights of a pretrained encoder: a preset or a run folder")
 
 
 def given(args: argparse.Namespace, *names: str) -> dict:

@@ -21,7 +21,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         help="class of each beat (N S V F Q), or rhythm of the recording (N A O ~); default: %(default)s",
     )
     group.add_argument(
-        "--preset", "--run", dest="run", metavar="NAME", help="preset, or folder of a run or of save_to_preset"
+        "--preset", "--run", dest="run", metavar="NAME", help="preset, run folder, or folder written by save_to_preset"
     )
     group.add_argument(
         "--peaks",
@@ -29,7 +29,9 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="source of the R peaks; auto: annotations where there are any (default: %(default)s)",
     )
-    group.add_argument("--output-dir", metavar="FOLDER", default=".", help="for the results (default: this folder)")
+    group.add_argument(
+        "--output-dir", metavar="FOLDER", default=".", help="folder of the results (default: current folder)"
+    )
 
 
 def need_header(record: str) -> None:

@@ -12,7 +12,7 @@ RUNS = "Research_Runs"
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", default=".", type=Path, help=f"folder that contains {RUNS} (default: this folder)")
+    parser.add_argument("--root", default=".", type=Path, help=f"folder that contains {RUNS} (default: current folder)")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
 
     def action(name: str, summary: str) -> argparse.ArgumentParser:
@@ -22,21 +22,21 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
         return out
 
     out = action("verify", "Recompute every metric of the published runs from their predictions.")
-    out.add_argument("--all", action="store_true", help="of all finished runs")
+    out.add_argument("--all", action="store_true", help="all finished runs, not only the published ones")
     action("index", f"Write {RUNS}/README.md and the results block of README.md.")
     out = action("report", "Write report.html of a run again.")
     out.add_argument("run", help="folder of the run")
-    out = action("publish", "Publish a run under the name of a claim.")
+    out = action("publish", "Publish a run: list it in published.json under the name of a claim.")
     out.add_argument("claim", help="name of the claim")
     out.add_argument("run", help="folder of the run")
-    out.add_argument("--title", help="of the row in the table of results")
+    out.add_argument("--title", help="title of the result")
     out.add_argument("--ablation", action="append", default=[], metavar="LABEL=RUN", help="a run to compare with")
-    out = action("attach", "Score variants of a rhythm classification together with it.")
+    out = action("attach", "Add variants of a rhythm classification to its report.")
     out.add_argument("run", help="folder of the run")
     out.add_argument("variants", nargs="+", metavar="NAME=RUN")
     out = action("release", "Copy a pretrained encoder to the presets, with its card.")
     out.add_argument("run", help="folder of the pretraining")
-    out.add_argument("name", help="of the preset")
+    out.add_argument("name", help="name of the preset")
 
 
 def named_runs(where: str, texts: list[str]) -> dict[str, str]:

@@ -91,7 +91,7 @@ METRICS = (
     _score("ece_before", "ECE before temperature scaling", "Expected calibration error of the probabilities before "
            "temperature scaling.", LOWER),
     Metric("temperature", "temperature", "", ".2f", NEUTRAL, "Divisor of the logits, fitted on training recordings "
-           "that were used for nothing else."),
+           "held out for it."),
     _score("classes.*.sensitivity", "sensitivity {}", "Fraction of the examples of this class that are classified as "
            "it (recall)."),
     _score("classes.*.positive_predictivity", "positive predictivity {}", "Fraction of the examples classified as "
@@ -138,11 +138,11 @@ METRICS = (
     _count("deletion.recordings", "recordings", "recordings", "Test recordings of the deletion test."),
     Metric("deletion.shares.share", "deleted", "", ".0%", NEUTRAL, "Fraction of the recording that is deleted."),
     _score("deletion.shares.mapped", "deleted by importance", "Mean drop of the predicted probability when the most "
-           "important stretches of the occlusion map are deleted."),
+           "important segments of the occlusion map are deleted."),
     _score("deletion.shares.random", "deleted at random", "Mean drop of the predicted probability when random "
-           "stretches are deleted.", NEUTRAL),
-    _score("deletion.shares", "importance minus random", "Drop by importance minus drop at random; positive where the "
-           "occlusion map points at what the prediction depends on."),
+           "segments are deleted.", NEUTRAL),
+    _score("deletion.shares", "importance minus random", "Drop by importance minus drop at random; positive if the "
+           "prediction depends on the segments that the occlusion map marks."),
     # Few labels: binary normal/abnormal classification by number of labels.
     _score("labels.*.accuracy", "accuracy", "Fraction of beats correctly classified as normal or abnormal with this "
            "number of training labels."),
@@ -151,8 +151,8 @@ METRICS = (
     Metric("labels.*.largest_share", "largest predicted class", "", ".1%", NEUTRAL, "Fraction of the beats that take "
            "the most frequent prediction, the largest over draws of labels."),
     # Self-supervised pretraining, on windows of held-out subjects.
-    _score("relative_loss", "normalized validation loss", "Validation loss divided by that of the trivial predictor: "
-           "each window's mean, or log N for a contrastive loss. At 1 nothing is learned.", LOWER),
+    _score("relative_loss", "normalized validation loss", "Validation loss divided by that of a trivial prediction: "
+           "the mean of each lead of the window, or log N for a contrastive loss. At 1 nothing is learned.", LOWER),
     _score("databases.*", "normalized validation loss, {}", "Normalized validation loss on one database.", LOWER),
     _score("masked_loss", "masked MSE", "Mean squared error on the masked patches.", LOWER, ".4f"),
     _score("jepa_loss", "latent prediction loss", "Smooth L1 loss between predicted and target tokens at masked "
@@ -209,7 +209,7 @@ STATISTICS = {
     "per_seed": "value of each seed",
     "difference": "model minus baseline",
     "excludes_zero": "whether the 95 % CI of the paired difference, over the same resampled subjects, excludes 0",
-    "lower_is_better": "marks a difference of a metric of which less is better",
+    "lower_is_better": "present if lower values of the metric are better",
     "fold_mean": "mean over folds",
     "fold_sd": "standard deviation over folds",
     "min": "minimum over folds",
@@ -232,8 +232,8 @@ SECTIONS = {
 
 # What the normalized validation loss of a pretraining is divided by, by the kind of run.
 REFERENCES = {
-    "masked": "the loss of predicting each window's mean",
-    "quantized": "the loss of predicting each window's mean",
+    "masked": "the loss of predicting the mean of each lead of the window",
+    "quantized": "the loss of predicting the mean of each lead of the window",
     "predictive": "the loss of predicting each lead's mean target",
     "contrastive": "log N, the loss at chance",
 }

@@ -44,17 +44,17 @@ BASELINES = {
     "resnet1d": "ResNet1D from scratch",
     "resnet1d_hybrid": "ResNet1D with intervals and amplitudes",
     "hybrid": "with intervals and amplitudes",
-    "waveform": "waveform alone, without intervals and amplitudes",
-    "intervals": "intervals and amplitudes alone",
+    "waveform": "waveform only, without intervals and amplitudes",
+    "intervals": "gradient boosting on intervals and amplitudes",
     "labels_10": "10 % of the labels",
     "labels_1": "1 % of the labels",
     "resnet1d_labels_10": "ResNet1D from scratch, 10 % of the labels",
     "resnet1d_labels_1": "ResNet1D from scratch, 1 % of the labels",
-    "lead_ii": "lead II alone",
+    "lead_ii": "lead II only",
     "before": "encoder before triplet training",
     "whitened": "encoder before triplet training, whitened",
-    "pretrained_encoder_7_epochs": "pretrained encoder, 7 epochs",
-    "random_init_encoder_7_epochs": "randomly initialised encoder, 7 epochs",
+    "pretrained_encoder_7_epochs": "pretrained NT-Xent encoder, fine-tuned for 7 epochs",
+    "random_init_encoder_7_epochs": "randomly initialised NT-Xent encoder, trained for 7 epochs",
 }
 DATABASES = {
     "mitdb": "MIT-BIH Arrhythmia Database",
@@ -113,7 +113,7 @@ def baseline_title(name: str) -> str:
     """Name of a baseline, which may be another pretrained encoder, all of its leads or lead II alone."""
     if name in BASELINES:
         return BASELINES[name]
-    encoder, suffix = (name.removesuffix("_lead_ii"), ", lead II alone") if name.endswith("_lead_ii") else (name, "")
+    encoder, suffix = (name.removesuffix("_lead_ii"), ", lead II only") if name.endswith("_lead_ii") else (name, "")
     return encoder_title(encoder) + suffix
 
 

@@ -40,27 +40,27 @@ PAIRED = ("accuracy", "macro_f1_nsvf", "macro_f1", "classes.S.f1", "classes.V.f1
 OVERALL = ("balanced_accuracy", "kappa", "jk_index", "macro_auroc", "ece")
 SUBSETS = {"ensemble": "ensemble of the seeds", "without_202": "without record 202", "without_q": "without class Q"}
 SPLIT_TITLES = {
-    "ds1_ds2": "DS1 → DS2 (de Chazal et al. 2004): 22 training records, 22 other test records",
+    "ds1_ds2": "DS1 → DS2 (de Chazal et al. 2004): 22 training records, 22 test records",
     "seed": "38 training records, seven test records (106, 207, 208, 220, 228, 231, 233)",
-    "records": "training and test records named in the configuration",
+    "records": "training and test records of the configuration (evaluation.train_records, evaluation.test_records)",
 }
 SAME_SUBJECT = (
-    "Records 201 (training) and 202 (test) are of the same subject: the split's one declared exception to the rule "
-    "that no subject is in both sets. Metrics without 202 are reported as well."
+    "Records 201 (training) and 202 (test) are of the same subject, the only exception to the inter-patient split. "
+    "Metrics without record 202 are reported as well."
 )
 SELECTION = "epoch and hyperparameters on training subjects only; each test beat is predicted once per seed"
 ADAPTED = (
-    "the labels of the first {:g} s of each scored record fine-tune the model to it; only later beats are scored, for "
-    "the unadapted baseline too"
+    "the model is fine-tuned on the labels of the first {:g} s of each scored record; only later beats are scored, "
+    "also for the unadapted baseline"
 )
 STATISTICS_USED = {
     "waveforms": "transductive: the median beat of the whole test record, without labels",
-    "difference_quantiles": "transductive: quantiles of the differences to the median beat over the whole test record, "
-    "without labels",
+    "difference_quantiles": "transductive: quantiles of the differences from the median beat over the whole test "
+    "record, without labels",
     "rr_features": "not causal: RR intervals before and after the beat, without labels",
     "subtract_record_median": "transductive: the median over the test record's beats is subtracted from the features",
     "transductive": "transductive: statistics of the whole test record, without labels, enter the features",
-    "causal": "causal: only what precedes the beat in the test record enters the features, without labels",
+    "causal": "causal: the features are computed from the test record up to the beat, without labels",
 }
 WORST = 3  # records that are marked in a table
 
@@ -267,8 +267,8 @@ def ec57(run: Run) -> Section:
     shown = {"sensitivity": "Se", "positive_predictivity": "+P", "false_positive_rate": "FPR"}
     heads += [head(f"ec57.VEB.{k}", text) for k, text in shown.items()]
     caption = (
-        "Gross metrics; counts are means over seeds. By EC57 an F or Q beat classified as V is no false VEB, and a Q "
-        "beat classified as S no false SVEB."
+        "Gross metrics; counts are means over seeds. By EC57 an F or Q beat classified as V is not a false positive "
+        "of VEB, and a Q beat classified as S is not a false positive of SVEB."
     )
     return Section("ec57", "Ectopic beats by ANSI/AAMI EC57", [Table(heads, rows, caption)])
 
@@ -317,7 +317,9 @@ def leave_one_out(metrics: dict, rest: dict[str, dict]) -> Table:
     rows = [Row("all records", [format_value(m, whole[m]) for m in PAIRED], "lead")]
     for record, row in rest.items():
         rows.append(Row(record, [change(m, row[m]) for m in PAIRED], "marked" if record in marked else ""))
-    caption = "Metrics of all other records: they show how much depends on one record; the largest changes are marked."
+    caption = (
+        "Metrics over all records but one, which show the influence of each record; the largest changes are marked."
+    )
     return Table(["without", *map(head, PAIRED)], rows, caption)
 
 

@@ -32,8 +32,8 @@ PATIENTS = tuple(f"patients.{score}" for score in SCORES)
 DRAWN = ("model", "before", "random_init")
 NOTE = (
     "Macro AUROC of the superclasses by probes and k-NN; agreement of k-means clusters with the superclasses, and "
-    "their separation. CIs are over patients: by bootstrap, that of Davies-Bouldin by random halves, because a "
-    "duplicated patient would distort it."
+    "their separation. CIs are by bootstrap over patients; that of Davies-Bouldin is by random halves of the patients, "
+    "because duplicated patients would bias it."
 )
 
 
@@ -49,7 +49,7 @@ def sections(run: Run) -> list[Section]:
         )
         for name, found, group in run.predictors()
     ]
-    caption = "The same metrics with patients in place of superclasses: do the embeddings identify the patient?"
+    caption = "The same metrics with patients in place of superclasses: whether the embeddings identify the patient."
     patients = [
         Heading("Patients in place of superclasses"),
         Table(["predictor", *map(head, PATIENTS)], rows, caption, "tight"),
@@ -72,7 +72,7 @@ def declared(run: Run) -> list[tuple[str, str]]:
         ("selection", "regularization and epoch of the probes on fold 9"),
         ("hyperparameters selected on", selected_on(run.config)),
         ("test-record statistics", "none"),
-        ("test set", "fold 10, scored once: its patients are in no other fold"),
+        ("test set", "fold 10, scored once; its patients are in no other fold"),
     ]
 
 
@@ -108,11 +108,11 @@ def triplets(config: dict) -> str:
         trained = (
             "a projection of the frozen encoder's mean tokens"
             if frozen
-            else f"{trained}, after a projection of its means"
+            else f"{trained}, after a projection of its mean tokens"
         )
     return (
         f"of {trained}, on folds 1 to 8: a positive shares a superclass with the anchor, margin {margin}; the epoch is "
-        "selected by 20 neighbours on fold 9"
+        "selected by the macro AUROC of k-NN on fold 9"
     )
 
 

@@ -23,9 +23,9 @@ from keras_ecg.report.run import Run
 
 NAMES = ("accuracy", "macro_f1", "auroc")
 PROTOCOLS = {
-    "inter_patient": "inter-patient: labels from DS1 without 201, all of DS2 scored; no subject in both sets",
+    "inter_patient": "inter-patient: labels from DS1 without record 201, all of DS2 scored; no subject in both sets",
     "intra_patient": "intra-patient: labels from four fifths of all beats, the others scored; the same subjects are in "
-    "both sets, so that the metrics are optimistic for a new patient and only for comparison",
+    "both sets, so that the metrics are optimistic and do not estimate the performance on new patients",
     "subsampling": "repeated random sub-sampling: subjects split into training, validation and test by seed",
 }
 OBJECTIVES = {

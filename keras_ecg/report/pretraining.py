@@ -17,12 +17,12 @@ CURVES = {
 PICTURES = {
     "masked": (
         "Reconstructions",
-        "Windows of held-out subjects. Masked stretches are shaded; red: the reconstruction.",
+        "Windows of held-out subjects. Masked segments are shaded; red: the reconstruction.",
     ),
     "quantized": ("Reconstructions", "Windows of held-out subjects. Red: the reconstruction from code indices."),
     "contrastive": (
         "Augmented views",
-        "Windows of held-out subjects, and the views that the objective pulls together.",
+        "Windows of held-out subjects, and the views that are positive pairs.",
     ),
 }
 LOSSES = ("masked_loss", "jepa_loss", "reconstruction_loss", "contrastive_loss", "log_n")

@@ -45,8 +45,8 @@ COMPARED = (*PAIRED, "ece")
 DISTURBANCES = {"none": "undisturbed", "inverted": "inverted polarity", "sampling rate": "low sampling rate"}
 WITHOUT_STRENGTH = ("none", "inverted")  # among the disturbances
 SCORE = (
-    "The challenge score is the mean F1 of N, A and O. The noisy class may be predicted; its F1 is not averaged. The "
-    "ECE of the model and its variants is that after temperature scaling."
+    "The challenge score is the mean F1 of N, A and O, without that of noisy recordings (~). The ECE of the model and "
+    "of its variants is that after temperature scaling."
 )
 
 
@@ -85,7 +85,9 @@ def sections(run: Run) -> list[Section]:
 
 def declared(run: Run) -> list[tuple[str, str]]:
     """Declarations of a rhythm classification run."""
-    subjects = "the database has no subject identifiers; the two recordings that it holds twice are one subject each"
+    subjects = (
+        "the database has no subject identifiers: each recording, or pair of identical recordings, is one subject"
+    )
     return [
         ("selection", str(run.environment.get("selection", ""))),
         ("test-record statistics", "each recording is normalized by its own mean and standard deviation"),
@@ -100,8 +102,8 @@ def protocol(run: Run) -> Section:
     folds = len(run.metrics["folds"])
     split = f"{folds} folds, stratified by class; each recording is predicted once per seed, in its test fold"
     if folds == 1:
-        split = "one fold of the cross-validation is tested, the other folds train"
-    stages = {1: "one", 2: "two: a noise gate, then the rhythm of recordings that pass it, a model each"}
+        split = "one fold of the cross-validation is the test set, the other folds are the training set"
+    stages = {1: "one", 2: "two: a noise gate, then a second model for the rhythm of the other recordings"}
     share = rhythm.get("calibration_fraction", 0)
     pairs = [
         ("labels", [Span(str(rhythm.get("labels", "?")), tone="strong"), "of the challenge"]),
@@ -111,11 +113,11 @@ def protocol(run: Run) -> Section:
         (
             "input",
             f"one lead at {rhythm.get('sampling_rate_hz', 0):g} Hz, band-pass {rhythm.get('bandpass_hz', '')} Hz, "
-            f"z-scored per recording; R peaks by wfdb's XQRS; trained on random crops of "
+            f"z-scored per recording; detected R peaks; trained on random crops of "
             f"{rhythm.get('crop_seconds', 0):g} s, scored on {rhythm.get('window_seconds', 0):g} s, padding masked",
         ),
         ("stages", stages.get(rhythm.get("stages"), "")),
-        ("temperature scaling", f"fitted on {100 * share:g} % of the training recordings, used for nothing else"),
+        ("temperature scaling", f"fitted on {100 * share:g} % of the training recordings, held out for it"),
         ("seeds", ", ".join(map(str, model["seeds"]))),
         ("inference", f"{ms:g} ms for 60 s at 300 Hz" if (ms := run.environment.get("milliseconds_for_60_s")) else ""),
     ]

@@ -50,7 +50,7 @@ def declared(run: Run, selected: str) -> list[tuple[str, str]]:
         ("selection", f"{selected}, by macro AUROC on fold 9"),
         ("hyperparameters selected on", selected_on(run.config)),
         ("test-record statistics", "none"),
-        ("test set", "fold 10, scored once: its patients are in no other fold"),
+        ("test set", "fold 10, scored once; its patients are in no other fold"),
         ("external data", str(run.environment.get("external_data", ""))),
     ]
 
@@ -71,7 +71,7 @@ def protocol(run: Run) -> Section:
     learning, _ = FINE_TUNED if options.get("objective") == "finetune" else PROBED
     pairs = [
         ("encoder", _encoder(run.environment.get("weights", ""))),
-        ("its other seeds", ", ".join(_name(name) for name in options.get("pretrained_seeds", ()))),
+        ("same encoder, other seeds", ", ".join(_name(name) for name in options.get("pretrained_seeds", ()))),
         ("training", learning + HYBRID * bool(options.get("hybrid"))),
         ("training set", "PTB-XL's folds 1 to 8"),
         ("scored", scored(run.metrics["model"]["class_counts"])),

@@ -30,9 +30,9 @@ COLUMNS = {  # of a claim's table, by the kind of run
 }
 PARTS = {"without_202": "without record 202", "without_q": "without class Q", "ensemble": "ensemble of the seeds"}
 HOW = (
-    "Mean ± standard deviation over seeds of single models, in parentheses the 95 % CI by bootstrap over subjects; ↓ "
-    "marks metrics of which less is better. `python -m keras_ecg.runs verify` recomputes every value from the stored "
-    "predictions."
+    "Mean ± standard deviation over seeds of single models, in parentheses the 95 % CI by bootstrap over subjects; for "
+    "metrics with ↓ lower is better. A claim is the name of a result in `published.json`. `keras-ecg runs verify` "
+    "recomputes every value from the stored predictions."
 )
 
 
