@@ -2,7 +2,7 @@
 
     from ModelBuilder import MODELS, build_model, load_model, load_rhythm_classifier
 
-    model = build_model("cnn_conformer", {"scalograms": (3, 32, 187, 1), "rr": (3, 31)}, options={"width": 64})
+    model = build_model("cnn_conformer", {"scalograms": (3, 32, 187, 1), "rr": (3, 40)}, options={"width": 64})
     model = load_model("Research_Runs/final_ds1_ds2_cnn_conformer_…")
     classifier = load_rhythm_classifier("Research_Runs/final_rhythm_resnet1d_…")  # a keras_ecg.RecordingClassifier
     rhythm = classifier.predict("sample_data/100")

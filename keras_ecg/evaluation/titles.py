@@ -56,6 +56,11 @@ BASELINES = {
     "pretrained_encoder_7_epochs": "pretrained NT-Xent encoder, fine-tuned for 7 epochs",
     "random_init_encoder_7_epochs": "randomly initialised NT-Xent encoder, trained for 7 epochs",
 }
+# Names in BASELINES of the same method with a part, data or training changed.
+VARIANTS = {
+    "first_30_seconds", "two_stage", "hybrid", "resnet1d_hybrid", "waveform", "labels_10", "labels_1",
+    "resnet1d_labels_10", "resnet1d_labels_1", "lead_ii", "pretrained_encoder_7_epochs", "random_init_encoder_7_epochs",
+}  # fmt: skip
 DATABASES = {
     "mitdb": "MIT-BIH Arrhythmia Database",
     "sample": "excerpt of the MIT-BIH Arrhythmia Database",
@@ -115,6 +120,16 @@ def baseline_title(name: str) -> str:
         return BASELINES[name]
     encoder, suffix = (name.removesuffix("_lead_ii"), ", lead II only") if name.endswith("_lead_ii") else (name, "")
     return encoder_title(encoder) + suffix
+
+
+def is_baseline(name: str) -> bool:
+    """Return whether predictions of that name are a baseline, and not a variant of the model or another encoder."""
+    return name in BASELINES and name not in VARIANTS
+
+
+def predictor_title(name: str) -> str:
+    """Name of what is compared with the model, with its role."""
+    return f"{'baseline' if is_baseline(name) else 'comparison'}: {baseline_title(name)}"
 
 
 def model_title(environment: dict, config: dict) -> str:

@@ -8,7 +8,7 @@ from keras_ecg.databases.mitdb import CLASSES, SPLITS
 from keras_ecg.evaluation import curves
 from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.schema import format_value, title
-from keras_ecg.evaluation.titles import baseline_title
+from keras_ecg.evaluation.titles import predictor_title
 from keras_ecg.predictions import file_name, load_predictions, read_npz
 from keras_ecg.report import charts
 from keras_ecg.report.colours import CLASS_COLOURS
@@ -83,7 +83,7 @@ def sections(run: Run) -> list[Section]:
     model = run.metrics["model"]
     extra = [(f"{run.model}, {label}", model[part]) for part, label in SUBSETS.items() if part in model]
     extra += [
-        (f"baseline: {baseline_title(name)}, without class Q", found["without_q"])
+        (f"{predictor_title(name)}, without class Q", found["without_q"])
         for name, found in run.metrics["baselines"].items()
         if "without_q" in found
     ]

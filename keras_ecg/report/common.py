@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.schema import LOWER, METRICS, SECTIONS, STATISTICS, metric
-from keras_ecg.evaluation.titles import baseline_title
+from keras_ecg.evaluation.titles import baseline_title, is_baseline
 from keras_ecg.report import charts
 from keras_ecg.report.page import (
     Card,
@@ -37,14 +37,14 @@ def alarms(run: Run, cautions: Sequence[str] = ()) -> Section:
     lines = [Span(f"{line[0].upper()}{line[1:]}.", tone="strong") for line in found]
     if skipped := run.environment.get("skipped_records"):
         cautions = [*cautions, f"Unreadable records that were skipped: {', '.join(map(str, skipped))}."]
-    return Section("alarms", "Alarms", [Lines([*lines, *cautions])] if lines or cautions else [], "warnings")
+    return Section("alarms", "Warnings", [Lines([*lines, *cautions])] if lines or cautions else [], "warnings")
 
 
 def declarations(run: Run, pairs: Iterable[tuple[str, Inline | Sequence[Inline]]] = ()) -> Section:
     """Selection, statistics of test records, external data, and overlap with the pretraining set."""
     seen = run.environment.get("seen_unlabelled")
     shown = definitions([("pretraining set", f"transductive: {seen}" if seen else ""), *pairs])
-    return Section("declarations", "Declarations", [shown] if shown.pairs else [])
+    return Section("declarations", "Selection and use of test data", [shown] if shown.pairs else [])
 
 
 def headline(cards: Sequence[Card]) -> Section:
@@ -55,7 +55,9 @@ def headline(cards: Sequence[Card]) -> Section:
 def metric_card(run: Run, name: str, baselines: Sequence[str] | None = None, **options) -> Card:
     """The card of one of the model's metrics, with the best of the baselines, or of those named."""
     found = {
-        n: at(b, name).get("mean") for n, b in run.metrics["baselines"].items() if baselines is None or n in baselines
+        n: at(b, name).get("mean")
+        for n, b in run.metrics["baselines"].items()
+        if (is_baseline(n) if baselines is None else n in baselines)
     }
     found = {n: mean for n, mean in found.items() if mean is not None}
     best = None
@@ -127,7 +129,7 @@ def training(columns: dict[str, np.ndarray], names: Sequence[str] = ()) -> Secti
 
 def circumstances(run: Run) -> list[Section]:
     """Notes on the data, configuration, versions, how to recompute, and the metrics explained."""
-    notes = [f"{note[0].upper()}{note[1:]}." for note in run.environment.get("data_notes") or ()]
+    notes = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in run.environment.get("data_notes") or ()]
     config = (run.folder / "config.yaml").read_text(encoding="utf-8")
     again = f"python -m keras_ecg.runs verify --all\npython -m keras_ecg.runs report {run.folder.name}"
     return [

@@ -2,7 +2,7 @@
 
 from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.schema import format_value, title
-from keras_ecg.evaluation.titles import baseline_title, encoder_title
+from keras_ecg.evaluation.titles import baseline_title, encoder_title, is_baseline
 from keras_ecg.report import charts
 from keras_ecg.report.common import alarms, circumstances, declarations, headline
 from keras_ecg.report.page import (
@@ -65,7 +65,11 @@ def cards(run: Run) -> Section:
     labels, metrics = list(run.metrics["model"]["labels"].items())[-1]
     found = []
     for name in NAMES:
-        means = {n: at(b["labels"], labels).get(name, {}).get("mean") for n, b in run.metrics["baselines"].items()}
+        means = {
+            n: at(b["labels"], labels).get(name, {}).get("mean")
+            for n, b in run.metrics["baselines"].items()
+            if is_baseline(n)
+        }
         means = {n: mean for n, mean in means.items() if mean is not None}
         best = max(means, key=means.get, default=None)
         of = (baseline_title(best), means[best]) if best else None
@@ -130,7 +134,7 @@ def comparison(run: Run) -> Section:
 
 def curves(run: Run) -> Section:
     """Metrics by number of labels, drawn."""
-    lines = {name.removeprefix("baseline: "): found["labels"] for name, found, _ in run.predictors()}
+    lines = {name.rpartition(": ")[2]: found["labels"] for name, found, _ in run.predictors()}
     image = charts.by_labels(lines, {m: title(full("10", m)) for m in NAMES})
     picture = Picture(image, ["Mean over draws; bars: standard deviation."], "wide")
     return Section("curves", "Metrics by number of labels", [picture])

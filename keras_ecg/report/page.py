@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.schema import LOWER, explain, format_value, metric, title
 
 DASH = "–"
 ORDER = {  # of the sections of every report: anchor and entry in the menu
-    "alarms": "Alarms",
-    "declarations": "Declarations",
+    "alarms": "Warnings",
+    "declarations": "Test data",
     "headline": "",
     "comparison": "Comparison",
     "protocol": "Protocol",
@@ -257,12 +256,6 @@ def difference(name: str, stats: dict) -> Span:
         tone = "better" if (low > 0) != (metric(name).direction == LOWER) else "worse"
     below = "" if low is None else f"{signed(name, low)} to {signed(name, high)}"
     return Span(signed(name, stats["difference"]), below=below, tone=tone)
-
-
-def best_of(name: str, baselines: Iterable[dict]) -> float | None:
-    """The best mean of a metric among baselines."""
-    means = [mean for b in baselines if (mean := at(b, name).get("mean")) is not None]
-    return (min if metric(name).direction == LOWER else max)(means, default=None)
 
 
 def card(

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_ecg.config import read_yaml
 from keras_ecg.errors import InputError
-from keras_ecg.evaluation.titles import DATABASES, baseline_title, experiment_title, model_title
+from keras_ecg.evaluation.titles import DATABASES, experiment_title, model_title, predictor_title
 from keras_ecg.files import read_json
 
 
@@ -70,11 +70,11 @@ class Run:
         return {label: read_json(file)["model"] for label, file in files.items() if file.is_file()}
 
     def predictors(self) -> list[tuple[str, dict, str]]:
-        """Name, metrics and "model", "ablation" or "baseline" of everything that is compared."""
+        """Name, metrics and "model", "ablation" or "baseline" (of a comparison, too) of everything that is compared."""
         rows = [(self.model, self.metrics["model"], "model")]
         rows += [(f"ablation: {label}", found, "ablation") for label, found in self.ablations.items()]
         baselines = self.metrics.get("baselines", {})
-        return rows + [(f"baseline: {baseline_title(n)}", found, "baseline") for n, found in baselines.items()]
+        return rows + [(predictor_title(n), found, "baseline") for n, found in baselines.items()]
 
     def history(self, probe: str = "") -> dict[str, np.ndarray]:
         """The training log; see `read_history`."""

@@ -12,7 +12,7 @@ from keras_ecg.config import read_yaml
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.schema import LOWER, format_value, metric, title
-from keras_ecg.evaluation.titles import baseline_title, model_title, row_title
+from keras_ecg.evaluation.titles import baseline_title, is_baseline, model_title, predictor_title, row_title
 from keras_ecg.files import read_json, write_json, write_text
 
 RUNS = "Research_Runs"
@@ -121,9 +121,10 @@ def named_scores(metrics: dict, model: str, others: dict[str, dict] | None = Non
     rows |= {f"{model}, {label}": found[part] for part, label in PARTS.items() if part in found}
     rows |= {f"ablation: {label}{seeds_of(of)}": of for label, of in (others or {}).items()}
     for name, of in metrics["baselines"].items():
-        rows[f"baseline: {row_title(name, of, found)}"] = of
+        role = predictor_title(name).partition(":")[0]
+        rows[f"{role}: {row_title(name, of, found)}"] = of
         if "without_q" in of and "without_q" in found:
-            rows[f"baseline: {row_title(name, of, found)}, without class Q"] = of["without_q"]
+            rows[f"{role}: {row_title(name, of, found)}, without class Q"] = of["without_q"]
     return rows
 
 
@@ -184,12 +185,13 @@ def results_pages(root: Path | str = ".", link: str = "") -> list[tuple[str, str
 def best_baseline(metrics: dict, name: str) -> tuple[str, dict] | None:
     """Name and statistics of the baseline with the best mean of a metric; None without baselines.
 
-    Variants of the model count as baselines; a baseline of fewer recordings than the model's does not.
+    A baseline of fewer recordings than the model's does not count.
     """
     model, found = metrics["model"], {}
     for baseline, of in metrics["baselines"].items():
         stats = at(of, name)
-        if stats.get("mean") is not None and row_title(baseline, of, model) == baseline_title(baseline):
+        whole = row_title(baseline, of, model) == baseline_title(baseline)
+        if stats.get("mean") is not None and whole and is_baseline(baseline):
             found[baseline] = stats
     if not found:
         return None
