@@ -55,6 +55,7 @@ def test_examples_are_the_records_beats_in_order(classifier, trained, small):
     assert len(both.targets) == len(examples.targets) + 2
 
 
+@pytest.mark.slow
 def test_fine_tuning_restarts_for_each_record(adapter, classifier, trained, small):
     examples = examples_of(TEST[0], small, classifier)
     count = len(examples.targets)

@@ -38,6 +38,7 @@ def test_scalogram_kernel_is_checked_and_measured(workspace):
     assert any(row.startswith("equal: scalograms") for row in result.rows)
 
 
+@pytest.mark.slow
 def test_prediction_in_memory_equals_that_with_files(workspace):
     result = predict.run(workspace)
     assert result.ratio > 0 and result.rows[0].startswith("equal: probabilities")
@@ -96,6 +97,7 @@ def test_training_batches_equal_reference(workspace):
         train_step.check(sides[0], [other])
 
 
+@pytest.mark.slow
 def test_detection_is_scored_on_the_excerpt_and_with_artefacts(workspace, monkeypatch):
     for name in ("MITDB_DIR", "SVDB_DIR", "LUDB_DIR", "CPSC2021_DIR"):
         monkeypatch.delenv(name, raising=False)

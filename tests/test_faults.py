@@ -328,6 +328,7 @@ def test_packing_on_full_disk_is_one_line_error_and_resumes(packed, tmp_path):
     assert hashes(config.database.tfrecord_dir) == hashes(packed.database.tfrecord_dir)
 
 
+@pytest.mark.slow
 def test_evaluation_on_full_disk_is_one_line_error_and_resumes(small, tmp_path):
     config = under(small, tmp_path / "full")
     line = out_of_disk(FINAL, config, 10_000)

@@ -119,7 +119,7 @@ def test_detections_of_different_shapes_are_noted():
 
 def test_noise_is_no_ecg(tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.02, 60 * 360)
-    with pytest.raises(InputError, match="no ECG in lead MLII: no QRS complex stands out of the noise"):
+    with pytest.raises(InputError, match="no ECG in lead MLII: no QRS complex was detected above the noise"):
         classifier().predict(strip(tmp_path, "noise", noise, 360))
 
 
@@ -145,7 +145,7 @@ def test_annotations_without_beats_fall_back_to_the_detector(tmp_path, symbols):
     recording, notes = classifier().locate_beats(read_record(tmp_path / "rec.1"))
     beats = found.samples[(found.samples < 30 * 360) & np.isin(found.symbols, list(mitdb.CLASS_OF_SYMBOL))]
     assert abs(len(recording.samples) - len(beats)) <= 1 and set(recording.symbols) == {"N"}
-    assert notes == (("the annotations have no beats; R peaks are detected",) if symbols else ())
+    assert notes == (("the annotations contain no beats; R peaks were detected",) if symbols else ())
 
 
 def test_damaged_annotations_do_not_matter_where_peaks_are_detected(tmp_path):

@@ -14,7 +14,7 @@ from keras_ecg.calibration import fit_temperature, scale_temperature
 from keras_ecg.data.disturbed import noises_of, source_of_noise
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.rhythm_checks import evaluate_deletion, rhythm_scores
-from keras_ecg.experiments.rhythm_checks import draw_recordings, without_stretches
+from keras_ecg.experiments.rhythm_checks import draw_recordings, occlude
 from keras_ecg.metrics import confusion_matrix
 from keras_ecg.report.rhythm import robustness
 from keras_ecg.signals.disturb import add_noise, slowly_recorded, synthetic_noises
@@ -95,7 +95,7 @@ def test_robustness_table_shows_zero_decibels():
 def test_deleted_stretches_are_flat_and_without_r_peaks():
     signal, beats = np.arange(1, 101, dtype=np.float32), np.array([0.05, 0.31, 0.95])
     gone = np.array([[False] * 4, [True, False, False, True]])
-    signals, left = without_stretches(signal, beats, gone, 100.0)
+    signals, left = occlude(signal, beats, gone, 100.0)
     np.testing.assert_array_equal(signals[0], signal)
     assert not signals[1][:25].any() and not signals[1][75:].any() and signals[1][25:75].all()
     assert left[0].tolist() == beats.tolist() and left[1].tolist() == [0.31]

@@ -175,6 +175,7 @@ def test_held_out_evaluation_includes_robustness_and_occlusion(final):
     assert not verify_run(final.path)[1]
 
 
+@pytest.mark.slow
 def test_command_classifies_a_rhythm(final, packed, tmp_path):
     command = [sys.executable, "predict.py", str(Path(packed.database.data_dir) / "A00001"), "--task", "rhythm"]
     done = subprocess.run(

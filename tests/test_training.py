@@ -86,6 +86,7 @@ def test_probabilities_come_in_the_order_of_the_labels(trained):
     np.testing.assert_allclose(found[-len(one) :], one, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_classifier_predicts_the_same(trained, tmp_path):
     classifier, config = trained
     classifier.save(tmp_path)
@@ -118,6 +119,7 @@ def others(small):
     return predict_records(train_classifier(TRAIN, small, 3 + MEMBER_SEEDS), TEST, small)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_probabilities_and_another_does_not(small, probabilities, others):
     again = predict_records(train_classifier(TRAIN, small, 3), TEST, small)
     np.testing.assert_array_equal(again, probabilities)
