@@ -1,6 +1,7 @@
 """The error for invalid input, and how commands exit with it."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -34,6 +35,9 @@ def run_script(main: Callable[[], None]) -> None:
         logger.debug("traceback of the error below", exc_info=True)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # such as `keras-ecg presets | head -1`: the reader has what it needs
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         # For example a full disk or a read-only folder; incomplete files have temporary names.
         logger.debug("traceback of the error below", exc_info=True)

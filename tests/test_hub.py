@@ -51,7 +51,7 @@ def test_a_preset_that_is_not_there_is_one_line(cache, name, found):
 
 def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match=r"^hf://user/ecg: .*; pip install keras-ecg\[hub\]$"):
+    with pytest.raises(InputError, match=r"^hf://user/ecg: .*; pip install huggingface_hub$"):
         find_preset("hf://user/ecg", "Encoder")
 
 

@@ -22,7 +22,7 @@ OTHER = {
 
 def built(name, shapes=None, token=1, seed=3, **options) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    return build_model(name, shapes or SHAPES, token, 5, {**TINY, **options})
+    return build_model(name, shapes or SHAPES, {**TINY, **options}, token=token)
 
 
 def batch(shapes=None, size=4, seed=0):
@@ -142,7 +142,7 @@ def test_mixed_precision(name, policy, tmp_path):
 )
 def test_invalid_hyperparameters_are_rejected(name, options, found):
     with pytest.raises(InputError, match=found) as caught:
-        build_model(name, SHAPES, 1, 5, options)
+        build_model(name, SHAPES, options)
     assert "\n" not in str(caught.value)
 
 

@@ -94,3 +94,32 @@ def test_a_rhythm_is_written_as_a_table(tmp_path):
     rows = found.to_csv(tmp_path / "100.csv").read_text().splitlines()
     assert rows[0] == "record,class,p_N,p_A,p_O,p_~" and rows[1].startswith(f"100,{found.symbol},")
     assert found.to_dataframe().shape == (1, 6)
+
+
+def test_bundled_recordings_are_found_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ke.read_record("sample_data/213").signals.shape == (108000, 2)
+    for path in ("", ".", "/"):
+        with pytest.raises(ke.InputError, match="no name of a record"):
+            ke.read_record(path)
+
+
+def test_preset_of_another_class_is_rejected():
+    with pytest.raises(ke.InputError, match="mae: found a preset of Encoder; expected a folder, or one of mitdb-beats"):
+        ke.BeatClassifier.from_preset("mae")
+
+
+def test_unknown_source_of_peaks_is_rejected():
+    signal = ke.read_record("sample_data/213").signals[:3600]
+    with pytest.raises(ke.InputError, match="peaks: found 'detected'; expected one of auto, annotations, detect"):
+        ke.BeatClassifier.from_preset().predict(signal, 360.0, ["MLII", "V1"], peaks="detected")
+
+
+def test_doors_export_nothing_that_the_package_lacks():
+    import DataLoader
+    import Evaluator
+    import ModelBuilder
+
+    for door in (DataLoader, Evaluator, ModelBuilder):
+        for name in door.__all__:
+            assert getattr(ke, name) == getattr(door, name)

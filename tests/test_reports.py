@@ -178,7 +178,7 @@ def test_all_beats_of_one_class(tmp_path):
 
 
 def test_a_run_without_metrics_is_rejected(tmp_path):
-    with pytest.raises(InputError, match=r"no metrics\.json"):
+    with pytest.raises(InputError, match=r"metrics\.json: found no such file"):
         write_report(tmp_path)
 
 

@@ -1,11 +1,14 @@
 import csv
 import json
 import os
+import shlex
 
 import numpy as np
 import pytest
+from conftest import SAMPLE
 
 from keras_ecg import cli, evaluation, runs
+from keras_ecg.config import load_config
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.schema import explain
 from keras_ecg.files import read_json, write_json
@@ -313,7 +316,7 @@ def test_publish_and_index(tmp_path):
     (tmp_path / "Research_Runs" / "summary.yaml").write_text(SUMMARY)
     cli.run(["runs", *root, "report", run.path.name])
     assert "ablation: small" in (run.path / "report.html").read_text(encoding="utf-8")
-    unfinished = runs.find_or_create(tmp_path / "Research_Runs", "kfold", "cnn", "h", CONFIG, "x")
+    unfinished = runs.find_or_create(tmp_path / "Research_Runs", "kfold", "cnn", "h", CONFIG, "x", {"kind": "beats"})
     with pytest.raises(InputError, match="unfinished"):
         cli.run(["runs", *root, "publish", "mitdb-y", unfinished.path.name])
     with pytest.raises(InputError, match="no such file"):
@@ -344,3 +347,13 @@ def test_a_published_file_of_another_layout_is_rejected(tmp_path):
     (tmp_path / "Research_Runs" / "published.json").write_text('["a"]')
     with pytest.raises(InputError, match="another layout"):
         runs.verify(tmp_path)
+
+
+def test_published_runs_can_be_repeated_with_their_recorded_commands():
+    scripts = {command.script: name for name, command in cli.COMMANDS.items()}
+    paths = sorted((SAMPLE.parent / "Research_Runs").glob("*/environment.json"))
+    assert len(paths) > 50
+    for path in paths:
+        script, *arguments = shlex.split(read_json(path)["command"].removeprefix("python "))
+        args = cli.make_parser().parse_args([scripts[script], *arguments])
+        load_config(getattr(args, "config", ()) or (), getattr(args, "set", ()) or ())

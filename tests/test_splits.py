@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_ecg.config import Config, Evaluation
+from keras_ecg.config import Config, Evaluation, from_dict
 from keras_ecg.data.splits import patient_folds, reject_shared_subjects, resolve_split
 from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
@@ -101,3 +101,10 @@ def test_folds_are_balanced_by_class(beats):
 def test_more_folds_than_subjects_is_rejected(beats, folds, found):
     with pytest.raises(InputError, match=found):
         patient_folds(*beats, folds, seed=0)
+
+
+@pytest.mark.parametrize("split", ["ds1_ds2", "seed"])
+def test_splits_of_mitdb_are_rejected_for_another_database(split):
+    config = from_dict(Config, {"database": {"name": "own"}, "evaluation": {"split": split}})
+    with pytest.raises(InputError, match="a split of MIT-BIH, for the database own; expected records"):
+        resolve_split(config, {"100": "100", "106": "106"})

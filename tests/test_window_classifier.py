@@ -71,17 +71,17 @@ def arrays(model) -> list[np.ndarray]:
 
 def test_pretrained_random_and_frozen_stages(weights):
     encoder = load_model(f"{weights}/encoder.keras")
-    pretrained = build_model("mae", SHAPES, 1, 5, {"weights": weights})
+    pretrained = build_model("mae", SHAPES, {"weights": weights})
     inner = pretrained.get_layer("mae_encoder")
     for mine, theirs in zip(arrays(inner), arrays(encoder), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    twin = build_model("mae", SHAPES, 1, 5, {"weights": weights, "random": True}).get_layer("mae_encoder")
+    twin = build_model("mae", SHAPES, {"weights": weights, "random": True}).get_layer("mae_encoder")
     assert [w.shape for w in twin.weights] == [w.shape for w in inner.weights]
     assert max(np.abs(a - b).max() for a, b in zip(arrays(twin), arrays(inner), strict=True)) > 0.1
     assert len(stages(encoder)) == 4  # patch embedding, two blocks, the last norm
     trained = {}
     for frozen in (0, 1, 2, -1):
-        model = build_model("mae", SHAPES, 1, 5, {"weights": weights, "frozen_stages": frozen})
+        model = build_model("mae", SHAPES, {"weights": weights, "frozen_stages": frozen})
         trained[frozen] = len(model.get_layer("mae_encoder").trainable_weights)
         model.compile("sgd", "sparse_categorical_crossentropy")
         before = arrays(model.get_layer("mae_encoder"))
@@ -91,11 +91,11 @@ def test_pretrained_random_and_frozen_stages(weights):
         assert sum(moved) == trained[frozen]  # only unfrozen stages have changed
     assert trained[0] > trained[1] > trained[2] > trained[-1] == 0
     with pytest.raises(InputError, match="frozen_stages is 5, but the encoder has 4 stages"):
-        build_model("mae", SHAPES, 1, 5, {"weights": weights, "frozen_stages": 5})
+        build_model("mae", SHAPES, {"weights": weights, "frozen_stages": 5})
 
 
 def test_classifier_depends_on_tokens_at_the_beat_and_rr_features(weights, tmp_path):
-    model = build_model("mae", SHAPES, 1, 5, {"weights": weights})
+    model = build_model("mae", SHAPES, {"weights": weights})
     rng = np.random.default_rng(0)
     x = {k: rng.normal(size=(4, *s)).astype("f4") for k, s in SHAPES.items()}
     out = keras.ops.convert_to_numpy(model(x))
@@ -116,12 +116,12 @@ def test_classifier_depends_on_tokens_at_the_beat_and_rr_features(weights, tmp_p
         ({"context": (400, 1)}, {"weights": "nothing"}, "no pretrained encoder"),
     ):
         with pytest.raises(InputError, match=message):
-            build_model("mae", shapes, 0, 5, options)
+            build_model("mae", shapes, options, token=0)
 
 
 def test_every_objective_gives_a_classifier():
     for name, encoder in (("mae", TINY), ("contrastive", {"encoder": "cnn_lstm", "encoder_options": {"width": 16}})):
-        model = build_model(name, {"context": (400, 1)}, 0, 2, {"encoder": encoder})
+        model = build_model(name, {"context": (400, 1)}, {"encoder": encoder}, token=0, classes=2)
         assert model({"context": np.zeros((2, 400, 1), np.float32)}).shape == (2, 2)
 
 

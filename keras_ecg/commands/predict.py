@@ -41,6 +41,8 @@ def need_header(record: str) -> None:
         InputError: it has none.
     """
     path = Path(record)
+    if not path.name or path.name == "..":
+        raise InputError(record or "record", "no name of a record", "the path of a record", "correct it")
     header = path.with_name(f"{path.stem if path.suffix in SUFFIXES else path.name}.hea")
     if not header.is_file():
         raise InputError(header, "no such file", "the header of a WFDB record", "correct the path")

@@ -46,7 +46,9 @@ def reading(path: Path) -> Iterator[h5py.File]:
             yield file
     except (OSError, KeyError, ValueError, RuntimeError):  # h5py raises various exceptions on damaged files
         found = "a damaged file" if path.is_file() else "no such file"
-        raise InputError(path, found, "a record's beats", "delete it and run preprocess_data.py") from None
+        raise InputError(
+            path, found, "a record's beats", "delete it and run keras-ecg preprocess (preprocess_data.py)"
+        ) from None
 
 
 @contextmanager

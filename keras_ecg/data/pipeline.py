@@ -48,7 +48,7 @@ def chunk_files(record_names: list[str], config: Config | dict) -> list[str]:
     expected = {"version": VERSION, "beats": to_dict(config.beats), **to_dict(config.sequences)}
     if stored != expected:
         different = ", ".join(k for k in expected if stored.get(k) != expected[k])
-        do = "run create_batched_tfrecords.py"
+        do = "run keras-ecg pack (create_batched_tfrecords.py)"
         raise InputError(folder, f"other {different}", "the values of this configuration", do)
     files: dict[str, str] = {}
     for record in record_names:

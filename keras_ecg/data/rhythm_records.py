@@ -34,7 +34,7 @@ from keras_ecg.signals.windows import fill_missing, zscore
 logger = logging.getLogger(__name__)
 
 VERSION = 2
-SCRIPT = "create_rhythm_tfrecords.py"
+SCRIPT = "keras-ecg pack-recordings (create_rhythm_tfrecords.py)"
 PARAMETERS = ("lead", "fallback_leads", "sampling_rate_hz", "bandpass_hz", "chunk_size", "labels")
 MIN_SAMPLES = 32  # of a recording: the band-pass filter pads its ends by so many
 
@@ -88,6 +88,10 @@ def configured_lead(recording: recordings.Recording, rhythm: Rhythm, where: Path
     signal, rate = recording.signals[:, lead], recording.sampling_rate_hz
     if len(signal) < rate or len(signal) * rhythm.sampling_rate_hz / rate < MIN_SAMPLES:
         raise InputError(where, f"{len(signal) / rate:.2f} s", "at least a second", "exclude the record")
+    missing = np.count_nonzero(~np.isfinite(signal))
+    if 2 * missing > len(signal) or np.ptp(signal[np.isfinite(signal)]) == 0:
+        found = f"{missing} of {len(signal)} samples missing" if missing else "a flat signal"
+        raise InputError(where, found, "an ECG", "choose another lead, or exclude the record")
     recordings.check_amplitude(signal[np.isfinite(signal)] if np.isfinite(signal).any() else np.zeros(1), where)
     return signal, rate
 

@@ -38,7 +38,7 @@ from keras_ecg.signals.rhythm import CONTEXT, rr_series
 logger = logging.getLogger(__name__)
 
 VERSION = 3
-SCRIPT = "create_batched_tfrecords.py"
+SCRIPT = "keras-ecg pack (create_batched_tfrecords.py)"
 
 
 def label_position(sequences: Sequences) -> int:
@@ -191,12 +191,16 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
     source, target = config.database.hdf5_dir, Path(config.database.tfrecord_dir)
     metadata_path = Path(source) / "metadata.json"
     if not metadata_path.is_file():
-        raise InputError(metadata_path, "no such file", "preprocessed records", "run preprocess_data.py")
-    metadata = read_sealed(metadata_path, "run preprocess_data.py")
+        raise InputError(
+            metadata_path, "no such file", "preprocessed records", "run keras-ecg preprocess (preprocess_data.py)"
+        )
+    metadata = read_sealed(metadata_path, "run keras-ecg preprocess (preprocess_data.py)")
     beats = to_dict(config.beats)
     if metadata["parameters"] != {"version": HDF5_VERSION, **beats}:
         found = "records preprocessed with other options"
-        raise InputError(metadata_path, found, "the options of this configuration", "run preprocess_data.py")
+        raise InputError(
+            metadata_path, found, "the options of this configuration", "run keras-ecg preprocess (preprocess_data.py)"
+        )
     parameters = {"version": VERSION, "beats": beats, **to_dict(config.sequences)}
     fingerprints = {record: entry["fingerprint"] for record, entry in metadata["records"].items()}
     digests = {record: entry["sha256"] for record, entry in metadata["records"].items()}
@@ -205,10 +209,17 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
         path = hdf5_path(source, record)
         if path.is_file() and sha256(path) != digests[record]:
             found = "a damaged or edited file"
-            raise InputError(path, found, "the SHA-256 in metadata.json", "run preprocess_data.py")
+            raise InputError(
+                path, found, "the SHA-256 in metadata.json", "run keras-ecg preprocess (preprocess_data.py)"
+            )
         entry = pack_record(source, record, str(target), config.sequences, config.beats)
         if entry["fingerprint"] != fingerprints[record]:
-            raise InputError(path, "beats of another run", "the fingerprint in metadata.json", "run preprocess_data.py")
+            raise InputError(
+                path,
+                "beats of another run",
+                "the fingerprint in metadata.json",
+                "run keras-ecg preprocess (preprocess_data.py)",
+            )
         return record, entry
 
     carried_over = {name: metadata[name] for name in ("skipped", "notes")}

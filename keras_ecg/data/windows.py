@@ -44,7 +44,7 @@ from keras_ecg.signals.filters import bandpass, resample
 logger = logging.getLogger(__name__)
 
 VERSION = 2
-SCRIPT = "create_window_tfrecords.py"
+SCRIPT = "keras-ecg pack-windows (create_window_tfrecords.py)"
 REASONS = ("nan", "flat", "saturated")  # a dropped window is counted for the first reason that applies
 
 

@@ -11,8 +11,8 @@ import wfdb
 
 from keras_ecg.errors import InputError
 
-FETCH = "run download_data.py, or correct the folder"
-FETCH_AGAIN = "run download_data.py again, which replaces damaged files"
+FETCH = "run keras-ecg download (download_data.py), or correct the folder"
+FETCH_AGAIN = "run keras-ecg download (download_data.py) again, which replaces damaged files"
 BEAT_SYMBOLS = tuple("NLRBAaJSVrFejnE/fQ?")  # https://archive.physionet.org/physiobank/annotations.shtml
 DUPLICATE, UNORDERED, OUTSIDE = "duplicate beats dropped", "out of order, sorted", "outside the signal, dropped"
 

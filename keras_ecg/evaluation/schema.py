@@ -199,7 +199,11 @@ METRICS = (
 
 EXPLANATIONS = {row.name: row.explanation for row in METRICS}
 # In whatever section, and what `*` stands for.
-PATTERNS = [(row, re.compile(r"(?:.*\.)?" + re.escape(row.name).replace(r"\*", "([^.]+)"))) for row in METRICS]
+PATTERNS = [
+    # A name at the end may contain dots, as that of a database may.
+    (row, re.compile(r"(?:.*\.)?" + re.sub(r"\\\*$", "(.+)", re.escape(row.name)).replace(r"\*", "([^.]+)")))
+    for row in METRICS
+]
 
 STATISTICS = {
     "mean": "mean over seeds of the single models' values",

@@ -101,6 +101,16 @@ def settings_of(config: Config, ignored: tuple[str, ...]) -> dict:
     return relevant_settings(out)
 
 
+def recorded_command() -> str:
+    """Return the command line of this process, as a user would repeat it in the root folder."""
+    script, *arguments = sys.argv
+    name = Path(script).name
+    if name.endswith(".py") and name != "__main__.py":
+        return shlex.join(["python", name, *arguments])
+    inside = name == "__main__.py" and Path(script).parent.name == "experiments"  # of run_full_pipeline.sh
+    return shlex.join(["keras-ecg", *(["pipeline"] if inside else []), *arguments])
+
+
 def open_run(
     config: Config, experiment: str, ignored: tuple[str, ...], data: str, details: dict, own: str = ""
 ) -> RunFolder:
@@ -126,7 +136,7 @@ def open_run(
         config.model.name,
         fingerprint([experiment, settings_of(config, (*ignored, *(s for s in ALONE if s != own))), data, __version__]),
         to_dict(config),
-        shlex.join([*(["python"] if sys.argv[0].endswith(".py") else []), Path(sys.argv[0]).name, *sys.argv[1:]]),
+        recorded_command(),
         {"data_hashes": data} | details,
     )
     if run.finished:

@@ -21,6 +21,8 @@ from keras_ecg.experiments.parts import fit_folds
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.runs import RunFolder, load_predictions
 
+MITDB_NAMES = ("mitdb", "sample")  # of database.name
+
 
 def run_kfold(config: Config) -> RunFolder:
     """Run inter-patient k-fold cross-validation, once per seed, and pool the test folds.
@@ -31,7 +33,9 @@ def run_kfold(config: Config) -> RunFolder:
     Raises:
         InputError: fewer subjects than folds, damaged data, or an unknown hyperparameter.
     """
-    records = tuple(r for r in packed_subjects(config) if r not in config.evaluation.exclude_records)
+    # The names of the default list are those of MIT-BIH: in another database they are other records.
+    excluded = config.evaluation.exclude_records if config.database.name in MITDB_NAMES else ()
+    records = tuple(r for r in packed_subjects(config) if r not in excluded)
     if not records:
         expected = "at least one record outside evaluation.exclude_records"
         raise InputError(config.database.tfrecord_dir, "no record to score", expected, "correct it, or pack records")

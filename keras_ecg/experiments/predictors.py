@@ -103,7 +103,7 @@ class Training:
         keras.utils.set_random_seed(seed)
         training, size = config.training, min(config.loader.batch_size, len(labelled))
         x, y = self.inputs(labelled, config), self.beats.abnormal[labelled]
-        model = build_model(config.model.name, {k: v.shape[1:] for k, v in x.items()}, 0, 2, self.options)
+        model = build_model(config.model.name, {k: v.shape[1:] for k, v in x.items()}, self.options, token=0, classes=2)
         steps = -(-len(labelled) // size) * training.epochs
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
         compile_supervised(model, training, steps, loss, ["accuracy"])

@@ -46,16 +46,16 @@ def model_config(name: str, options: dict | None = None):
 
 
 def build_model(
-    name: str, shapes: dict[str, tuple[int, ...]], token: int = 1, classes: int = 5, options: dict | None = None
+    name: str, shapes: dict[str, tuple[int, ...]], options: dict | None = None, *, token: int = 1, classes: int = 5
 ) -> keras.Model:
     """Build a classifier by name: named inputs to probabilities (B, classes).
 
     Args:
         name: a key of `MODELS`.
         shapes: shapes of the named inputs (`keras_ecg.models.inputs`), without the batch axis.
+        options: hyperparameters that differ from the model's defaults.
         token: position of the labelled beat in a sequence.
         classes: number of classes.
-        options: hyperparameters that differ from the model's defaults.
 
     Raises:
         InputError: unknown model or hyperparameter, or an invalid combination of hyperparameters.

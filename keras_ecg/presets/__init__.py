@@ -83,8 +83,13 @@ def find_preset(name: Path | str, kind: str) -> Path:
     """
     if str(name).startswith(PREFIX):
         return download_preset(str(name))
-    folder = Path(name) if Path(name).is_dir() else PRESETS / name
-    if not folder.is_dir():
-        known = ", ".join(preset for preset, of in list_presets().items() if of == kind)
-        raise InputError(name, f"no preset of {kind}", f"a folder, or one of {known}", "correct the name")
+    presets = list_presets()
+    if str(name) in presets:
+        folder, found = PRESETS / name, presets[str(name)]
+    else:
+        folder, found = Path(name), kind
+    if not str(name) or not folder.is_dir() or found != kind:
+        known = ", ".join(preset for preset, of in presets.items() if of == kind)
+        what = f"a preset of {found}" if found != kind else f"no preset of {kind}"
+        raise InputError(str(name) or "preset", what, f"a folder, or one of {known}", "correct the name")
     return folder

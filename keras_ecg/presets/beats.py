@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import keras
 import numpy as np
@@ -101,6 +101,8 @@ class BeatClassifier:
         Raises:
             InputError: annotations without beats, or as in `detect_peaks`.
         """
+        if peaks not in get_args(Peaks):
+            raise InputError("peaks", repr(peaks), f"one of {', '.join(get_args(Peaks))}", "correct it")
         beats = np.isin(recording.symbols, list(CLASS_OF_SYMBOL))
         notes = [f"annotations: {count} {what}" for what, count in recording.corrections.items()]
         if peaks == "annotations" or (peaks == "auto" and beats.any()):

@@ -25,7 +25,7 @@ def download_preset(name: str) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError
     except ImportError:
-        do = "pip install keras-ecg[hub]"
+        do = "pip install huggingface_hub"
         raise InputError(name, "no package huggingface_hub", "the extra `hub`", do) from None
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")):
@@ -34,6 +34,6 @@ def download_preset(name: str) -> Path:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(PATTERNS)))
     except HFValidationError as error:
         raise InputError(name, " ".join(str(error).split())[:200], "hf://user/name", "correct the name") from error
-    except OSError as error:  # of the server, of the connection, of the cache
+    except Exception as error:  # of the server, the connection, the cache: the HTTP library has its own exceptions
         found = f"no such preset, or no answer ({type(error).__name__})"
         raise InputError(name, found, "a public repository", "check the name and the connection") from error

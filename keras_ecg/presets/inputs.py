@@ -1,5 +1,6 @@
 """Conversion of the inputs of `predict` and `embed` (recording, path or arrays) to a `Recording`."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,21 @@ import numpy as np
 
 from keras_ecg.databases.recordings import Recording, read_recording, without_suffix
 from keras_ecg.errors import InputError
+from keras_ecg.resources import find_data
 
 NO_SAMPLES, NO_SYMBOLS = np.empty(0, np.int64), np.empty(0, "<U1")
+
+
+def _record_path(path: Path | str) -> Path:
+    """Return the path of a record without suffix; `sample_data/NAME` is found in an installed package, too.
+
+    Raises:
+        InputError: the path names no record.
+    """
+    found = Path(find_data(path))
+    if not found.name or found.name == "..":
+        raise InputError(str(path) or "the empty path", "no name of a record", "the path of a record", "correct it")
+    return without_suffix(found)
 
 
 def read_record(path: Path | str, annotator: str = "atr") -> Recording:
@@ -22,7 +36,7 @@ def read_record(path: Path | str, annotator: str = "atr") -> Recording:
     Raises:
         InputError: a missing, truncated or unreadable file.
     """
-    path = without_suffix(Path(path))
+    path = _record_path(path)
     annotated = path.with_name(f"{path.name}.{annotator}").is_file()
     return read_recording(path.parent, path.name, annotator if annotated else None)
 
@@ -46,9 +60,13 @@ def as_recording(
     """
     if isinstance(recording, Recording):
         return recording
-    if isinstance(recording, str | Path):
-        path = without_suffix(Path(recording))
+    if isinstance(recording, str | os.PathLike):
+        path = _record_path(os.fspath(recording))
         return read_record(path) if annotated else read_recording(path.parent, path.name, None)
+    if isinstance(leads, str):
+        leads = (leads,)
+    if sampling_rate_hz is not None and not isinstance(sampling_rate_hz, int | float | np.number):
+        raise InputError("sampling_rate_hz", repr(sampling_rate_hz), "a number", "correct it")
     signal = np.asarray(recording, np.float32)
     signal = signal[:, np.newaxis] if signal.ndim == 1 else signal
     if sampling_rate_hz is None or not 0 < sampling_rate_hz < np.inf:

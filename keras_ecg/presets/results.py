@@ -43,7 +43,7 @@ def data_frame(header: list[str], rows: list[list]) -> "pandas.DataFrame":
     return pandas.DataFrame(rows, columns=header)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value
 class BeatPredictions:
     """Classified beats of one recording, in order of time.
 
@@ -105,10 +105,16 @@ class BeatPredictions:
         return write_table(path, header, [[s, f"{t:.3f}", c, *(f"{p:.4f}" for p in rest)] for s, t, c, *rest in rows])
 
     def to_wfdb(self, folder: Path | str) -> Path:
-        """Write a WFDB annotation file RECORD.aami, with the class names as symbols."""
+        """Write a WFDB annotation file RECORD.aami, with the class names as symbols.
+
+        Raises:
+            InputError: there are no beats, for which WFDB has no annotation file.
+        """
+        if not len(self):
+            raise InputError(self.record, "no beats", "at least one", "write a CSV file instead")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{self.record}.{EXTENSION}"
+        target = folder / f"{Path(self.record).name}.{EXTENSION}"
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             # wfdb restricts record names to letters, digits, hyphens and underscores, so the file is renamed
             # afterwards.
@@ -118,7 +124,7 @@ class BeatPredictions:
         return target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value
 class RecordingPrediction:
     """Predicted class of one recording.
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ecg.config import read_yaml
-from keras_ecg.errors import InputError
 from keras_ecg.evaluation.titles import DATABASES, experiment_title, model_title, predictor_title
 from keras_ecg.files import read_json
+from keras_ecg.runs.files import read_run_file
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,11 @@ class Run:
         """The run in a folder.
 
         Raises:
-            InputError: the run has no metrics.json.
+            InputError: as `read_run_file`.
         """
         folder = Path(folder)
-        if not (folder / "metrics.json").is_file():
-            expected = "a run whose evaluation is done"
-            raise InputError(folder, "no metrics.json", expected, "rerun its command: it resumes")
-        files = read_json(folder / "metrics.json"), read_yaml(folder / "config.yaml")
-        return cls(folder, *files, read_json(folder / "environment.json"))
+        names = ("metrics.json", "config.yaml", "environment.json")
+        return cls(folder, *(read_run_file(folder, name) for name in names))
 
     @property
     def kind(self) -> str:

@@ -14,6 +14,7 @@ from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.schema import LOWER, format_value, metric, title
 from keras_ecg.evaluation.titles import baseline_title, is_baseline, model_title, predictor_title, row_title
 from keras_ecg.files import read_json, write_json, write_text
+from keras_ecg.runs.files import read_run_file
 
 RUNS = "Research_Runs"
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -47,7 +48,7 @@ def published(root: Path | str = ".") -> dict:
         return {}
     try:
         claims = read_json(path)
-        sound = all(isinstance(c["run"], str) for c in claims.values())
+        sound = all(isinstance(c["run"], str) and isinstance(c.get("ablations", {}), dict) for c in claims.values())
     except (InputError, KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
@@ -77,21 +78,9 @@ def cell(name: str, stats: dict | float | None) -> str:
     return text
 
 
-def read_file(runs: Path, name: str, file: str) -> dict:
-    """A JSON or YAML file of a run.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    path = runs / name / file
-    if not path.is_file():
-        raise InputError(path, "no such file", "a finished run", "correct published.json or finish the run")
-    return read_yaml(path) if file.endswith(".yaml") else read_json(path)
-
-
 def named_model(runs: Path, name: str) -> str:
     """Name of a run's model, as tables show it."""
-    return model_title(read_file(runs, name, "environment.json"), read_file(runs, name, "config.yaml"))
+    return model_title(read_run_file(runs / name, "environment.json"), read_run_file(runs / name, "config.yaml"))
 
 
 def columns(kind: str, model: dict) -> list[str]:
@@ -149,8 +138,9 @@ def markdown(kind: str, named: dict[str, dict]) -> list[str]:
 
 def table(runs: Path, claim: dict) -> list[str]:
     """The table of a claim in Markdown: model, its subsets and ensemble, ablations, baselines."""
-    metrics = read_file(runs, claim["run"], "metrics.json")
-    others = {label: read_file(runs, f, "metrics.json")["model"] for label, f in claim.get("ablations", {}).items()}
+    metrics = read_run_file(runs / claim["run"], "metrics.json")
+    ablations = claim.get("ablations", {})
+    others = {label: read_run_file(runs / f, "metrics.json")["model"] for label, f in ablations.items()}
     return markdown(metrics["kind"], named_scores(metrics, named_model(runs, claim["run"]), others))
 
 
@@ -175,7 +165,7 @@ def results_pages(root: Path | str = ".", link: str = "") -> list[tuple[str, str
     """
     runs, pages = Path(root) / RUNS, []
     for name, claim in published(root).items():
-        size = size_of(read_file(runs, claim["run"], "metrics.json"))
+        size = size_of(read_run_file(runs / claim["run"], "metrics.json"))
         report = f"[{claim['run']}]({link}{claim['run']}/report.html)"
         text = "\n".join([f"Claim `{name}`: {size}; report {report}.", "", *table(runs, claim)])
         pages.append((claim.get("title", name), text))
@@ -230,7 +220,7 @@ def summary_row(path: Path, entry: dict, run: str) -> str:
     Raises:
         InputError: the run has no such metric or baseline.
     """
-    metrics, name = read_file(path.parent, run, "metrics.json"), entry["metric"]
+    metrics, name = read_run_file(path.parent / run, "metrics.json"), entry["metric"]
     ours, baseline = (at(of, name) for of in (metrics["model"], metrics["baselines"].get(entry["baseline"], {})))
     if not ours or not baseline:
         found = f"{name} of the baseline {entry['baseline']}" if ours else name
@@ -275,7 +265,7 @@ def published_runs(root: Path | str = ".") -> Iterator[tuple[str, str, str]]:
     seen = set()
     for name, claim in published(root).items():
         main = claim.get("title", name)
-        variants = read_file(Path(root) / RUNS, claim["run"], "environment.json").get("variants", {})
+        variants = read_run_file(Path(root) / RUNS / claim["run"], "environment.json").get("variants", {})
         labels = {claim["run"]: main}
         labels |= {folder: f"{main}; ablation: {k}" for k, folder in claim.get("ablations", {}).items()}
         labels |= {folder: f"{main}; variant: {baseline_title(k)}" for k, folder in variants.items()}
@@ -293,8 +283,9 @@ def publish(root: Path | str, claim: str, run: str, title: str | None = None, ab
     """
     runs, name = Path(root) / RUNS, Path(run).name
     for folder in (name, *(ablations or {}).values()):
-        if read_file(runs, folder, "environment.json").get("status") != "finished":
+        if read_run_file(runs / folder, "environment.json")["status"] != "finished":
             raise InputError(runs / folder, "an unfinished run", "a finished one", "rerun its command: it resumes")
+        read_run_file(runs / folder, "metrics.json")
     claims = published(root)
     entry = claims.get(claim, {}) | {"run": name}
     if title:

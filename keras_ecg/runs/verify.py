@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation import evaluate_run
-from keras_ecg.files import read_json
+from keras_ecg.runs.files import read_run_file
 from keras_ecg.runs.index import RUNS, published, run_names
 
 TOLERANCE = 1e-9
@@ -49,12 +49,17 @@ def verify_run(folder: Path | str) -> tuple[int, list[str]]:
     Raises:
         InputError: metrics.json or the predictions are missing or damaged.
     """
-    path = Path(folder) / "metrics.json"
-    if not path.is_file():
-        raise InputError(path, "no such file", "a finished run", "finish the run, or take it out of published.json")
-    stored = read_json(path)
+    stored = read_run_file(folder, "metrics.json")
     bootstrap = stored["bootstrap"]
     return count(stored), list(differences(stored, evaluate_run(folder, bootstrap["resamples"], bootstrap["seed"])))
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Return whether a run states that it is not finished; False for a damaged one, whose verification says so."""
+    try:
+        return read_run_file(folder, "environment.json")["status"] != "finished"
+    except InputError:
+        return False
 
 
 def verify(root: Path | str = ".", every: bool = False) -> bool:
@@ -63,7 +68,7 @@ def verify(root: Path | str = ".", every: bool = False) -> bool:
     names = run_names(published(root))
     if every:
         found = (path.parent for path in runs.glob("*/environment.json"))
-        names = sorted({*names, *(p.name for p in found if read_json(p / "environment.json")["status"] == "finished")})
+        names = sorted({*names, *(path.name for path in found if not _is_unfinished(path))})
     good = True
     for name in names:
         try:
