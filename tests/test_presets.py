@@ -123,3 +123,16 @@ def test_doors_export_nothing_that_the_package_lacks():
     for door in (DataLoader, Evaluator, ModelBuilder):
         for name in door.__all__:
             assert getattr(ke, name) == getattr(door, name)
+
+
+def test_missing_samples_of_a_recording_are_noted_and_flat_signals_rejected():
+    classifier, signal = (
+        ke.RecordingClassifier.from_preset(),
+        ke.read_record("sample_data/100").signals[:10800, 0].copy(),
+    )
+    assert classifier.predict(signal, 360.0).notes == ()
+    signal[:1080] = np.nan
+    assert classifier.predict(signal, 360.0).notes == ("10.0 % of the samples are missing and were interpolated",)
+    for bad in (np.zeros(10800), np.where(np.arange(10800) % 3, np.nan, signal)):
+        with pytest.raises(ke.InputError, match="a flat signal|samples missing"):
+            classifier.predict(bad, 360.0)

@@ -76,11 +76,14 @@ class RecordingClassifier:
             leads: names of the C leads, for a signal.
 
         Raises:
-            InputError: an unreadable recording, no supported lead, or a recording shorter than one second.
+            InputError: an unreadable recording, no supported lead, a flat signal, more than half of the samples
+                missing, or less than one second.
         """
         recording = as_recording(recording, sampling_rate_hz, leads)
         signal, rate = configured_lead(recording, self.config.rhythm, recording.record)
-        return RecordingPrediction(recording.record, self.probabilities(signal, rate), self.classes)
+        missing = float(np.mean(~np.isfinite(signal)))
+        notes = (f"{100 * missing:.1f} % of the samples are missing and were interpolated",) if missing else ()
+        return RecordingPrediction(recording.record, self.probabilities(signal, rate), self.classes, notes)
 
     def probabilities(self, signal: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
         """Compute probabilities (K,), after temperature scaling, of a single-lead signal (T,) in mV."""
