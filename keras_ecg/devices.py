@@ -24,10 +24,6 @@ def backend() -> str:
 
 def list_gpus() -> list[str]:
     """The names of the GPUs that the Keras backend uses."""
-    if backend() == "torch":  # Keras lists devices for the other two alone
-        import torch
-
-        return [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     return list(keras.distribution.list_devices("gpu"))
 
 

@@ -18,7 +18,7 @@ from keras_ecg import cli
 from keras_ecg.config import load_config
 from keras_ecg.errors import InputError
 from keras_ecg.presets import PRESETS, describe_preset, list_presets
-from keras_ecg.quiet import PACKAGE_LOGGER, bars_hidden, show_messages
+from keras_ecg.quiet import PACKAGE_LOGGER, bars_hidden, check_backend, show_messages
 from keras_ecg.resources import find_config, find_data, list_configs, list_sample_records, sample_record
 
 ROOT = SAMPLE.parent
@@ -275,3 +275,10 @@ def test_the_main_metric_is_that_of_the_card(name, capsys):
         assert metric["value"] == round(scores["macro_f1_nsvf"]["mean"], 3)
     else:
         assert f"{metric['value']:.3f}" in card
+
+
+@pytest.mark.parametrize("backend", ["torch", "other"])
+def test_unsupported_backend_is_one_line(backend, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    with pytest.raises(InputError, match=f"KERAS_BACKEND: found '{backend}'; expected one of tensorflow, jax"):
+        check_backend()

@@ -19,7 +19,7 @@ from keras_ecg.quiet import import_quietly
 from keras_ecg.resources import PACKAGE, list_configs, list_sample_records, sample_record
 
 OK, FAILED, ABSENT = "ok", "failed", "-"  # something absent is no failure
-OPTIONAL = {"jax": "the JAX backend", "torch": "the PyTorch backend", "huggingface_hub": "presets hf://user/name"}
+OPTIONAL = {"jax": "the JAX backend", "huggingface_hub": "presets hf://user/name"}
 
 Line = tuple[str, str]  # state, and what was found
 
