@@ -220,7 +220,11 @@ def input_shapes(stream: tf.data.Dataset) -> dict[str, tuple[int, ...]]:
 def build_for(stream: tf.data.Dataset, config: Config) -> keras.Model:
     """Build the configured model for the inputs of a stream."""
     return build_model(
-        config.model.name, input_shapes(stream), label_position(config.sequences), len(CLASSES), config.model.options
+        config.model.name,
+        input_shapes(stream),
+        config.model.options,
+        token=label_position(config.sequences),
+        classes=len(CLASSES),
     )
 
 

@@ -7,7 +7,7 @@ from keras_ecg.errors import InputError
 from keras_ecg.files import read_json
 
 REQUIRED = {  # keys of each file
-    "environment.json": ("kind", "status", "model"),
+    "environment.json": ("kind",),
     "metrics.json": ("kind", "bootstrap", "model"),
     "config.yaml": (),
 }

@@ -283,7 +283,7 @@ def publish(root: Path | str, claim: str, run: str, title: str | None = None, ab
     """
     runs, name = Path(root) / RUNS, Path(run).name
     for folder in (name, *(ablations or {}).values()):
-        if read_run_file(runs / folder, "environment.json")["status"] != "finished":
+        if read_run_file(runs / folder, "environment.json").get("status") != "finished":
             raise InputError(runs / folder, "an unfinished run", "a finished one", "rerun its command: it resumes")
         read_run_file(runs / folder, "metrics.json")
     claims = published(root)

@@ -57,7 +57,7 @@ def verify_run(folder: Path | str) -> tuple[int, list[str]]:
 def _is_unfinished(folder: Path) -> bool:
     """Return whether a run states that it is not finished; False for a damaged one, whose verification says so."""
     try:
-        return read_run_file(folder, "environment.json")["status"] != "finished"
+        return read_run_file(folder, "environment.json").get("status") != "finished"
     except InputError:
         return False
 
