@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The tests, and before them the style and the types of the public interface. MITDB_DIR names an unpacked MIT-BIH database: without it some tests skip.
+# The tests, and before them the style and the types of the public interface. Some tests use whole databases and skip
+# without the variables that name their folders: MITDB_DIR, SVDB_DIR, LUDB_DIR, CINC2017_DIR, PTBXL_DIR, FORMATS_DIR.
 #
-#   bash run_tests.sh              # 11 minutes on two busy cores
+#   bash run_tests.sh              # 8 minutes on two cores
 #   bash run_tests.sh --slow       # the slow ones too
 #   bash run_tests.sh tests/test_metrics.py -k bootstrap
 set -euo pipefail
