@@ -1,11 +1,13 @@
 """Parallel processing with a progress bar; workers stop without tracebacks after an error or Ctrl-C."""
 
+import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from typing import Any
 
 import joblib
 from tqdm import tqdm
@@ -29,7 +31,7 @@ def each(
     """
     with _interrupts_deferred():
         run = joblib.Parallel(jobs or -1, return_as="generator_unordered")
-        results = run(joblib.delayed(function)(item) for item in items)
+        results = run(joblib.delayed(_in_folder)(os.getcwd(), function, item) for item in items)
     with tqdm(total=len(items), desc=title, unit=unit, disable=quiet or bars_hidden() or None) as bar:
         try:
             yield _counted(results, bar)
@@ -38,6 +40,13 @@ def each(
                 warnings.simplefilter("ignore")  # joblib warns about the number of cancelled tasks
                 results.close()
             _await_feeders()
+
+
+def _in_folder(folder: str, function: Callable, item: Any) -> Any:
+    """Call a function in the caller's working folder; idle workers keep that of an earlier call."""
+    if os.getcwd() != folder:
+        os.chdir(folder)
+    return function(item)
 
 
 def _counted(results: Iterator, bar: tqdm) -> Iterator:

@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from conftest import SAMPLE
+
+from keras_ecg.parallel import each
 
 # The thread that fed joblib's killed workers is the last to hold one of their locks, and is slow to free it.
 SLOW_FEEDER = """
@@ -47,3 +50,16 @@ def test_error_in_worker_prints_only_its_message():
     ended = subprocess.run(command, cwd=SAMPLE.parent, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "error: 200: found nothing; expected beats; leave it out\n"
+
+
+def test_workers_follow_the_working_folder(tmp_path, monkeypatch):
+    def find(name: str) -> bool:
+        return Path(name).is_file()
+
+    with each(find, ["a", "b"], "find", 2, quiet=True) as results:
+        assert list(results) == [False, False]
+    (tmp_path / "a").touch()
+    (tmp_path / "b").touch()
+    monkeypatch.chdir(tmp_path)
+    with each(find, ["a", "b"], "find", 2, quiet=True) as results:
+        assert list(results) == [True, True]

@@ -1,6 +1,7 @@
 """The built wheel, unpacked and used away from the checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,3 +113,12 @@ def test_the_installed_command_classifies_a_bundled_record(away, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("213: ") and done.stdout.splitlines()[-1] == "wrote 213.aami and 213.csv"
     assert {path.name for path in tmp_path.iterdir()} == {"213.aami", "213.csv"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_python_blocks_run_with_the_installed_package(away, page):
+    blocks = re.findall(r"(?<!-->\n)^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+    assert len(blocks) > 1
+    done = away("-c", "\n".join(blocks))
+    assert done.returncode == 0, done.stderr
