@@ -1,5 +1,6 @@
 """The public API: presets by name, arrays, files, saving and loading."""
 
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from conftest import SAMPLE
 
 import keras_ecg as ke
 from keras_ecg.errors import InputError
+from keras_ecg.presets import preset_card
 from keras_ecg.resources import PRESETS
 
 
@@ -136,3 +138,11 @@ def test_missing_samples_of_a_recording_are_noted_and_flat_signals_rejected():
     for bad in (np.zeros(10800), np.where(np.arange(10800) % 3, np.nan, signal)):
         with pytest.raises(ke.InputError, match="a flat signal|samples missing"):
             classifier.predict(bad, 360.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ke.list_presets())
+def test_python_block_of_a_card_runs_or_states_a_reason(name):
+    reason, code = re.search(r"(<!-- not run: .+ -->\n)?```python\n(.*?)```", preset_card(name), re.S).groups()
+    if not reason:
+        exec(compile(code, name, "exec"), {})

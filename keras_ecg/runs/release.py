@@ -27,6 +27,7 @@ Encoder pretrained without labels ({title}). Run: `{run}`, whose `config.yaml` l
 
 ## Usage
 
+<!-- not run: the signal is yours -->
 ```python
 import keras_ecg as ke
 
