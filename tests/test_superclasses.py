@@ -186,7 +186,7 @@ def test_pretrained_seeds_are_seeds_of_the_probe(database, weights, tmp_path):
     both = run_superclasses(with_finetuning(config, pretrained_seeds=(str(again),)))
     other = run_superclasses(replace(config, model=replace(config.model, options={"weights": str(again)})))
     stored = read_npz(both.path / "predictions.npz")
-    assert "<dt>its other seeds</dt><dd>again</dd>" in (both.path / "report.html").read_text()
+    assert "<dt>same encoder, other seeds</dt><dd>again</dd>" in (both.path / "report.html").read_text()
     assert stored["seeds"].tolist() == [0, 1]
     for row, run in zip(stored["probabilities"], (alone, other), strict=True):
         np.testing.assert_array_equal(row, read_npz(run.path / "predictions.npz")["probabilities"][0])
@@ -281,7 +281,7 @@ def test_triplet_training_saves_a_changed_encoder(database, weights, tmp_path, s
     kept = roc_auc_score(asked, neighbour_probabilities(x[folds.train], known, x[folds.select]))
     assert kept == pytest.approx(max(scores))
     page = (run.path / "report.html").read_text(encoding="utf-8")
-    assert "by 20 neighbours on fold 9" in page and 'id="training"' in page and "selection auroc" in page
+    assert "on fold 9" in page and 'id="training"' in page
     assert ("after a projection of its means" in page) == bool(size)
 
 
@@ -321,7 +321,7 @@ def test_fine_tuning_with_variants(database, weights, tmp_path):
     assert "the epoch, by macro AUROC on fold 9" in page and 'id="training"' in page
     assert (read_history(run.path / "history.csv")["epoch"] == 1).sum() == 2  # the model's, of two seeds
     with pytest.raises(
-        InputError, match="finetuning.baselines: found boosting; expected some of waveform, hybrid, scratch"
+        InputError, match="finetuning.baselines.*found 'boosting'; expected one of .*'scratch', 'waveform', 'hybrid'"
     ):
         run_finetune_superclasses(
             studied(database, weights, tmp_path, "finetune", finetuning={"baselines": ["boosting"]})
