@@ -282,7 +282,7 @@ def test_triplet_training_saves_a_changed_encoder(database, weights, tmp_path, s
     assert kept == pytest.approx(max(scores))
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "on fold 9" in page and 'id="training"' in page
-    assert ("frozen encoder&#39;s mean tokens" in page) == bool(size)
+    assert ("after a projection of its mean tokens" in page) == bool(size)
 
 
 @pytest.mark.slow
