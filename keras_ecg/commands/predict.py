@@ -1,14 +1,11 @@
 """Subcommand that classifies a record: predict."""
 
 import argparse
-from pathlib import Path
 
 from keras_ecg.commands.options import Command
+from keras_ecg.databases.paths import record_path
 from keras_ecg.errors import InputError
 from keras_ecg.quiet import import_quietly
-from keras_ecg.resources import find_data
-
-SUFFIXES = (".hea", ".dat", ".mat", ".atr")  # as `databases.recordings.without_suffix`, which imports wfdb
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
@@ -34,31 +31,18 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def need_header(record: str) -> None:
-    """Check that a record has a header, before wfdb and TensorFlow are imported.
-
-    Raises:
-        InputError: it has none.
-    """
-    path = Path(record)
-    if not path.name or path.name == "..":
-        raise InputError(record or "record", "no name of a record", "the path of a record", "correct it")
-    header = path.with_name(f"{path.stem if path.suffix in SUFFIXES else path.name}.hea")
-    if not header.is_file():
-        raise InputError(header, "no such file", "the header of a WFDB record", "correct the path")
-
-
 def predict(args: argparse.Namespace) -> None:
-    record = find_data(args.record)
-    need_header(record)
-    recordings = import_quietly("keras_ecg.databases.recordings")
-    path = recordings.without_suffix(Path(record))
-    recordings.record_files(path.parent, path.name)  # a missing signal file is reported before TensorFlow is imported
+    path = record_path(args.record)
+    header = path.with_name(f"{path.name}.hea")
+    if not header.is_file():  # before wfdb and TensorFlow are imported
+        raise InputError(header, "no such file", "the header of a WFDB record", "correct the path")
+    # A missing signal file is reported before TensorFlow is imported.
+    import_quietly("keras_ecg.databases.recordings").record_files(path.parent, path.name)
     module = import_quietly("keras_ecg.experiments.predict")
     if args.task == "rhythm":
-        module.classify_rhythm(record, args.run, args.output_dir)
+        module.classify_rhythm(args.record, args.run, args.output_dir)
     else:
-        module.classify_beats(record, args.run, args.peaks, args.output_dir)
+        module.classify_beats(args.record, args.run, args.peaks, args.output_dir)
 
 
 COMMANDS = {

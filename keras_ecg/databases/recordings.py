@@ -81,27 +81,25 @@ def _may_have_signals(folder: Path, record: str) -> bool:
         return True
 
 
+def header_names(folder: Path | str, record: str) -> tuple[list[str], list[str]]:
+    """Return the names in a header, relative to the folder: segments of a multi-segment record, and signal files.
+
+    One of both lists is empty, and both are if there is no header.
+    """
+    path, home = _path(Path(folder), record, "hea"), posixpath.dirname(record)
+    rows = _header_rows(path) if path.is_file() else []
+    if not rows:
+        return [], []
+    several, count = "/" in rows[0][0], "".join(rows[0][1:2])
+    listed = rows[1:] if several else rows[1 : 1 + int(count)] if count.isdigit() else []
+    names = (name for name in dict.fromkeys(words[0] for words in listed) if name != GAP)
+    paths = [posixpath.normpath(posixpath.join(home, name)) for name in names]
+    return (paths, []) if several else ([], paths)
+
+
 def segment_names(folder: Path | str, record: str) -> list[str]:
     """Return the names of the segments of a multi-segment record; none for other records."""
-    path = _path(Path(folder), record, "hea")
-    rows = _header_rows(path) if path.is_file() else []
-    if not rows or "/" not in rows[0][0]:
-        return []
-    home = record.rpartition("/")[0]
-    names = dict.fromkeys(words[0] for words in rows[1:] if words[0] != GAP)
-    return [f"{home}/{name}" if home else name for name in names]
-
-
-def signal_files(folder: Path | str, record: str) -> set[str]:
-    """Return the paths of a record's signal files, with those of its segments, relative to the folder."""
-    path, home = _path(Path(folder), record, "hea"), posixpath.dirname(record)
-    if segments := segment_names(folder, record):
-        return set().union(*(signal_files(folder, segment) for segment in segments if segment != record))
-    rows = _header_rows(path) if path.is_file() else []
-    names = (
-        [words[0] for words in rows[1 : 1 + int(rows[0][1])]] if rows and rows[0][1:2] and rows[0][1].isdigit() else []
-    )
-    return {posixpath.normpath(posixpath.join(home, name)) for name in names if name != GAP}
+    return header_names(folder, record)[0]
 
 
 def check_distinct_records(folder: Path | str, records: list[str] | tuple[str, ...]) -> None:
@@ -113,21 +111,25 @@ def check_distinct_records(folder: Path | str, records: list[str] | tuple[str, .
         InputError: two records have the same samples.
     """
     owners: dict[str, str] = {}
+    listed = set(records)
     for record in records:
-        both = set(segment_names(folder, record)) & set(records)
-        if both:
+        segments, files = header_names(folder, record)
+        if both := listed.intersection(segments):
             found = f"its segment {min(both)} as a further record"
             raise InputError(Path(folder) / record, found, "a record or its segments", "exclude one of them")
-        for name in sorted(signal_files(folder, record)):
+        seen, pending = {record}, list(segments)
+        while pending:  # a segment may have segments of its own
+            segment = pending.pop()
+            if segment not in seen:
+                seen.add(segment)
+                further, more = header_names(folder, segment)
+                pending += further
+                files += more
+        for name in sorted(set(files)):
             if name in owners:
                 found = f"the signal file {name} of record {owners[name]}"
                 raise InputError(Path(folder) / record, found, "signal files of its own", "exclude one of the records")
             owners[name] = record
-
-
-def without_suffix(path: Path) -> Path:
-    """Return the path of a record, given that of one of its files."""
-    return path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat", ".atr") else path
 
 
 def record_files(folder: Path | str, record: str, annotations: str | None = "atr") -> list[Path]:

@@ -7,23 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ecg.databases.recordings import Recording, read_recording, without_suffix
+from keras_ecg.databases.paths import record_path
+from keras_ecg.databases.recordings import Recording, read_recording
 from keras_ecg.errors import InputError
-from keras_ecg.resources import find_data
 
 NO_SAMPLES, NO_SYMBOLS = np.empty(0, np.int64), np.empty(0, "<U1")
-
-
-def _record_path(path: Path | str) -> Path:
-    """Return the path of a record without suffix; `sample_data/NAME` is found in an installed package, too.
-
-    Raises:
-        InputError: the path names no record.
-    """
-    found = Path(find_data(path))
-    if not found.name or found.name == "..":
-        raise InputError(str(path) or "the empty path", "no name of a record", "the path of a record", "correct it")
-    return without_suffix(found)
 
 
 def read_record(path: Path | str, annotator: str = "atr") -> Recording:
@@ -36,7 +24,7 @@ def read_record(path: Path | str, annotator: str = "atr") -> Recording:
     Raises:
         InputError: a missing, truncated or unreadable file.
     """
-    path = _record_path(path)
+    path = record_path(path)
     annotated = path.with_name(f"{path.name}.{annotator}").is_file()
     return read_recording(path.parent, path.name, annotator if annotated else None)
 
@@ -61,7 +49,7 @@ def as_recording(
     if isinstance(recording, Recording):
         return recording
     if isinstance(recording, str | os.PathLike):
-        path = _record_path(os.fspath(recording))
+        path = record_path(os.fspath(recording))
         return read_record(path) if annotated else read_recording(path.parent, path.name, None)
     if isinstance(leads, str):
         leads = (leads,)
