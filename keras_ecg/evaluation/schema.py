@@ -8,6 +8,7 @@ Evaluators, reports, the index of runs and the documentation read titles and for
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -285,3 +286,17 @@ def format_value(name: str, value: float | None) -> str:
     if form == ",":
         form = ",.0f" if value == round(value) else ",.1f"  # a mean of counts keeps one decimal
     return format(value, form) if form else str(value)
+
+
+def best_of(name: str, means: Mapping[str, float | None]) -> tuple[str, float] | None:
+    """Return the key and value of the best of several means of a metric; None if all are undefined.
+
+    Args:
+        name: dotted name of the metric, whose direction decides.
+        means: mean by key; None for an undefined one.
+    """
+    found = {key: mean for key, mean in means.items() if mean is not None}
+    if not found:
+        return None
+    best = (min if metric(name).direction == LOWER else max)(found, key=found.__getitem__)
+    return best, found[best]

@@ -127,9 +127,14 @@ def is_baseline(name: str) -> bool:
     return name in BASELINES and name not in VARIANTS
 
 
+def role(name: str) -> str:
+    """Role of predictions of that name in tables: "baseline" or "comparison"."""
+    return "baseline" if is_baseline(name) else "comparison"
+
+
 def predictor_title(name: str) -> str:
     """Name of what is compared with the model, with its role."""
-    return f"{'baseline' if is_baseline(name) else 'comparison'}: {baseline_title(name)}"
+    return f"{role(name)}: {baseline_title(name)}"
 
 
 def model_title(environment: dict, config: dict) -> str:

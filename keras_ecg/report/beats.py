@@ -12,7 +12,17 @@ from keras_ecg.evaluation.titles import predictor_title
 from keras_ecg.predictions import file_name, load_predictions, read_npz
 from keras_ecg.report import charts
 from keras_ecg.report.colours import CLASS_COLOURS
-from keras_ecg.report.common import alarms, circumstances, comparison, declarations, headline, metric_card, training
+from keras_ecg.report.common import (
+    CLASS_COLUMNS,
+    alarms,
+    circumstances,
+    class_table,
+    comparison,
+    declarations,
+    headline,
+    metric_card,
+    training,
+)
 from keras_ecg.report.page import (
     Columns,
     Confusion,
@@ -224,27 +234,11 @@ def protocol(run: Run, scored: np.ndarray) -> Section:
 def classes(metrics: dict) -> Section:
     """Metrics per class, and those over all classes."""
     model = metrics["model"]
-    columns = {
-        "sensitivity": "sensitivity",
-        "positive_predictivity": "positive predictivity",
-        "f1": "F1",
-        "auroc": "AUROC",
-        "average_precision": "average precision",
-    }
-    rows = [
-        Row(
-            class_label(c, long=True),
-            [
-                count(model["class_counts"][c]),
-                *(estimate(f"classes.{c}.{m}", at(model, f"classes.{c}.{m}")) for m in columns),
-            ],
-        )
-        for c in CLASSES
-    ]
-    heads = ["class", "beats", *(head(f"classes.N.{m}", shown) for m, shown in columns.items())]
+    labels = {c: class_label(c, long=True) for c in CLASSES}
+    columns = CLASS_COLUMNS | {"average_precision": "average precision"}
     overall = definitions((title(m), _line(estimate(m, at(model, m)))) for m in OVERALL)
     caption = "Each class against all others; mean ± standard deviation over seeds, below it the 95 % CI."
-    return Section("classes", "Metrics per class", [Table(heads, rows, caption), overall])
+    return Section("classes", "Metrics per class", [class_table(model, labels, "beats", columns, caption), overall])
 
 
 def _line(span: Span) -> Span:

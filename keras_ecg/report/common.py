@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from keras_ecg.evaluation.names import at
-from keras_ecg.evaluation.schema import LOWER, METRICS, SECTIONS, STATISTICS, metric
+from keras_ecg.evaluation.schema import METRICS, SECTIONS, STATISTICS, best_of, metric
 from keras_ecg.evaluation.titles import baseline_title, is_baseline
 from keras_ecg.report import charts
 from keras_ecg.report.page import (
@@ -23,12 +23,20 @@ from keras_ecg.report.page import (
     Span,
     Table,
     card,
+    count,
     definitions,
     difference,
     estimate,
     head,
 )
 from keras_ecg.report.run import Run
+
+CLASS_COLUMNS = {
+    "sensitivity": "sensitivity",
+    "positive_predictivity": "positive predictivity",
+    "f1": "F1",
+    "auroc": "AUROC",
+}
 
 
 def alarms(run: Run, cautions: Sequence[str] = ()) -> Section:
@@ -54,17 +62,32 @@ def headline(cards: Sequence[Card]) -> Section:
 
 def metric_card(run: Run, name: str, baselines: Sequence[str] | None = None, **options) -> Card:
     """The card of one of the model's metrics, with the best of the baselines, or of those named."""
-    found = {
+    means = {
         n: at(b, name).get("mean")
         for n, b in run.metrics["baselines"].items()
         if (is_baseline(n) if baselines is None else n in baselines)
     }
-    found = {n: mean for n, mean in found.items() if mean is not None}
-    best = None
-    if found:
-        best = (min if metric(name).direction == LOWER else max)(found, key=found.get)
-        best = (baseline_title(best), found[best])
-    return card(name, at(run.metrics["model"], name), best, **options)
+    best = best_of(name, means)
+    return card(name, at(run.metrics["model"], name), best and (baseline_title(best[0]), best[1]), **options)
+
+
+def class_table(model: dict, labels: dict[str, Inline], unit: str, columns: dict[str, str], caption: str) -> Table:
+    """The table of metrics per class.
+
+    Args:
+        model: metrics of the model.
+        labels: what is shown of each class, by its name.
+        unit: what is counted, such as "beats".
+        columns: titles of the metrics below `classes.NAME`, by name.
+        caption: of the table.
+    """
+    rows = []
+    for name, label in labels.items():
+        cells = (estimate(f"classes.{name}.{m}", at(model, f"classes.{name}.{m}")) for m in columns)
+        rows.append(Row(label, [count(model["class_counts"][name]), *cells]))
+    first = next(iter(labels))
+    heads = ["class", unit, *(head(f"classes.{first}.{m}", shown) for m, shown in columns.items())]
+    return Table(heads, rows, caption)
 
 
 def comparison(

@@ -1,10 +1,9 @@
 """Report of binary normal/abnormal beat classification from few labels."""
 
-from keras_ecg.evaluation.names import at
 from keras_ecg.evaluation.schema import format_value, title
-from keras_ecg.evaluation.titles import baseline_title, encoder_title, is_baseline
+from keras_ecg.evaluation.titles import baseline_title, encoder_title
 from keras_ecg.report import charts
-from keras_ecg.report.common import alarms, circumstances, declarations, headline
+from keras_ecg.report.common import alarms, circumstances, declarations, headline, metric_card
 from keras_ecg.report.page import (
     Details,
     Heading,
@@ -12,7 +11,6 @@ from keras_ecg.report.page import (
     Row,
     Section,
     Table,
-    card,
     count,
     definitions,
     difference,
@@ -62,18 +60,10 @@ def sections(run: Run) -> list[Section]:
 
 def cards(run: Run) -> Section:
     """The metrics with most labels, each with its 95 % CI and the best baseline."""
-    labels, metrics = list(run.metrics["model"]["labels"].items())[-1]
-    found = []
+    labels, found = list(run.metrics["model"]["labels"])[-1], []
     for name in NAMES:
-        means = {
-            n: at(b["labels"], labels).get(name, {}).get("mean")
-            for n, b in run.metrics["baselines"].items()
-            if is_baseline(n)
-        }
-        means = {n: mean for n, mean in means.items() if mean is not None}
-        best = max(means, key=means.get, default=None)
-        of = (baseline_title(best), means[best]) if best else None
-        found.append(card(full(labels, name), metrics[name], of, f"{title(full(labels, name))}, {labels} labels"))
+        metric = full(labels, name)
+        found.append(metric_card(run, metric, shown=f"{title(metric)}, {labels} labels"))
     return headline(found)
 
 
@@ -134,7 +124,10 @@ def comparison(run: Run) -> Section:
 
 def curves(run: Run) -> Section:
     """Metrics by number of labels, drawn."""
-    lines = {name.rpartition(": ")[2]: found["labels"] for name, found, _ in run.predictors()}
+    lines = {
+        name.partition(": ")[2] if group == "baseline" else name: found["labels"]
+        for name, found, group in run.predictors()
+    }
     image = charts.by_labels(lines, {m: title(full("10", m)) for m in NAMES})
     picture = Picture(image, ["Mean over draws; bars: standard deviation."], "wide")
     return Section("curves", "Metrics by number of labels", [picture])

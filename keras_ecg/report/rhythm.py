@@ -10,8 +10,10 @@ from keras_ecg.evaluation.titles import row_title
 from keras_ecg.predictions import read_npz
 from keras_ecg.report import charts, rhythm_charts
 from keras_ecg.report.common import (
+    CLASS_COLUMNS,
     alarms,
     circumstances,
+    class_table,
     comparison,
     declarations,
     headline,
@@ -135,25 +137,9 @@ def drawn_comparison(run: Run) -> Picture:
 
 def classes(metrics: dict) -> Section:
     """Metrics per class."""
-    model = metrics["model"]
-    columns = {
-        "sensitivity": "sensitivity",
-        "positive_predictivity": "positive predictivity",
-        "f1": "F1",
-        "auroc": "AUROC",
-    }
-    rows = [
-        Row(
-            class_label(c, long=True),
-            [
-                count(model["class_counts"][c]),
-                *(estimate(f"classes.{c}.{m}", at(model, f"classes.{c}.{m}")) for m in columns),
-            ],
-        )
-        for c in CLASSES
-    ]
-    heads = ["class", "recordings", *(head(f"classes.N.{m}", shown) for m, shown in columns.items())]
-    return Section("classes", "Metrics per class", [Table(heads, rows, "Each class against all others.")])
+    labels = {c: class_label(c, long=True) for c in CLASSES}
+    table = class_table(metrics["model"], labels, "recordings", CLASS_COLUMNS, "Each class against all others.")
+    return Section("classes", "Metrics per class", [table])
 
 
 def confusions(run: Run) -> Section:

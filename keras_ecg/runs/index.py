@@ -11,8 +11,8 @@ from pathlib import Path
 from keras_ecg.config import read_yaml
 from keras_ecg.errors import InputError
 from keras_ecg.evaluation.names import at
-from keras_ecg.evaluation.schema import LOWER, format_value, metric, title
-from keras_ecg.evaluation.titles import baseline_title, is_baseline, model_title, predictor_title, row_title
+from keras_ecg.evaluation.schema import best_of, format_value, title
+from keras_ecg.evaluation.titles import baseline_title, is_baseline, model_title, role, row_title
 from keras_ecg.files import read_json, write_json, write_text
 from keras_ecg.runs.files import read_run_file
 
@@ -110,10 +110,10 @@ def named_scores(metrics: dict, model: str, others: dict[str, dict] | None = Non
     rows |= {f"{model}, {label}": found[part] for part, label in PARTS.items() if part in found}
     rows |= {f"ablation: {label}{seeds_of(of)}": of for label, of in (others or {}).items()}
     for name, of in metrics["baselines"].items():
-        role = predictor_title(name).partition(":")[0]
-        rows[f"{role}: {row_title(name, of, found)}"] = of
+        label = f"{role(name)}: {row_title(name, of, found)}"
+        rows[label] = of
         if "without_q" in of and "without_q" in found:
-            rows[f"{role}: {row_title(name, of, found)}, without class Q"] = of["without_q"]
+            rows[f"{label}, without class Q"] = of["without_q"]
     return rows
 
 
@@ -177,16 +177,13 @@ def best_baseline(metrics: dict, name: str) -> tuple[str, dict] | None:
 
     A baseline of fewer recordings than the model's does not count.
     """
-    model, found = metrics["model"], {}
-    for baseline, of in metrics["baselines"].items():
-        stats = at(of, name)
-        whole = row_title(baseline, of, model) == baseline_title(baseline)
-        if stats.get("mean") is not None and whole and is_baseline(baseline):
-            found[baseline] = stats
-    if not found:
-        return None
-    best = (min if metric(name).direction == LOWER else max)(found, key=lambda b: found[b]["mean"])
-    return baseline_title(best), found[best]
+    found = {
+        baseline: at(of, name)
+        for baseline, of in metrics["baselines"].items()
+        if is_baseline(baseline) and row_title(baseline, of, metrics["model"]) == baseline_title(baseline)
+    }
+    best = best_of(name, {baseline: stats.get("mean") for baseline, stats in found.items()})
+    return (baseline_title(best[0]), found[best[0]]) if best else None
 
 
 def summary(root: Path | str = ".") -> list[str]:
