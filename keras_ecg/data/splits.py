@@ -68,7 +68,7 @@ def resolve_split(config: Config, subjects: dict[str, str]) -> Split:
             is missing or listed twice.
     """
     split = config.evaluation.split
-    if split != "records" and config.database.name not in ("mitdb", "sample"):
+    if split != "records" and config.database.name not in mitdb.NAMES:
         found = f"{split}, a split of MIT-BIH, for the database {config.database.name}"
         do = "set evaluation.split=records and its lists (--train-records and --test-records)"
         raise InputError("evaluation.split", found, "records", do)

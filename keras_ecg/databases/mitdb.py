@@ -21,6 +21,7 @@ def _names(text: str) -> tuple[str, ...]:
 # de Chazal P, O'Dwyer M, Reilly RB. IEEE Trans Biomed Eng 51(7):1196-1206 (2004), without the paced records.
 DS1 = _names("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230")
 DS2 = _names("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234")
+NAMES = ("mitdb", "sample")  # of `database.name`: the database and its bundled excerpt
 RECORDS = tuple(sorted(DS1 + DS2 + PACED))
 
 # The seven test and 38 training records of the reference repository.

@@ -44,7 +44,7 @@ def _is_known(record: str, database_name: str) -> bool:
     """Return whether the subject of a record is published; other records may be in the folder of a database."""
     if database_name == "cinc2017":
         return bool(re.fullmatch(r"A\d{5}", record))
-    return database_name in ("mitdb", "sample") and record in mitdb.RECORDS
+    return database_name in mitdb.NAMES and record in mitdb.RECORDS
 
 
 def read_subjects(path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from keras_ecg.baselines import boosting_on_rhythm, rhythm_table
 from keras_ecg.config import Config
 from keras_ecg.data.pipeline import get_all_beats
 from keras_ecg.data.splits import patient_folds
+from keras_ecg.databases import mitdb
 from keras_ecg.errors import InputError
 from keras_ecg.experiments.common import (
     fit_fold,
@@ -21,8 +22,6 @@ from keras_ecg.experiments.parts import fit_folds
 from keras_ecg.experiments.strips import error_strips
 from keras_ecg.runs import RunFolder, load_predictions
 
-MITDB_NAMES = ("mitdb", "sample")  # of database.name
-
 
 def run_kfold(config: Config) -> RunFolder:
     """Run inter-patient k-fold cross-validation, once per seed, and pool the test folds.
@@ -34,7 +33,7 @@ def run_kfold(config: Config) -> RunFolder:
         InputError: fewer subjects than folds, damaged data, or an unknown hyperparameter.
     """
     # The names of the default list are those of MIT-BIH: in another database they are other records.
-    excluded = config.evaluation.exclude_records if config.database.name in MITDB_NAMES else ()
+    excluded = config.evaluation.exclude_records if config.database.name in mitdb.NAMES else ()
     records = tuple(r for r in packed_subjects(config) if r not in excluded)
     if not records:
         expected = "at least one record outside evaluation.exclude_records"
