@@ -212,15 +212,7 @@ def pack(config: Config, jobs: int | None = None, quiet: bool = False) -> dict:
             raise InputError(
                 path, found, "the SHA-256 in metadata.json", "run keras-ecg preprocess (preprocess_data.py)"
             )
-        entry = pack_record(source, record, str(target), config.sequences, config.beats)
-        if entry["fingerprint"] != fingerprints[record]:
-            raise InputError(
-                path,
-                "beats of another run",
-                "the fingerprint in metadata.json",
-                "run keras-ecg preprocess (preprocess_data.py)",
-            )
-        return record, entry
+        return record, pack_record(source, record, str(target), config.sequences, config.beats)
 
     carried_over = {name: metadata[name] for name in ("skipped", "notes")}
     tasks = {record: record for record in fingerprints}
