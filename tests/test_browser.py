@@ -70,7 +70,8 @@ def test_report_fits_a_phone_and_has_its_pictures(page, path):
     assert page.locator("h1").count() == 1 and overflow(page) <= 0
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert overflow(page) <= 0
-    assert all(width > 100 and height > 20 for width, height in picture_sizes(page))
+    pictures = picture_sizes(page)
+    assert pictures and all(width > 100 and height > 20 for width, height in pictures)
     assert page.locator("figure svg:not([aria-label])").count() == page.locator("table:not([aria-label])").count() == 0
     assert page.locator("#definitions tbody tr").count() > 5
     assert page.evaluate("document.querySelectorAll('th:not([scope])').length") == 0
